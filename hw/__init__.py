@@ -1,0 +1,1 @@
+"""Amaranth generator of the CDM-QTA systolic array accelerator."""

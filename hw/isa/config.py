@@ -1,0 +1,203 @@
+"""Every size, width and depth of an accelerator, declared once."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["PRESETS", "Config", "ConfigError"]
+
+
+class ConfigError(ValueError):
+    """A configuration value that cannot be built; the message names the key and what is accepted."""
+
+
+def _size(default: int, low: int, high: int, *, power_of_two: bool = False, doc: str) -> Any:
+    return field(
+        default=default,
+        metadata={"low": low, "high": high, "power_of_two": power_of_two, "doc": doc},
+    )
+
+
+@dataclass(frozen=True)
+class Config:
+    """One accelerator: array shape, memories, bus and the DRAM it is simulated with.
+
+    The defaults are the ``tiny`` preset. A *word* of the input memory is ``rows`` bytes, of the
+    weight memory ``columns`` bytes, of the output memory ``columns`` 32-bit sums.
+
+    Raises
+    ------
+    ConfigError
+        A value has the wrong type, is out of range, or two values disagree.
+    """
+
+    rows: int = _size(4, 2, 256, doc="rows of the array: lanes of the left operand")
+    columns: int = _size(4, 2, 256, doc="columns of the array: lanes of the right operand")
+    input_depth: int = _size(
+        64, 4, 32768, power_of_two=True, doc="words in each half of the input memory"
+    )
+    weight_depth: int = _size(
+        64, 4, 32768, power_of_two=True, doc="words in each half of the weight memory"
+    )
+    output_depth: int = _size(
+        64, 4, 32768, power_of_two=True, doc="words in each half of the output memory"
+    )
+    accumulate_scale_depth: int = _size(
+        128, 4, 65536, power_of_two=True, doc="row scales of scale-and-accumulate"
+    )
+    row_scale_depth: int = _size(
+        128, 4, 65536, power_of_two=True, doc="row scales of the requantiser"
+    )
+    column_scale_depth: int = _size(
+        32, 2, 65536, power_of_two=True, doc="words of `columns` column scales of the requantiser"
+    )
+    bus_bytes: int = _size(8, 4, 128, power_of_two=True, doc="AXI4 data width in bytes")
+    address_bits: int = _size(32, 16, 48, doc="AXI4 address width in bits")
+    burst_beats: int = _size(16, 1, 256, doc="beats in the longest AXI4 burst")
+    read_outstanding: int = _size(8, 1, 64, doc="read bursts in flight")
+    write_outstanding: int = _size(8, 1, 64, doc="write bursts in flight")
+    queue_depth: int = _size(4, 2, 64, doc="instructions waiting in front of each engine")
+    token_bits: int = _size(8, 2, 8, doc="width of a dependency token counter")
+    clock_mhz: int = _size(400, 1, 10000, doc="clock that turns cycles into seconds and GB/s")
+    dram_latency: int = _size(
+        60, 1, 100000, doc="cycles from a read address to its first beat, in simulation"
+    )
+    dram_gbps: float = field(
+        default=0.0,
+        metadata={"low": 0.0, "high": 1e6, "doc": "DRAM bandwidth in simulation, 0 = unlimited"},
+    )
+
+    def __post_init__(self) -> None:
+        for item in dataclasses.fields(self):
+            _check(item, getattr(self, item.name))
+        if self.bus_bytes * self.burst_beats > 4096:
+            raise ConfigError(
+                f"burst_beats {self.burst_beats} of bus_bytes {self.bus_bytes} cross the 4096-byte "
+                f"AXI boundary: burst_beats must be at most {4096 // self.bus_bytes}"
+            )
+
+    @property
+    def input_bytes(self) -> int:
+        """Capacity of the input memory, both halves."""
+        return 2 * self.input_depth * self.rows
+
+    @property
+    def weight_bytes(self) -> int:
+        """Capacity of the weight memory, both halves."""
+        return 2 * self.weight_depth * self.columns
+
+    @property
+    def output_bytes(self) -> int:
+        """Capacity of the output memory, both halves."""
+        return 2 * self.output_depth * self.columns * 4
+
+    @property
+    def dram_bytes_per_cycle(self) -> float | None:
+        """DRAM bandwidth in bytes a cycle, or None for the bus width every cycle."""
+        return self.dram_gbps * 1000 / self.clock_mhz if self.dram_gbps else None
+
+    def replace(self, **changes: Any) -> Config:
+        """Return a copy with some values changed and everything checked again."""
+        unknown = sorted(set(changes) - set(self.names()))
+        if unknown:
+            raise ConfigError(
+                f"unknown configuration key {unknown[0]!r}; accepted: {', '.join(self.names())}"
+            )
+        return dataclasses.replace(self, **changes)
+
+    def parse(self, name: str, text: str) -> Config:
+        """Return a copy with `name` set from command-line text."""
+        if name not in self.names():
+            return self.replace(**{name: text})
+        kind = type(getattr(self, name))
+        try:
+            value = kind(text)
+        except ValueError:
+            raise ConfigError(f"{name} must be a {_KIND[kind]}, not {text!r}") from None
+        return self.replace(**{name: value})
+
+    def to_mapping(self) -> dict[str, int | float]:
+        """Return every value by name, in declaration order."""
+        return dataclasses.asdict(self)
+
+    def digest(self) -> str:
+        """Return 16 hexadecimal digits that identify this configuration's hardware.
+
+        DRAM timing and clock only exist in simulation, so they are left out.
+        """
+        built = {
+            k: v
+            for k, v in self.to_mapping().items()
+            if k not in ("clock_mhz", "dram_latency", "dram_gbps")
+        }
+        return hashlib.sha256(json.dumps(built, sort_keys=True).encode()).hexdigest()[:16]
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Return the configuration keys in declaration order."""
+        return tuple(item.name for item in dataclasses.fields(cls))
+
+    @classmethod
+    def preset(cls, name: str) -> Config:
+        """Return a named preset: tiny (4x4), small (16x16) or paper (64x64)."""
+        if name not in PRESETS:
+            raise ConfigError(f"unknown preset {name!r}; accepted: {', '.join(PRESETS)}")
+        return PRESETS[name]
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Config:
+        """Return the defaults with `values` laid over them."""
+        return cls().replace(**values)
+
+
+_KIND = {int: "whole number", float: "number"}
+
+
+def _check(item: dataclasses.Field, value: Any) -> None:
+    kind = float if isinstance(item.default, float) else int
+    accepted = (int, float) if kind is float else (int,)
+    if isinstance(value, bool) or not isinstance(value, accepted):
+        raise ConfigError(f"{item.name} must be a {_KIND[kind]}, not {value!r}")
+    low, high = item.metadata["low"], item.metadata["high"]
+    if value != value or value < low:
+        raise ConfigError(f"{item.name} must be at least {low}, not {value}")
+    if value > high:
+        raise ConfigError(f"{item.name} must be at most {high}, not {value}")
+    if item.metadata.get("power_of_two") and value & (value - 1):
+        raise ConfigError(f"{item.name} must be a power of two, not {value}")
+
+
+PRESETS: dict[str, Config] = {
+    "tiny": Config(),
+    "small": Config(
+        rows=16,
+        columns=16,
+        input_depth=512,
+        weight_depth=512,
+        output_depth=256,
+        accumulate_scale_depth=512,
+        row_scale_depth=512,
+        column_scale_depth=64,
+        bus_bytes=16,
+    ),
+    # The paper's memories: 512 KB input, 512 KB weight, 1 MB output, each as two halves.
+    "paper": Config(
+        rows=64,
+        columns=64,
+        input_depth=4096,
+        weight_depth=4096,
+        output_depth=2048,
+        accumulate_scale_depth=2048,
+        row_scale_depth=2048,
+        column_scale_depth=64,
+        bus_bytes=64,
+        read_outstanding=16,
+        write_outstanding=16,
+        queue_depth=8,
+    ),
+}

@@ -1,0 +1,320 @@
+"""The instructions, one frozen dataclass each; field widths are in the annotations.
+
+Every tensor in an on-chip memory is a matrix of rows by *blocks*: block ``b`` of row ``r`` is the
+word ``base + r * row_stride + b * block_stride``, and holds as many elements of that row as the
+memory has lanes. The last block of a row is padded with zeros.
+
+Addresses of the input, weight and output memory number the words of both halves: the half is the
+top bit. Engines run in program order each, and run ahead of one another. They meet only at
+tokens: an instruction first takes ``wait_X`` tokens that engine X has sent to its engine, and, if
+``signal_X`` is set, sends one token to engine X when it is done.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
+
+__all__ = [
+    "INSTRUCTION_BYTES",
+    "Absmax",
+    "Axis",
+    "Dataflow",
+    "Engine",
+    "Execute",
+    "Field",
+    "Format",
+    "Halt",
+    "Instruction",
+    "InstructionError",
+    "Load",
+    "Memory",
+    "Opcode",
+    "Store",
+    "fields_of",
+]
+
+INSTRUCTION_BYTES = 32
+
+
+class InstructionError(ValueError):
+    """A field, a word or a line that is no instruction; the message names what was wrong."""
+
+
+class Opcode(IntEnum):
+    """First byte of every instruction. Zero is illegal, so that empty memory stops the machine."""
+
+    LOAD = 1
+    EXECUTE = 2
+    STORE = 3
+    ABSMAX = 4
+    HALT = 5
+
+
+class Engine(IntEnum):
+    """The three engines that run ahead of one another."""
+
+    LOAD = 0
+    EXECUTE = 1
+    STORE = 2
+
+
+class Memory(IntEnum):
+    """Destination of a load."""
+
+    INPUT = 0
+    """Left operand: words of `rows` INT8 lanes."""
+    WEIGHT = 1
+    """Right operand: words of `columns` INT8 lanes."""
+    ACCUMULATE_SCALE = 2
+    """Row scales that scale-and-accumulate applies: words of one 32-bit scale entry."""
+    ROW_SCALE = 3
+    """Row scales of the requantiser: words of one 32-bit scale entry."""
+    COLUMN_SCALE = 4
+    """Column scales of the requantiser: words of `columns` scale entries, loaded entry by entry."""
+
+
+class Dataflow(IntEnum):
+    """Which operand stays in the array."""
+
+    WS = 0
+    """Weight-stationary: right operand stays, left operand streams, partial sums move down."""
+    OS = 1
+    """Output-stationary: both operands stream, sums stay, then drain downwards."""
+
+
+class Format(IntEnum):
+    """What a store writes."""
+
+    INT32 = 0
+    """The sums as they are, four bytes each, little-endian."""
+    INT8_ROW = 1
+    """Requantised with the scale of each row."""
+    INT8_COLUMN = 2
+    """Requantised with the scale of each column."""
+
+
+class Axis(IntEnum):
+    """Group of an absolute maximum."""
+
+    ROW = 0
+    COLUMN = 1
+    TENSOR = 2
+
+
+@dataclass(frozen=True)
+class Width:
+    """Annotation: number of bits of an unsigned field."""
+
+    bits: int
+
+
+U1 = Annotated[int, Width(1)]
+U8 = Annotated[int, Width(8)]
+U16 = Annotated[int, Width(16)]
+U32 = Annotated[int, Width(32)]
+U48 = Annotated[int, Width(48)]
+MemoryField = Annotated[Memory, Width(3)]
+DataflowField = Annotated[Dataflow, Width(1)]
+FormatField = Annotated[Format, Width(2)]
+AxisField = Annotated[Axis, Width(2)]
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of an instruction word: its place, width and, for an enumeration, its type."""
+
+    name: str
+    offset: int
+    bits: int
+    enum: type[IntEnum] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instruction:
+    """What all instructions share: the tokens taken before and sent after.
+
+    Raises
+    ------
+    InstructionError
+        A field does not fit its width or is not of its enumeration.
+    """
+
+    opcode: ClassVar[Opcode]
+    engine: ClassVar[Engine | None] = None
+
+    wait_load: U8 = 0
+    wait_execute: U8 = 0
+    wait_store: U8 = 0
+    signal_load: U1 = 0
+    signal_execute: U1 = 0
+    signal_store: U1 = 0
+
+    def __post_init__(self) -> None:
+        for item in fields_of(type(self)):
+            value = getattr(self, item.name)
+            if item.enum is not None:
+                if not isinstance(value, item.enum):
+                    raise InstructionError(
+                        f"{self.mnemonic()} {item.name} must be one of {names(item.enum)}, "
+                        f"not {value!r}"
+                    )
+            elif not isinstance(value, int) or not 0 <= value < 1 << item.bits:
+                raise InstructionError(
+                    f"{self.mnemonic()} {item.name} must be a whole number from 0 to "
+                    f"{(1 << item.bits) - 1}, not {value!r}"
+                )
+
+    @classmethod
+    def mnemonic(cls) -> str:
+        """Return the name used in text form."""
+        return cls.opcode.name.lower()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load(Instruction):
+    """Copy `rows` rows of `columns` bytes from DRAM into an on-chip memory.
+
+    Row ``r`` starts at byte ``dram + r * pitch``; both must be multiples of the bus width. Block
+    ``b`` of row ``r`` becomes the word ``base + r * row_stride + b * block_stride``; bytes past
+    `columns` in the last word are zero. Into the scale memories a row is a list of 4-byte entries
+    and `columns` counts their bytes; a word of the row scale memories is one entry, a word of
+    COLUMN_SCALE is `columns` of the array entries, of which only those given are written.
+    """
+
+    opcode = Opcode.LOAD
+    engine = Engine.LOAD
+
+    memory: MemoryField
+    dram: U48
+    pitch: U32 = 0
+    rows: U16
+    columns: U16
+    base: U16 = 0
+    row_stride: U16 = 0
+    block_stride: U16 = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execute(Instruction):
+    """Multiply a ``rows x reduction`` matrix by a ``reduction x columns`` matrix into the output memory.
+
+    The left operand lies in the input memory with lanes along the reduction and one row per
+    matrix row (WS), or with lanes along the matrix rows and one row per reduction index (OS).
+    The right operand lies in the weight memory with one row per reduction index and lanes along
+    the matrix columns. The result is one output row per matrix row, lanes along the columns.
+
+    WS walks column blocks, and inside them folds of the reduction, each streaming `rows` waves.
+    OS walks row blocks, and inside them column blocks, each streaming `reduction` waves.
+
+    With `accumulate`, sums are added to what the output memory holds; without, the first
+    reduction fold overwrites. With `scale`, each sum is first multiplied by the accumulate-scale
+    entry ``scale_base + row`` with one rounding to int32, and the addition saturates.
+
+    Tokens to LOAD are sent when the last operand has been read, tokens to STORE when the last
+    result has been written.
+    """
+
+    opcode = Opcode.EXECUTE
+    engine = Engine.EXECUTE
+
+    dataflow: DataflowField
+    accumulate: U1 = 0
+    scale: U1 = 0
+    rows: U16
+    reduction: U16
+    columns: U16
+    left_base: U16 = 0
+    left_row_stride: U16
+    left_block_stride: U16
+    right_base: U16 = 0
+    right_row_stride: U16
+    right_block_stride: U16
+    out_base: U16 = 0
+    out_row_stride: U16
+    out_block_stride: U16
+    scale_base: U16 = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store(Instruction):
+    """Write `rows` rows of `columns` elements of the output memory to DRAM, as sums or requantised.
+
+    Row ``r`` goes to byte ``dram + r * pitch``; both must be multiples of the bus width. Bytes
+    between the end of a row and the next multiple of the bus width are not written. The scale is
+    row-scale entry ``row_scale + r``, or lane ``c`` of column-scale word ``column_scale + b``
+    for block ``b``.
+    """
+
+    opcode = Opcode.STORE
+    engine = Engine.STORE
+
+    format: FormatField
+    dram: U48
+    pitch: U32 = 0
+    rows: U16
+    columns: U16
+    base: U16 = 0
+    row_stride: U16
+    block_stride: U16
+    row_scale: U16 = 0
+    column_scale: U16 = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Absmax(Instruction):
+    """Write the absolute maximum of each row, each column or the whole tensor to DRAM.
+
+    Maxima are unsigned 32-bit and lie one after the other from byte `dram`: `rows` of them, as
+    many as fill the column blocks (those past `columns` are the maxima of the padding), or one.
+    """
+
+    opcode = Opcode.ABSMAX
+    engine = Engine.STORE
+
+    axis: AxisField
+    dram: U48
+    rows: U16
+    columns: U16
+    base: U16 = 0
+    row_stride: U16
+    block_stride: U16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Halt(Instruction):
+    """End the program: wait until all engines are idle, then raise the interrupt."""
+
+    opcode = Opcode.HALT
+
+
+_FIELDS: dict[type, tuple[Field, ...]] = {}
+
+
+def names(enum: type[IntEnum]) -> str:
+    """Return the text names of an enumeration, for messages."""
+    return "|".join(member.name.lower() for member in enum)
+
+
+def fields_of(cls: type[Instruction]) -> tuple[Field, ...]:
+    """Return the fields of an instruction class after the opcode, packed from bit 8 upwards."""
+    if cls not in _FIELDS:
+        hints = get_type_hints(cls, include_extras=True)
+        offset, found = 8, []
+        for item in dataclasses.fields(cls):
+            kind, bits = _annotation(hints[item.name])
+            found.append(Field(item.name, offset, bits, kind if kind is not int else None))
+            offset += bits
+        if offset > 8 * INSTRUCTION_BYTES:
+            raise TypeError(f"{cls.__name__} needs {offset} bits of {8 * INSTRUCTION_BYTES}")
+        _FIELDS[cls] = tuple(found)
+    return _FIELDS[cls]
+
+
+def _annotation(hint: Any) -> tuple[type, int]:
+    if get_origin(hint) is not Annotated:
+        raise TypeError(f"instruction field annotation {hint!r} has no width")
+    kind, width = get_args(hint)
+    return kind, width.bits

@@ -1,0 +1,1 @@
+"""Models that run a program: functional (every bit) and RTL (every cycle)."""

@@ -1,0 +1,77 @@
+"""What every backend takes and gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hw.isa.config import Config
+from hw.isa.instructions import Engine
+from hw.isa.registers import ErrorCode
+
+__all__ = ["BackendError", "DramTiming", "Event", "MachineError", "RunResult"]
+
+
+class BackendError(RuntimeError):
+    """A backend cannot run here; the message is one line that says what is missing."""
+
+
+class MachineError(RuntimeError):
+    """The machine stopped with an error code instead of reaching its halt."""
+
+    def __init__(self, result: RunResult) -> None:
+        self.result = result
+        super().__init__(
+            f"the machine stopped with {result.error.name} (code {int(result.error)}) "
+            f"at instruction {result.error_instruction}"
+        )
+
+
+@dataclass(frozen=True)
+class DramTiming:
+    """Timing of the simulated DRAM.
+
+    Parameters
+    ----------
+    latency : int
+        Cycles from an accepted read address to the first beat of its data.
+    bytes_per_cycle : float or None
+        Bandwidth shared by reads and writes; None moves one beat a cycle in each direction.
+    """
+
+    latency: int
+    bytes_per_cycle: float | None = None
+
+    @classmethod
+    def of(cls, config: Config) -> DramTiming:
+        """Return the timing a configuration asks for."""
+        return cls(config.dram_latency, config.dram_bytes_per_cycle)
+
+
+@dataclass(frozen=True)
+class Event:
+    """One step of one instruction.
+
+    `kind` is ``start`` (its tokens are taken, it begins), ``read`` (execute only: its last operand
+    is read) or ``done`` (its last result is written); `index` counts instructions of the program.
+    """
+
+    cycle: int
+    engine: Engine
+    kind: str
+    index: int
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """Outcome of one run of a program.
+
+    `counters` holds those of `hw.isa.registers.COUNTERS` that the backend knows. `seconds` is the
+    wall time of the run itself, without building.
+    """
+
+    backend: str
+    error: ErrorCode
+    error_instruction: int | None
+    counters: dict[str, int]
+    seconds: float
+    events: tuple[Event, ...] = field(default=(), repr=False)

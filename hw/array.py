@@ -1,0 +1,109 @@
+"""The systolic array: rows of processing elements."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth import Cat, Module, Value, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from .isa.config import Config
+from .pe import CONTROL, ProcessingElement
+from .shared import Builder
+
+__all__ = ["Array", "Row"]
+
+
+def pack(values: list[Any]) -> Value:
+    """Return values as one vector, the first in the lowest bits."""
+    return Cat(*(Value.cast(value) for value in values))
+
+
+class Row(wiring.Component):
+    """One row of `columns` processing elements.
+
+    Members
+    -------
+    a_in : In(signed(8)); control_in : In(CONTROL)
+        Enter the leftmost element.
+    b_in, b_out : 8 bits an element, the first in the lowest bits
+    p_in, p_out : 32 bits an element
+    """
+
+    def __init__(self, config: Config, builder: Builder) -> None:
+        self._columns = config.columns
+        self._builder = builder
+        super().__init__(
+            {
+                "a_in": In(signed(8)),
+                "control_in": In(CONTROL),
+                "b_in": In(8 * config.columns),
+                "p_in": In(32 * config.columns),
+                "b_out": Out(8 * config.columns),
+                "p_out": Out(32 * config.columns),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        a, control = self.a_in, self.control_in
+        elements = []
+        for column in range(self._columns):
+            element = self._builder.place(m, f"pe_{column}", "cdmqta_pe", ProcessingElement())
+            m.d.comb += [
+                element.a_in.eq(a),
+                element.control_in.eq(control),
+                element.b_in.eq(self.b_in.word_select(column, 8)),
+                element.p_in.eq(self.p_in.word_select(column, 32)),
+            ]
+            a, control = element.a_out, element.control_out
+            elements.append(element)
+        m.d.comb += [
+            self.b_out.eq(pack([element.b_out for element in elements])),
+            self.p_out.eq(pack([element.p_out for element in elements])),
+        ]
+        return m
+
+
+class Array(wiring.Component):
+    """`rows` x `columns` processing elements.
+
+    Members
+    -------
+    a_in : In, 8 bits a row; control_in : In, one CONTROL a row
+        Skewed: each row one cycle later than the row above.
+    b_in : In, 8 bits a column
+        Enters the top, skewed: each column one cycle later than the column to its left.
+    p_out : Out, 32 bits a column
+        Leaves the bottom with the skew of the columns.
+    """
+
+    def __init__(self, config: Config, builder: Builder) -> None:
+        self._config = config
+        self._builder = builder
+        super().__init__(
+            {
+                "a_in": In(8 * config.rows),
+                "control_in": In(CONTROL.size * config.rows),
+                "b_in": In(8 * config.columns),
+                "p_out": Out(32 * config.columns),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        b, p = self.b_in, 0
+        for index in range(self._config.rows):
+            row = self._builder.place(
+                m, f"row_{index}", "cdmqta_row", Row(self._config, self._builder)
+            )
+            m.d.comb += [
+                row.a_in.eq(self.a_in.word_select(index, 8)),
+                row.control_in.eq(self.control_in.word_select(index, CONTROL.size)),
+                row.b_in.eq(b),
+                row.p_in.eq(p),
+            ]
+            b, p = row.b_out, row.p_out
+        m.d.comb += self.p_out.eq(p)
+        return m

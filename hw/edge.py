@@ -1,0 +1,139 @@
+"""The array's edges: skew of operands and control, once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth import Cat, Module, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from .array import pack
+from .isa.config import Config
+from .pe import CONTROL
+
+__all__ = ["Edge", "delayed"]
+
+
+def delayed(m: Module, value: Any, cycles: int, name: str, *, reset: bool = False) -> Value:
+    """Return `value` as it was `cycles` earlier, through one shift register named `name`.
+
+    Data needs no reset; what makes data count (a valid bit) does.
+    """
+    width = len(value)
+    line = Signal(width * cycles, name=name, reset_less=not reset)
+    m.d.sync += line.eq(Cat(value, line[: width * (cycles - 1)]))
+    return line[width * (cycles - 1) :]
+
+
+class Edge(wiring.Component):
+    """Skew the left operand down the rows, the right operand along the columns, and drive control.
+
+    Row r of the array takes lane ``rows - 1 - r``, so that the stationary tile enters and results
+    leave in rising order.
+
+    Members (all of one issue cycle u)
+    -------
+    left : In, 8 bits a row; right : In, 8 bits a column
+        Words read in cycle u, so these show cycle u-1's addresses.
+    left_enable, right_enable : In(1)
+        In cycle u+1, whether `left` and `right` count; zeros enter otherwise.
+    wave, os, first, last : In(1)
+        A wave is issued in u, its dataflow, and whether it is the first or last of its fold.
+    load_first, load_last : In(1)
+        The first or last row of a stationary tile is issued in u.
+    a, control, b : Out
+        To the array.
+
+    Timing
+    ------
+    A wave issued in u enters the array's first element in u+3, its right operand in u+2.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        super().__init__(
+            {
+                "left": In(8 * config.rows),
+                "right": In(8 * config.columns),
+                "left_enable": In(1),
+                "right_enable": In(1),
+                "wave": In(1),
+                "os": In(1),
+                "first": In(1),
+                "last": In(1),
+                "load_first": In(1),
+                "load_last": In(1),
+                "a": Out(8 * config.rows),
+                "control": Out(CONTROL.size * config.rows),
+                "b": Out(8 * config.columns),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        rows, columns = self._config.rows, self._config.columns
+        left, right = Signal(8 * rows), Signal(8 * columns)
+        with m.If(self.left_enable):
+            m.d.comb += left.eq(self.left)
+        with m.If(self.right_enable):
+            m.d.comb += right.eq(self.right)
+        lanes = [left.word_select(rows - 1 - row, 8) for row in range(rows)]
+        m.d.comb += [
+            self.a.eq(pack([delayed(m, v, 2 + r, f"skew_a_{r}") for r, v in enumerate(lanes)])),
+            self.b.eq(
+                pack(
+                    [
+                        delayed(m, right.word_select(column, 8), 1 + column, f"skew_b_{column}")
+                        for column in range(columns)
+                    ]
+                )
+            ),
+            self.control.eq(pack(self._controls(m))),
+        ]
+        return m
+
+    def _controls(self, m: Module) -> list[Any]:
+        """Return the control of each row, as the array takes it.
+
+        With u for a wave's issue and R for rows, row r takes the wave in u+3+r. `b` shifts for an
+        OS wave in u+2+r, and for a tile whose rows are issued in l..l+R-1 in l+2+r..l+R+1: the
+        start travels down, the stop is one cycle for all. `p` shifts, for a fold whose last wave
+        is issued in e, in e+R+3..e+R+2+r: the start is one cycle for all, the stop travels down.
+        """
+        rows = self._config.rows
+        # Bit n of a line is its input n+1 cycles ago.
+        wave = self._line(m, self.wave, rows + 2, "wave")
+        os = self._line(m, self.wave & self.os, rows + 2, "os")
+        first = self._line(m, self.wave & self.first, rows + 2, "first")
+        last = self._line(m, self.wave & self.last, rows + 2, "last")
+        drain = self._line(m, self.wave & self.os & self.last, 2 * rows + 1, "drain")
+        load = self._line(m, self.load_first, rows + 1, "load")
+        load_stop = self._line(m, self.load_last, 2, "load_stop")[1]
+
+        controls = []
+        for row in range(rows):
+            control = Signal(CONTROL, name=f"control_{row}")
+            loading, draining = Signal(name=f"loading_{row}"), Signal(name=f"draining_{row}")
+            loads, drains = Signal(name=f"loads_{row}"), Signal(name=f"drains_{row}")
+            m.d.comb += [
+                loads.eq(load[1 + row] | loading),
+                control.valid.eq(wave[2 + row]),
+                control.os.eq(os[2 + row]),
+                control.first.eq(first[2 + row]),
+                control.last.eq(last[2 + row]),
+                control.shift_b.eq(loads | os[1 + row]),
+                control.shift_p.eq(drains),
+            ]
+            m.d.sync += loading.eq(loads & ~load_stop)
+            if row:
+                m.d.comb += drains.eq(drain[rows + 2] | draining)
+                m.d.sync += draining.eq(drains & ~drain[rows + 1 + row])
+            controls.append(control)
+        return controls
+
+    @staticmethod
+    def _line(m: Module, value: Any, length: int, name: str) -> Signal:
+        line = Signal(length, name=f"line_{name}")
+        m.d.sync += line.eq(Cat(value, line[:-1]))
+        return line

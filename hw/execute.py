@@ -1,0 +1,168 @@
+"""The execute engine: folds, feed, edges, array and accumulator, connected in the order data flows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth import Cat, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.wiring import In, Out, connect
+from amaranth.utils import exact_log2
+
+from .accumulate import Accumulate
+from .array import Array
+from .buffer import Buffer, write_layout
+from .edge import Edge
+from .feed import Feed
+from .isa.config import Config
+from .isa.instructions import Execute
+from .layout import SCALE, instruction_layout
+from .shared import Builder
+from .sram import Sram
+from .walk import Walk
+
+__all__ = ["ExecuteEngine", "entry_layout"]
+
+
+def entry_layout(depth: int) -> data.StructLayout:
+    """Return the payload of a write to a scale memory of single entries."""
+    return data.StructLayout({"address": exact_log2(depth), "data": SCALE.size})
+
+
+class ExecuteEngine(wiring.Component):
+    """The array with its operand memories and its output memory.
+
+    Members
+    -------
+    i : In(stream of the Execute layout)
+        Instructions whose tokens are taken.
+    write_left, write_right, write_scale : In(streams)
+        Writes of the load engine into the input, weight and accumulate-scale memories.
+    read_enable, read_address, read_data, half_busy
+        Port of the store engine to the output memory, see `hw.accumulate.Accumulate`.
+    read_end, signal_load : Out(1)
+        The last operand of an instruction is read; a token to LOAD.
+    end, signal_store : Out(1)
+        The last result of an instruction is written; a token to STORE.
+    busy : Out(1)
+        An instruction is in here.
+    fed, written : Out(1); macs : Out
+        For the counters: an operand is read, a result row is written, useful products issued.
+    """
+
+    def __init__(self, config: Config, builder: Builder) -> None:
+        self._config, self._builder = config, builder
+        super().__init__(
+            {
+                "i": In(stream.Signature(instruction_layout(Execute))),
+                "write_left": In(
+                    stream.Signature(write_layout(config.input_depth, 8 * config.rows))
+                ),
+                "write_right": In(
+                    stream.Signature(write_layout(config.weight_depth, 8 * config.columns))
+                ),
+                "write_scale": In(stream.Signature(entry_layout(config.accumulate_scale_depth))),
+                "read_enable": In(1),
+                "read_address": In(exact_log2(config.output_depth) + 1),
+                "read_data": Out(32 * config.columns),
+                "half_busy": Out(2),
+                "read_end": Out(1),
+                "signal_load": Out(1),
+                "end": Out(1),
+                "signal_store": Out(1),
+                "busy": Out(1),
+                "fed": Out(1),
+                "written": Out(1),
+                "macs": Out(range(config.rows * config.columns + 1)),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        config, builder = self._config, self._builder
+        m.submodules.walk = walk = Walk(config)
+        m.submodules.feed = feed = Feed(config)
+        m.submodules.left = left = Buffer(config.input_depth, 8 * config.rows, builder)
+        m.submodules.right = right = Buffer(config.weight_depth, 8 * config.columns, builder)
+        m.submodules.scales = scales = Sram(config.accumulate_scale_depth, SCALE.size, builder)
+        m.submodules.edge = edge = Edge(config)
+        m.submodules.array = array = Array(config, builder)
+        m.submodules.accumulate = accumulate = Accumulate(config, builder)
+
+        tokens = self._tokens(m, feed, accumulate)
+        m.d.comb += [
+            walk.i.p.eq(self.i.p),
+            walk.i.valid.eq(self.i.valid & tokens.w_rdy),
+            self.i.ready.eq(walk.i.ready & tokens.w_rdy),
+        ]
+        connect(m, walk.o, feed.i)
+        connect(m, wiring.flipped(self.write_left), left.write)
+        connect(m, wiring.flipped(self.write_right), right.write)
+        m.d.comb += [
+            self.write_scale.ready.eq(1),
+            scales.write_enable.eq(self.write_scale.valid),
+            scales.write_address.eq(self.write_scale.p.address),
+            scales.write_data.eq(self.write_scale.p.data),
+            scales.read_enable.eq(feed.scale_enable),
+            scales.read_address.eq(feed.scale_address),
+            feed.scale_data.eq(scales.read_data),
+            left.read_enable.eq(feed.left_enable),
+            left.read_address.eq(feed.left_address),
+            right.read_enable.eq(feed.right_enable),
+            right.read_address.eq(feed.right_address),
+            edge.left.eq(left.read_data),
+            edge.right.eq(right.read_data),
+            edge.left_enable.eq(feed.left_valid),
+            edge.right_enable.eq(feed.right_valid),
+            array.a_in.eq(edge.a),
+            array.control_in.eq(edge.control),
+            array.b_in.eq(edge.b),
+            accumulate.sums.eq(array.p_out),
+            accumulate.operation.eq(feed.operation),
+        ]
+        for name in ("wave", "os", "first", "last", "load_first", "load_last"):
+            m.d.comb += getattr(edge, name).eq(getattr(feed, name))
+        self._outside(m, feed, accumulate)
+        return m
+
+    def _outside(self, m: Module, feed: Feed, accumulate: Accumulate) -> None:
+        """Connect the store engine's port and everything the controller hears of."""
+        m.d.comb += [
+            accumulate.read_enable.eq(self.read_enable),
+            accumulate.read_address.eq(self.read_address),
+            self.read_data.eq(accumulate.read_data),
+            self.half_busy.eq(accumulate.half_busy),
+            self.read_end.eq(feed.read_end),
+            self.end.eq(accumulate.written_end),
+            self.signal_store.eq(accumulate.written_signal_store),
+            self.fed.eq(feed.fed),
+            self.written.eq(accumulate.written),
+            self.macs.eq(feed.macs),
+        ]
+
+    def _tokens(self, m: Module, feed: Feed, accumulate: Accumulate) -> SyncFIFO:
+        """Send tokens to LOAD in program order; return the queue of instructions in here.
+
+        An instruction frees its operands with its last read, but one that scales also reads the
+        scale memory, until its last result is written. The instructions behind it wait with
+        their tokens, or the load engine would take one of theirs for its.
+        """
+        limit = 16
+        m.submodules.inside = inside = SyncFIFO(width=2, depth=limit)
+        read, written, oldest_done = (Signal(range(-limit, limit + 1)) for _ in range(3))
+        signals, scales = inside.r_data[0], inside.r_data[1]
+        m.d.comb += [
+            inside.w_data.eq(Cat(self.i.p.signal_load, self.i.p.scale)),
+            inside.w_en.eq(self.i.valid & self.i.ready),
+            oldest_done.eq(Mux(scales, written, read)),
+            inside.r_en.eq(inside.r_rdy & (oldest_done > 0)),
+            self.signal_load.eq(inside.r_en & signals),
+        ]
+        # Ends of the oldest instruction and those behind it that have not left the queue.
+        m.d.sync += [
+            read.eq(read + feed.read_end - inside.r_en),
+            written.eq(written + accumulate.written_end - inside.r_en),
+        ]
+        m.d.comb += self.busy.eq(inside.r_rdy | (written != 0))
+        return inside

@@ -1,0 +1,251 @@
+"""The array's sequencer: when each stationary tile loads, each wave starts and each result leaves.
+
+A fold costs ``max(waves, rows)`` cycles: the next stationary tile loads, and the last result
+drains, under the running fold. The page ``docs/pipeline.md`` derives every term.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth import Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from .accumulate import operation_layout
+from .edge import delayed
+from .isa.config import Config
+from .walk import fold_layout
+
+__all__ = ["Feed"]
+
+
+class Feed(wiring.Component):
+    """Issue the reads, the waves and the accumulator operations of a stream of folds.
+
+    Members
+    -------
+    i : In(stream of fold_layout)
+        The fold at the head is loaded (WS) while the one before runs.
+    left_enable, left_address, right_enable, right_address : Out
+        Reads of the operand memories; never refused.
+    left_valid, right_valid, wave, os, first, last, load_first, load_last : Out
+        To `hw.edge.Edge`.
+    scale_enable, scale_address : Out; scale_data : In
+        Read port of the accumulate-scale memory, data one cycle later.
+    operation : Out(operation_layout)
+        To `hw.accumulate.Accumulate`, with the row of sums it belongs to.
+    read_end : Out(1)
+        The last operand of an instruction is read.
+    fed : Out(1)
+        An operand is read in this cycle.
+    macs : Out
+        Useful multiply-accumulates of the wave issued in this cycle.
+
+    Timing
+    ------
+    The sums of a wave (WS) or of the first result row (OS) issued in cycle u meet their operation
+    in cycle u + rows + 4.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        super().__init__(
+            {
+                "i": In(stream.Signature(fold_layout(config))),
+                "left_enable": Out(1),
+                "left_address": Out(exact_log2(config.input_depth) + 1),
+                "right_enable": Out(1),
+                "right_address": Out(exact_log2(config.weight_depth) + 1),
+                "left_valid": Out(1),
+                "right_valid": Out(1),
+                "wave": Out(1),
+                "os": Out(1),
+                "first": Out(1),
+                "last": Out(1),
+                "load_first": Out(1),
+                "load_last": Out(1),
+                "scale_enable": Out(1),
+                "scale_address": Out(exact_log2(config.accumulate_scale_depth)),
+                "scale_data": In(24),
+                "operation": Out(operation_layout(config)),
+                "read_end": Out(1),
+                "fed": Out(1),
+                "macs": Out(range(config.rows * config.columns + 1)),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        fold = Signal(fold_layout(self._config), name="fold", reset_less=True)
+        running = Signal()
+        wave = Signal(16)
+        finishing, advance = Signal(), Signal()
+        loaded, allowed = Signal(), Signal()
+        m.d.comb += [
+            finishing.eq(running & (wave == fold.waves - 1)),
+            allowed.eq(Mux(self.i.p.os, self._drained(m, running, fold, finishing), loaded)),
+            advance.eq((~running | finishing) & self.i.valid & allowed),
+            self.i.ready.eq(advance),
+        ]
+        with m.If(advance):
+            m.d.sync += [fold.eq(self.i.p), running.eq(1), wave.eq(0)]
+        with m.Elif(finishing):
+            m.d.sync += running.eq(0)
+        with m.Elif(running):
+            m.d.sync += wave.eq(wave + 1)
+
+        tile_read, tile_address = self._load(m, running, fold, wave, advance, loaded)
+        self._read(m, fold, running, advance, tile_read, tile_address)
+        m.d.comb += [
+            self.wave.eq(running),
+            self.os.eq(fold.os),
+            self.first.eq(wave == 0),
+            self.last.eq(finishing),
+            self.read_end.eq(finishing & fold.end),
+            self.macs.eq(Mux(running, fold.macs, 0)),
+        ]
+        self._operations(m, fold, running, finishing, advance)
+        return m
+
+    def _drained(self, m: Module, running: Signal, fold: Any, finishing: Signal) -> Signal:
+        """Return whether an OS fold that starts in the next cycle ends after the last one drained.
+
+        The drained sums of two folds are `rows` cycles apart at least, counted from their last
+        waves. `remaining` counts the rows still on their way after this cycle.
+        """
+        rows = self._config.rows
+        remaining, now = Signal(range(rows)), Signal(range(rows))
+        m.d.comb += now.eq(Mux(finishing & fold.os, rows - 1, remaining))
+        m.d.sync += remaining.eq(Mux(now == 0, 0, now - 1))
+        free = Signal()
+        m.d.comb += free.eq(self.i.p.waves > now)
+        return free
+
+    def _load(
+        self, m: Module, running: Signal, fold: Any, wave: Signal, advance: Signal, loaded: Signal
+    ) -> tuple[Signal, Signal]:
+        """Load the head fold's stationary tile; return whether a row is read now, and from where.
+
+        `b` is free once the running WS fold has swapped (after its first wave) or the running OS
+        fold has ended. The first wave may be issued together with the last row, so the fold may
+        leave the head one cycle before that: `early` remembers.
+        """
+        rows = self._config.rows
+        head = self.i.p
+        loading, ready, early = Signal(), Signal(), Signal()
+        starts, issues, taken = Signal(), Signal(), Signal()
+        row = Signal(range(rows + 1))
+        address, stride = Signal.like(self.right_address), Signal(16)
+        row_now, valid_rows = Signal.like(row), Signal.like(row)
+        address_now, stride_now = Signal.like(address), Signal(16)
+        valid_now, read, free = Signal.like(row), Signal(), Signal()
+        m.d.comb += [
+            free.eq(~running | (~fold.os & (wave != 0))),
+            starts.eq(self.i.valid & ~head.os & ~loading & ~ready & free),
+            issues.eq(starts | loading),
+            row_now.eq(Mux(starts, 0, row)),
+            address_now.eq(Mux(starts, head.right, address)),
+            stride_now.eq(Mux(starts, head.right_stride, stride)),
+            valid_now.eq(Mux(starts, head.right_rows, valid_rows)),
+            read.eq(issues & (row_now < valid_now)),
+            loaded.eq(ready | (issues & ~early & (row_now >= rows - 2))),
+            taken.eq(advance & ~head.os),
+            self.load_first.eq(starts),
+            self.load_last.eq(loading & (row == rows - 1)),
+        ]
+        with m.If(issues):
+            m.d.sync += [
+                loading.eq(1),
+                row.eq(row_now + 1),
+                address.eq(address_now + stride_now),
+                stride.eq(stride_now),
+                valid_rows.eq(valid_now),
+            ]
+        with m.If(self.load_last):
+            m.d.sync += [loading.eq(0), early.eq(0), ready.eq(~early & ~taken)]
+        with m.Elif(taken):
+            m.d.sync += [ready.eq(0), early.eq(issues)]
+        return read, address_now
+
+    def _read(
+        self,
+        m: Module,
+        fold: Any,
+        running: Signal,
+        advance: Signal,
+        tile_read: Signal,
+        tile_address: Signal,
+    ) -> None:
+        """Read the operands of a wave, or a row of the next stationary tile."""
+        left, right = Signal.like(self.left_address), Signal.like(self.right_address)
+        with m.If(advance):
+            m.d.sync += [left.eq(self.i.p.left), right.eq(self.i.p.right)]
+        with m.Elif(running):
+            m.d.sync += [left.eq(left + fold.left_stride), right.eq(right + fold.right_stride)]
+        streams = Signal()
+        m.d.comb += [
+            streams.eq(running & fold.os),
+            self.left_enable.eq(running),
+            self.left_address.eq(left),
+            self.right_enable.eq(tile_read | streams),
+            self.right_address.eq(Mux(streams, right, tile_address)),
+            self.fed.eq(self.left_enable | self.right_enable),
+        ]
+        m.d.sync += [self.left_valid.eq(self.left_enable), self.right_valid.eq(self.right_enable)]
+
+    def _operations(
+        self, m: Module, fold: Any, running: Signal, finishing: Signal, advance: Signal
+    ) -> None:
+        """Issue an operation for each WS wave, and for each result row of an OS fold after its end."""
+        event = Signal(operation_layout(self._config), name="event")
+        scale_address = Signal.like(self.scale_address, reset_less=True)
+        out, scale = Signal.like(event.address), Signal.like(self.scale_address)
+        draining = Signal(range(self._config.rows + 1))
+        drained_fold_ends = Signal()
+        stride = Signal(16, reset_less=True)
+        with m.If(advance):
+            m.d.sync += [out.eq(self.i.p.out), scale.eq(self.i.p.scale_address)]
+        with m.Elif(running & ~fold.os):
+            m.d.sync += [out.eq(out + fold.out_stride), scale.eq(scale + 1)]
+
+        m.d.sync += event.valid.eq(running & (~fold.os | finishing))
+        with m.If(running & (~fold.os | finishing)):
+            single = ~fold.os | (fold.out_rows == 1)
+            m.d.sync += [
+                event.address.eq(out),
+                scale_address.eq(scale),
+                event.accumulate.eq(fold.accumulate),
+                event.scaled.eq(fold.scale),
+                event.end.eq(finishing & fold.end & single),
+                event.signal_store.eq(fold.signal_store),
+                drained_fold_ends.eq(fold.end),
+                stride.eq(fold.out_stride),
+                draining.eq(Mux(fold.os, fold.out_rows - 1, 0)),
+            ]
+        with m.Elif(draining != 0):
+            m.d.sync += [
+                event.valid.eq(1),
+                event.address.eq(event.address + stride),
+                scale_address.eq(scale_address + 1),
+                event.end.eq(drained_fold_ends & (draining == 1)),
+                draining.eq(draining - 1),
+            ]
+        self._meet(m, event, scale_address)
+
+    def _meet(self, m: Module, event: Any, scale_address: Signal) -> None:
+        """Hold operations back until their sums leave the array, and read their scale on the way."""
+        # The event shows one cycle after its wave; the scale memory and the last register take one.
+        wait = self._config.rows + 2
+        layout = event.shape()
+        waiting = layout(delayed(m, event.as_value(), wait, "operations"))
+        valid = delayed(m, event.valid, wait, "operations_valid", reset=True)
+        meeting = Signal(layout)
+        m.d.sync += [meeting.eq(waiting), meeting.valid.eq(valid)]
+        m.d.comb += [
+            self.scale_enable.eq(valid & waiting.scaled),
+            self.scale_address.eq(delayed(m, scale_address, wait, "scale_addresses")),
+            self.operation.eq(meeting),
+            self.operation.scale.eq(self.scale_data),
+        ]

@@ -1,0 +1,22 @@
+"""From instruction fields to Amaranth layouts: the only bridge between `hw.isa` and the hardware."""
+
+from __future__ import annotations
+
+from amaranth import unsigned
+from amaranth.lib import data
+
+from .isa.instructions import INSTRUCTION_BYTES, Instruction, fields_of
+
+__all__ = ["INSTRUCTION_BITS", "SCALE", "instruction_layout"]
+
+INSTRUCTION_BITS = 8 * INSTRUCTION_BYTES
+
+SCALE = data.StructLayout({"m": unsigned(16), "s": 8})
+"""A scale entry as the memories keep it: multiplier and shift (signed, as raw bits)."""
+
+
+def instruction_layout(cls: type[Instruction]) -> data.StructLayout:
+    """Return the layout of an instruction word, opcode first, enumerations as raw bits."""
+    fields = {"opcode": unsigned(8)}
+    fields.update({item.name: unsigned(item.bits) for item in fields_of(cls)})
+    return data.StructLayout(fields)

@@ -1,0 +1,58 @@
+"""Units that a design repeats: Amaranth submodules, or instances of a module emitted once.
+
+Amaranth gives every submodule a Verilog module of its own. A 64x64 grid would be 4096 copies of
+one PE, so for emission a repeated unit becomes an `Instance` of a module that `hw.emit` converts
+once. An `Instance` has no behaviour in Amaranth's own simulator: there, units are submodules.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth import ClockSignal, Instance, Module, ResetSignal
+from amaranth.lib import wiring
+
+__all__ = ["Builder"]
+
+
+class Builder:
+    """Decides in which form repeated units and memories appear in a design.
+
+    Parameters
+    ----------
+    emit : bool
+        False: plain Amaranth submodules, for simulation. True: instances, for emission; the units
+        to convert are collected in `units`, the memories in `memories`.
+    """
+
+    def __init__(self, *, emit: bool = False) -> None:
+        self.emit = emit
+        self.units: dict[str, wiring.Component] = {}
+        self.memories: dict[str, Any] = {}
+
+    def place(self, m: Module, name: str, module: str, unit: wiring.Component) -> Any:
+        """Add `unit` to `m` as submodule `name` and return its interface.
+
+        Units placed under one `module` name must be alike: only the first is converted.
+        """
+        if not self.emit:
+            m.submodules[name] = unit
+            return unit
+        self.units.setdefault(module, unit)
+        interface = unit.signature.create()
+        m.submodules[name] = self._instance(module, unit.signature, interface)
+        return interface
+
+    def instance(self, m: Module, name: str, module: str, signature: wiring.Signature) -> Any:
+        """Add an instance of a module that has no Amaranth description; return its interface."""
+        interface = signature.create()
+        m.submodules[name] = self._instance(module, signature, interface)
+        return interface
+
+    @staticmethod
+    def _instance(module: str, signature: wiring.Signature, interface: Any) -> Instance:
+        ports = {"i_clk": ClockSignal(), "i_rst": ResetSignal()}
+        for path, member, value in signature.flatten(interface):
+            direction = "i" if member.flow is wiring.In else "o"
+            ports[f"{direction}_{'__'.join(map(str, path))}"] = value
+        return Instance(module, **ports)

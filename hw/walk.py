@@ -1,0 +1,176 @@
+"""From one execute instruction to the folds it consists of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth import Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .isa.config import Config
+from .isa.instructions import Dataflow, Execute
+from .layout import instruction_layout
+
+__all__ = ["Walk", "fold_layout"]
+
+
+def fold_layout(config: Config) -> data.StructLayout:
+    """Return the description of a fold: one stationary tile, or one tile of sums."""
+    return data.StructLayout(
+        {
+            "os": 1,
+            "waves": 16,
+            "left": 16,
+            "left_stride": 16,
+            "right": 16,
+            "right_stride": 16,
+            "right_rows": range(config.rows + 1),  # WS: rows of the stationary tile, the rest zero
+            "out": 16,
+            "out_stride": 16,
+            "out_rows": range(config.rows + 1),  # OS: rows of the result, the rest dropped
+            "accumulate": 1,
+            "scale": 1,
+            "scale_address": 16,
+            "macs": range(config.rows * config.columns + 1),  # useful ones in each wave
+            "end": 1,  # last fold of its instruction
+            "signal_store": 1,
+        }
+    )
+
+
+class Walk(wiring.Component):
+    """Walk the fold nest of an execute instruction.
+
+    WS: column blocks, inside them folds of the reduction. OS: row blocks, inside them column
+    blocks. What is left over at an edge makes a smaller last fold.
+
+    Members
+    -------
+    i : In(stream of the Execute layout)
+    o : Out(stream of fold_layout)
+
+    Timing
+    ------
+    The first fold follows its instruction by one cycle, then one fold a cycle.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        super().__init__(
+            {
+                "i": In(stream.Signature(instruction_layout(Execute))),
+                "o": Out(stream.Signature(fold_layout(config))),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        rows, columns = self._config.rows, self._config.columns
+        word = Signal(instruction_layout(Execute), reset_less=True)
+        active = Signal()
+        first = Signal()
+        # What is left of the outer and the inner extent, and the addresses of this fold; those
+        # with `outer_` are where the next outer step starts from.
+        outer_left, inner_left = Signal(16), Signal(16)
+        left, right, out, scale = Signal(16), Signal(16), Signal(16), Signal(16)
+        outer_right, outer_out = Signal(16), Signal(16)
+        is_os = Signal()
+        outer_step, inner_step = Signal(range(257)), Signal(range(257))
+        inner_end, outer_end, taken = Signal(), Signal(), Signal()
+        m.d.comb += [
+            is_os.eq(word.dataflow == Dataflow.OS),
+            outer_step.eq(Mux(is_os, rows, columns)),
+            inner_step.eq(Mux(is_os, columns, rows)),
+            inner_end.eq(inner_left <= inner_step),
+            outer_end.eq(outer_left <= outer_step),
+            taken.eq(self.o.valid & self.o.ready),
+            self.o.valid.eq(active),
+            self.i.ready.eq(~active | (taken & inner_end & outer_end)),
+        ]
+        with m.If(self.i.ready):
+            m.d.sync += active.eq(self.i.valid)
+        start = self.i.p
+        with m.If(self.i.ready & self.i.valid):
+            starts_os = start.dataflow == Dataflow.OS
+            m.d.sync += [
+                word.eq(start),
+                first.eq(1),
+                outer_left.eq(Mux(starts_os, start.rows, start.columns)),
+                inner_left.eq(Mux(starts_os, start.columns, start.reduction)),
+                left.eq(start.left_base),
+                right.eq(start.right_base),
+                outer_right.eq(start.right_base),
+                out.eq(start.out_base),
+                outer_out.eq(start.out_base),
+                scale.eq(start.scale_base),
+            ]
+        next_right, next_out = Signal(16), Signal(16)
+        m.d.comb += [
+            next_right.eq(outer_right + word.right_block_stride),
+            next_out.eq(outer_out + rows * word.out_row_stride),
+        ]
+        with m.If(taken & ~inner_end):
+            m.d.sync += [inner_left.eq(inner_left - inner_step), first.eq(0)]
+            with m.If(is_os):
+                m.d.sync += [
+                    right.eq(right + word.right_block_stride),
+                    out.eq(out + word.out_block_stride),
+                ]
+            with m.Else():
+                m.d.sync += [
+                    left.eq(left + word.left_block_stride),
+                    right.eq(right + rows * word.right_row_stride),
+                ]
+        with m.If(taken & inner_end & ~outer_end):
+            m.d.sync += [
+                outer_left.eq(outer_left - outer_step),
+                inner_left.eq(Mux(is_os, word.columns, word.reduction)),
+                first.eq(1),
+            ]
+            with m.If(is_os):
+                m.d.sync += [
+                    left.eq(left + word.left_block_stride),
+                    right.eq(word.right_base),
+                    out.eq(next_out),
+                    outer_out.eq(next_out),
+                    scale.eq(scale + rows),
+                ]
+            with m.Else():
+                m.d.sync += [
+                    left.eq(word.left_base),
+                    right.eq(next_right),
+                    outer_right.eq(next_right),
+                    out.eq(out + word.out_block_stride),
+                ]
+        self._describe(m, word, is_os, first, outer_left, inner_left)
+        m.d.comb += [
+            self.o.p.left.eq(left),
+            self.o.p.right.eq(right),
+            self.o.p.out.eq(out),
+            self.o.p.scale_address.eq(scale),
+            self.o.p.end.eq(inner_end & outer_end),
+        ]
+        return m
+
+    def _describe(self, m: Module, word: Any, is_os: Any, first: Any, outer: Any, inner: Any) -> None:
+        """Fill in the parts of a fold that are not running addresses."""
+        rows, columns = self._config.rows, self._config.columns
+        fold = self.o.p
+        along_rows, along_columns = Signal(range(rows + 1)), Signal(range(columns + 1))
+        row_extent, column_extent = Mux(is_os, outer, inner), Mux(is_os, inner, outer)
+        m.d.comb += [
+            along_rows.eq(Mux(row_extent > rows, rows, row_extent)),
+            along_columns.eq(Mux(column_extent > columns, columns, column_extent)),
+            fold.os.eq(is_os),
+            fold.waves.eq(Mux(is_os, word.reduction, word.rows)),
+            fold.left_stride.eq(word.left_row_stride),
+            fold.right_stride.eq(word.right_row_stride),
+            fold.right_rows.eq(along_rows),
+            fold.out_stride.eq(word.out_row_stride),
+            fold.out_rows.eq(along_rows),
+            fold.accumulate.eq(word.accumulate | (~is_os & ~first)),
+            fold.scale.eq(word.scale),
+            fold.macs.eq(along_rows * along_columns),
+            fold.signal_store.eq(word.signal_store),
+        ]

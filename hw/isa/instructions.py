@@ -267,8 +267,8 @@ class Store(Instruction):
 class Absmax(Instruction):
     """Write the absolute maximum of each row, each column or the whole tensor to DRAM.
 
-    Maxima are unsigned 32-bit and lie one after the other from byte `dram`: `rows` of them, as
-    many as fill the column blocks (those past `columns` are the maxima of the padding), or one.
+    Maxima are unsigned 32-bit and lie one after the other from byte `dram`, a multiple of the bus
+    width: `rows` of them, `columns` of them, or one.
     """
 
     opcode = Opcode.ABSMAX

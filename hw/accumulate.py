@@ -169,7 +169,7 @@ class Accumulate(wiring.Component):
         lanes = []
         for column in range(columns):
             lane = self._builder.place(
-                m, f"lane_{column}", "cdmqta_lane", Lane(self._config, self._builder)
+                m, f"lane_{column}", "cdmqta_lane", lambda: Lane(self._config, self._builder)
             )
             enter = chain[column]
             fetch, commit = chain[column + latency - 1], chain[column + latency]

@@ -50,7 +50,7 @@ class Row(wiring.Component):
         a, control = self.a_in, self.control_in
         elements = []
         for column in range(self._columns):
-            element = self._builder.place(m, f"pe_{column}", "cdmqta_pe", ProcessingElement())
+            element = self._builder.place(m, f"pe_{column}", "cdmqta_pe", ProcessingElement)
             m.d.comb += [
                 element.a_in.eq(a),
                 element.control_in.eq(control),
@@ -96,7 +96,7 @@ class Array(wiring.Component):
         b, p = self.b_in, 0
         for index in range(self._config.rows):
             row = self._builder.place(
-                m, f"row_{index}", "cdmqta_row", Row(self._config, self._builder)
+                m, f"row_{index}", "cdmqta_row", lambda: Row(self._config, self._builder)
             )
             m.d.comb += [
                 row.a_in.eq(self.a_in.word_select(index, 8)),

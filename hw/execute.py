@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from amaranth import Cat, Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out, connect
 from amaranth.utils import exact_log2
@@ -18,16 +18,12 @@ from .feed import Feed
 from .isa.config import Config
 from .isa.instructions import Execute
 from .layout import SCALE, instruction_layout
+from .load import entry_layout
 from .shared import Builder
 from .sram import Sram
 from .walk import Walk
 
-__all__ = ["ExecuteEngine", "entry_layout"]
-
-
-def entry_layout(depth: int) -> data.StructLayout:
-    """Return the payload of a write to a scale memory of single entries."""
-    return data.StructLayout({"address": exact_log2(depth), "data": SCALE.size})
+__all__ = ["ExecuteEngine"]
 
 
 class ExecuteEngine(wiring.Component):

@@ -16,7 +16,11 @@ SCALE = data.StructLayout({"m": unsigned(16), "s": 8})
 
 
 def instruction_layout(cls: type[Instruction]) -> data.StructLayout:
-    """Return the layout of an instruction word, opcode first, enumerations as raw bits."""
+    """Return the layout of an instruction word, opcode first, enumerations as raw bits.
+
+    All layouts are INSTRUCTION_BITS wide; what no field uses is `reserved`.
+    """
     fields = {"opcode": unsigned(8)}
     fields.update({item.name: unsigned(item.bits) for item in fields_of(cls)})
+    fields["reserved"] = unsigned(INSTRUCTION_BITS - sum(shape.width for shape in fields.values()))
     return data.StructLayout(fields)

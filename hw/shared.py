@@ -7,6 +7,7 @@ once. An `Instance` has no behaviour in Amaranth's own simulator: there, units a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from amaranth import ClockSignal, Instance, Module, ResetSignal
@@ -30,15 +31,19 @@ class Builder:
         self.units: dict[str, wiring.Component] = {}
         self.memories: dict[str, Any] = {}
 
-    def place(self, m: Module, name: str, module: str, unit: wiring.Component) -> Any:
-        """Add `unit` to `m` as submodule `name` and return its interface.
+    def place(
+        self, m: Module, name: str, module: str, make: Callable[[], wiring.Component]
+    ) -> Any:
+        """Add the unit that `make` returns to `m` as submodule `name`, and return its interface.
 
-        Units placed under one `module` name must be alike: only the first is converted.
+        What is placed under one `module` name must be alike: only the first is made and converted.
         """
         if not self.emit:
-            m.submodules[name] = unit
+            m.submodules[name] = unit = make()
             return unit
-        self.units.setdefault(module, unit)
+        if module not in self.units:
+            self.units[module] = make()
+        unit = self.units[module]
         interface = unit.signature.create()
         m.submodules[name] = self._instance(module, unit.signature, interface)
         return interface

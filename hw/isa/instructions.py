@@ -94,6 +94,10 @@ class Format(IntEnum):
     """Requantised with the scale of each row."""
     INT8_COLUMN = 2
     """Requantised with the scale of each column."""
+    INT8_ROW_COLUMN = 3
+    """Each sum first rescaled to int32 with the scale of its row, then requantised with that of its
+    column: two multipliers, each with one rounding. Sums of a row-scaled operand need it before
+    rows may share a column scale."""
 
 
 class Axis(IntEnum):
@@ -268,19 +272,22 @@ class Absmax(Instruction):
     """Write the absolute maximum of each row, each column or the whole tensor to DRAM.
 
     Maxima are unsigned 32-bit and lie one after the other from byte `dram`, a multiple of the bus
-    width: `rows` of them, `columns` of them, or one.
+    width: `rows` of them, `columns` of them, or one. With `scaled`, each sum is first rescaled to
+    int32 with row-scale entry ``row_scale + r``, as INT8_ROW_COLUMN does.
     """
 
     opcode = Opcode.ABSMAX
     engine = Engine.STORE
 
     axis: AxisField
+    scaled: U1 = 0
     dram: U48
     rows: U16
     columns: U16
     base: U16 = 0
     row_stride: U16
     block_stride: U16
+    row_scale: U16 = 0
 
 
 @dataclass(frozen=True, kw_only=True)

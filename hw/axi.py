@@ -127,7 +127,7 @@ class ReadMaster(wiring.Component):
         m = Module()
         config = self._config
         layout = data.StructLayout({"burst": burst_layout(config), "id": 1})
-        m.submodules.addresses = addresses = SyncFIFOBuffered(width=layout.size, depth=2)
+        m.submodules.addresses = addresses = SyncFIFOBuffered(width=layout.size, depth=3)
         pending = Signal(range(config.read_outstanding + 1))
         asked, ended, free = Signal(), Signal(), Signal()
         entry = Signal(layout)
@@ -207,7 +207,7 @@ class WriteMaster(wiring.Component):
         m = Module()
         config = self._config
         layout = data.StructLayout({"burst": burst_layout(config), "id": 1})
-        m.submodules.addresses = addresses = SyncFIFOBuffered(width=layout.size, depth=2)
+        m.submodules.addresses = addresses = SyncFIFOBuffered(width=layout.size, depth=3)
         m.submodules.lengths = lengths = SyncFIFOBuffered(
             width=len(self.bursts.p.beats), depth=config.write_outstanding + 1
         )
@@ -234,7 +234,7 @@ class WriteMaster(wiring.Component):
     def _data(self, m: Module, lengths: SyncFIFOBuffered) -> None:
         config = self._config
         layout = data.StructLayout({"data": 8 * config.bus_bytes, "strb": config.bus_bytes, "last": 1})
-        m.submodules.out = out = SyncFIFOBuffered(width=layout.size, depth=2)
+        m.submodules.out = out = SyncFIFOBuffered(width=layout.size, depth=3)
         sent = Signal(range(config.burst_beats))
         last, moves = Signal(), Signal()
         entry, head = Signal(layout), layout(out.r_data)

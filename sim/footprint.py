@@ -1,0 +1,235 @@
+"""Which words of which memory an instruction reads and writes: one place for model and compiler."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import assert_never
+
+import numpy as np
+
+from hw.isa.config import Config
+from hw.isa.instructions import (
+    Absmax,
+    Axis,
+    Dataflow,
+    Execute,
+    Format,
+    Halt,
+    Instruction,
+    Load,
+    Memory,
+    Store,
+)
+
+__all__ = ["Access", "Grid", "Space", "blocks", "dram_bytes", "footprint", "words_in"]
+
+
+class Space(IntEnum):
+    """Everything an instruction can read or write; the first five are numbered as `Memory`."""
+
+    INPUT = Memory.INPUT
+    WEIGHT = Memory.WEIGHT
+    ACCUMULATE_SCALE = Memory.ACCUMULATE_SCALE
+    ROW_SCALE = Memory.ROW_SCALE
+    COLUMN_SCALE = Memory.COLUMN_SCALE
+    OUTPUT = 5
+    DRAM = 6
+
+    @property
+    def title(self) -> str:
+        """Name for messages."""
+        return "DRAM" if self is Space.DRAM else f"{self.name.lower().replace('_', '-')} memory"
+
+
+def blocks(extent: int, lanes: int) -> int:
+    """Return how many words of `lanes` elements hold `extent` of them."""
+    return -(-extent // lanes)
+
+
+def words_in(config: Config, space: Space) -> int:
+    """Return the number of words of an on-chip memory, both halves."""
+    match space:
+        case Space.INPUT:
+            return 2 * config.input_depth
+        case Space.WEIGHT:
+            return 2 * config.weight_depth
+        case Space.OUTPUT:
+            return 2 * config.output_depth
+        case Space.ACCUMULATE_SCALE:
+            return config.accumulate_scale_depth
+        case Space.ROW_SCALE:
+            return config.row_scale_depth
+        case Space.COLUMN_SCALE:
+            return config.column_scale_depth
+        case Space.DRAM:
+            raise ValueError("DRAM is not an on-chip memory")
+        case _:
+            assert_never(space)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A matrix of words: word of (r, b) is ``base + r * row_stride + b * block_stride``.
+
+    In DRAM a word is a beat of the bus, so that two accesses meet exactly if they share a beat.
+    """
+
+    base: int
+    rows: int
+    blocks: int
+    row_stride: int
+    block_stride: int
+
+    @property
+    def last(self) -> int:
+        """Highest address."""
+        return self.base + (self.rows - 1) * self.row_stride + (self.blocks - 1) * self.block_stride
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether the words are consecutive, row after row."""
+        return (self.blocks == 1 or self.block_stride == 1) and (
+            self.rows == 1 or self.row_stride == self.blocks
+        )
+
+    def index(self) -> slice | np.ndarray:
+        """Return an index of all words in order: a slice if they are consecutive."""
+        if self.is_dense:
+            return slice(self.base, self.base + self.rows * self.blocks)
+        rows = np.arange(self.rows)[:, None] * self.row_stride
+        return (self.base + rows + np.arange(self.blocks) * self.block_stride).ravel()
+
+    def has_repeats(self) -> bool:
+        """Tell whether two of its places are the same word."""
+        if self.is_dense or self.row_stride >= self.blocks * self.block_stride > 0:
+            return False
+        return np.unique(self.index()).size < self.rows * self.blocks
+
+
+@dataclass(frozen=True)
+class Access:
+    """Words of one memory that an instruction reads or writes."""
+
+    space: Space
+    write: bool
+    grid: Grid
+
+
+def footprint(config: Config, instruction: Instruction) -> tuple[Access, ...]:
+    """Return every access of an instruction; extents must be at least 1."""
+    match instruction:
+        case Load():
+            return _load(config, instruction)
+        case Execute():
+            return _execute(config, instruction)
+        case Store():
+            return _store(config, instruction)
+        case Absmax():
+            return _absmax(config, instruction)
+        case Halt():
+            return ()
+        case _:
+            assert_never(instruction)
+
+
+def dram_bytes(config: Config, instruction: Load | Store | Absmax) -> tuple[int, int, int]:
+    """Return (rows, bytes a row, pitch) of what an instruction moves from or to DRAM."""
+    match instruction:
+        case Load():
+            return instruction.rows, instruction.columns, instruction.pitch
+        case Store():
+            size = 4 if instruction.format is Format.INT32 else 1
+            return instruction.rows, size * instruction.columns, instruction.pitch
+        case Absmax():
+            return 1, 4 * _maxima(config, instruction), 0
+        case _:
+            assert_never(instruction)
+
+
+def _maxima(config: Config, instruction: Absmax) -> int:
+    match instruction.axis:
+        case Axis.ROW:
+            return instruction.rows
+        case Axis.COLUMN:
+            return blocks(instruction.columns, config.columns) * config.columns
+        case Axis.TENSOR:
+            return 1
+        case _:
+            assert_never(instruction.axis)
+
+
+def _dram(config: Config, instruction: Load | Store | Absmax, write: bool) -> Access:
+    rows, size, pitch = dram_bytes(config, instruction)
+    bus = config.bus_bytes
+    return Access(
+        Space.DRAM, write, Grid(instruction.dram // bus, rows, blocks(size, bus), pitch // bus, 1)
+    )
+
+
+def _load(config: Config, load: Load) -> tuple[Access, ...]:
+    bytes_in_word = {
+        Memory.INPUT: config.rows,
+        Memory.WEIGHT: config.columns,
+        Memory.ACCUMULATE_SCALE: 4,
+        Memory.ROW_SCALE: 4,
+        Memory.COLUMN_SCALE: 4 * config.columns,
+    }[load.memory]
+    count = blocks(load.columns, bytes_in_word)
+    grid = Grid(load.base, load.rows, count, load.row_stride, load.block_stride)
+    return _dram(config, load, False), Access(Space(load.memory), True, grid)
+
+
+def _execute(config: Config, execute: Execute) -> tuple[Access, ...]:
+    if execute.dataflow is Dataflow.WS:
+        left_rows, left_extent = execute.rows, execute.reduction
+    else:
+        left_rows, left_extent = execute.reduction, execute.rows
+    column_blocks = blocks(execute.columns, config.columns)
+    left = Grid(
+        execute.left_base, left_rows, blocks(left_extent, config.rows),
+        execute.left_row_stride, execute.left_block_stride,
+    )  # fmt: skip
+    right = Grid(
+        execute.right_base, execute.reduction, column_blocks,
+        execute.right_row_stride, execute.right_block_stride,
+    )  # fmt: skip
+    out = Grid(
+        execute.out_base, execute.rows, column_blocks,
+        execute.out_row_stride, execute.out_block_stride,
+    )  # fmt: skip
+    accesses = [Access(Space.INPUT, False, left), Access(Space.WEIGHT, False, right)]
+    if execute.scale:
+        scales = Grid(execute.scale_base, execute.rows, 1, 1, 1)
+        accesses.append(Access(Space.ACCUMULATE_SCALE, False, scales))
+    if execute.accumulate:
+        accesses.append(Access(Space.OUTPUT, False, out))
+    return (*accesses, Access(Space.OUTPUT, True, out))
+
+
+def _output(config: Config, instruction: Store | Absmax) -> Access:
+    grid = Grid(
+        instruction.base, instruction.rows, blocks(instruction.columns, config.columns),
+        instruction.row_stride, instruction.block_stride,
+    )  # fmt: skip
+    return Access(Space.OUTPUT, False, grid)
+
+
+def _store(config: Config, store: Store) -> tuple[Access, ...]:
+    sums = _output(config, store)
+    written = _dram(config, store, True)
+    match store.format:
+        case Format.INT32:
+            return sums, written
+        case Format.INT8_ROW:
+            scales = Access(Space.ROW_SCALE, False, Grid(store.row_scale, store.rows, 1, 1, 1))
+        case Format.INT8_COLUMN:
+            grid = Grid(store.column_scale, 1, sums.grid.blocks, 0, 1)
+            scales = Access(Space.COLUMN_SCALE, False, grid)
+        case _:
+            assert_never(store.format)
+    return sums, scales, written
+
+
+def _absmax(config: Config, absmax: Absmax) -> tuple[Access, ...]:
+    return _output(config, absmax), _dram(config, absmax, True)

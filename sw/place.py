@@ -1,0 +1,147 @@
+"""Placement of matrices in DRAM: row-major, each row starting at a multiple of the bus width."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from hw.isa.config import Config
+
+__all__ = ["Buffer", "Layout", "PlacementError", "Request", "Role", "align", "place"]
+
+LINE = 64
+"""Buffers start at multiples of this, and of the bus width."""
+DTYPES = {"int8": 1, "int32": 4, "uint32": 4}
+
+
+class PlacementError(ValueError):
+    """The buffers do not fit the address space; the message gives the sizes."""
+
+
+class Role(StrEnum):
+    """Who writes a buffer and who reads it."""
+
+    INPUT = "input"
+    """The host writes it before a run."""
+    OUTPUT = "output"
+    """The program writes it, the host reads it."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A matrix that wants a place in DRAM.
+
+    Members
+    -------
+    name : str
+    dtype : str
+        int8, int32 or uint32.
+    rows, columns : int
+        As it lies in DRAM.
+    role : Role
+    source : str
+        Name of the matrix on the host; several inputs may lie in DRAM twice.
+    transposed : bool
+        Whether the host's matrix is the transpose of this one.
+    """
+
+    name: str
+    dtype: str
+    rows: int
+    columns: int
+    role: Role
+    source: str
+    transposed: bool = False
+
+
+@dataclass(frozen=True)
+class Buffer(Request):
+    """A matrix in DRAM: `pitch` bytes from row to row, first byte at `address`."""
+
+    pitch: int = 0
+    address: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes in DRAM."""
+        return self.rows * self.pitch
+
+    @property
+    def end(self) -> int:
+        """First byte behind it."""
+        return self.address + self.size
+
+    @property
+    def host_shape(self) -> tuple[int, int]:
+        """Shape of the matrix on the host."""
+        shape = self.rows, self.columns
+        return shape[::-1] if self.transposed else shape
+
+    def at(self, row: int, column: int) -> int:
+        """Return the address of an element."""
+        return self.address + row * self.pitch + column * DTYPES[self.dtype]
+
+    def window(self, dram: np.ndarray) -> np.ndarray:
+        """Return its elements in a DRAM image (uint8) as a view (rows, columns)."""
+        kind = np.dtype(self.dtype).newbyteorder("<")
+        rows = dram[self.address : self.end].reshape(self.rows, self.pitch)
+        return rows[:, : self.columns * kind.itemsize].view(kind)
+
+    def __str__(self) -> str:
+        of = f" of {self.source}{'^T' if self.transposed else ''}"
+        return (
+            f"{self.address:#010x}-{self.end:#010x} {self.role} {self.name}: {self.dtype} "
+            f"{self.rows}x{self.columns}, pitch {self.pitch}" + (of if self.role == "input" else "")
+        )
+
+
+@dataclass(frozen=True)
+class Layout:
+    """All buffers of a program, and where its instructions go."""
+
+    buffers: tuple[Buffer, ...]
+    program_address: int
+
+    def __getitem__(self, name: str) -> Buffer:
+        for buffer in self.buffers:
+            if buffer.name == name:
+                return buffer
+        raise KeyError(f"no buffer {name!r}; there are: {', '.join(b.name for b in self.buffers)}")
+
+    def __str__(self) -> str:
+        return "\n".join(str(buffer) for buffer in self.buffers)
+
+
+def align(value: int, step: int) -> int:
+    """Return `value` rounded up to a multiple of `step`."""
+    return -(-value // step) * step
+
+
+def place(config: Config, requests: Iterable[Request]) -> Layout:
+    """Give each matrix a pitch and an address, one after the other, the program behind them.
+
+    Raises
+    ------
+    PlacementError
+        They do not fit ``2^address_bits`` bytes.
+    """
+    step = max(config.bus_bytes, LINE)
+    address, buffers = 0, []
+    for request in requests:
+        pitch = align(request.columns * DTYPES[request.dtype], config.bus_bytes)
+        buffers.append(Buffer(**vars(request), pitch=pitch, address=address))
+        address = align(buffers[-1].end, step)
+    check_fits(config, address, "the buffers")
+    return Layout(tuple(buffers), address)
+
+
+def check_fits(config: Config, size: int, what: str) -> None:
+    """Raise PlacementError unless `size` bytes fit the address space."""
+    if size > 1 << config.address_bits:
+        raise PlacementError(
+            f"{what} take {size} bytes of DRAM, but address_bits {config.address_bits} "
+            f"reach {1 << config.address_bits}"
+        )

@@ -1,0 +1,135 @@
+"""Quantisation on the host: INT8 copies of float tensors, and the scale entries of the chip."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+
+import numpy as np
+
+from hw.isa.numerics import INT8_MAX, encode_scale, multiplier
+
+__all__ = ["Group", "Quantised", "fresh_scales", "quantise", "update_scales"]
+
+
+class Group(StrEnum):
+    """What shares one scale."""
+
+    ROW = "row"
+    COLUMN = "column"
+    TENSOR = "tensor"
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """Axes over which the absolute maximum is taken."""
+        return {Group.ROW: (1,), Group.COLUMN: (0,), Group.TENSOR: (0, 1)}[self]
+
+
+@dataclass(frozen=True, eq=False)
+class Quantised:
+    """An INT8 copy of a float matrix.
+
+    Members
+    -------
+    values : int8 (M, N)
+    absmax : float64, (M, 1), (1, N) or (1, 1)
+        Absolute maximum of each group.
+    group : Group
+    """
+
+    values: np.ndarray
+    absmax: np.ndarray
+    group: Group
+
+    @property
+    def scale(self) -> np.ndarray:
+        """Real value of one step, float64, shaped as `absmax`; zero for a group of zeros."""
+        return self.absmax / INT8_MAX
+
+    def __str__(self) -> str:
+        rows, columns = self.values.shape
+        return f"int8 {rows}x{columns}, a scale for each {self.group}"
+
+
+def quantise(x: np.ndarray, group: Group) -> Quantised:
+    """Quantise a float matrix symmetrically: ``clamp(round(127 x / a))``, a the group's absmax.
+
+    Ties round away from zero. The arithmetic is float64, in which 127 x is exact for float32 x.
+
+    Raises
+    ------
+    ValueError
+        `x` is no matrix, or a value is not finite.
+    """
+    exact = np.asarray(x, np.float64)
+    if exact.ndim != 2:
+        raise ValueError(f"a matrix has two axes, not {exact.ndim}")
+    if not np.isfinite(exact).all():
+        raise ValueError("values to quantise must be finite")
+    absmax = np.abs(exact).max(axis=group.axes, keepdims=True)
+    quotient = exact * INT8_MAX / np.where(absmax > 0, absmax, 1)
+    # Not floor(|q| + 0.5): that addition itself rounds, and lifts 0.5 - 2^-54 to 1.
+    whole = np.trunc(np.abs(quotient))
+    rounded = whole + (np.abs(quotient) - whole >= 0.5)
+    values = np.clip(np.copysign(rounded, quotient), -INT8_MAX, INT8_MAX).astype(np.int8)
+    return Quantised(values, absmax, group)
+
+
+def fresh_scales(maxima: np.ndarray) -> np.ndarray:
+    """Return the scale entries that bring sums of absolute maximum a to [-127, 127]: 127 / a.
+
+    Parameters
+    ----------
+    maxima : uint32 or int64, (count,)
+
+    Returns
+    -------
+    uint32, (count,)
+        The entry of a = 0 is 0: every output is 0.
+    """
+    return _entries([Fraction(INT8_MAX, a) if a else Fraction(0) for a in maxima.tolist()])
+
+
+def update_scales(
+    maxima: np.ndarray,
+    down: Quantised,
+    up: Quantised,
+    weight: Quantised,
+    scaling: int | float | Fraction = 1,
+) -> np.ndarray:
+    """Return the scale entries that bring a LoRA update to the unit of the sums it is added to.
+
+    Row i of the low-rank copy has scale ``S_left[i] S_down a[i] / 127``, the sums have
+    ``S_left[i] S_weight``: the ratio ``S_down S_up a[i] / (127 S_weight)`` is free of S_left.
+    Every float counts as the exact rational it holds.
+
+    Parameters
+    ----------
+    maxima : uint32, (n,)
+        Absolute maxima a of the rows of the low-rank product's sums.
+    down, up, weight : Quantised, per tensor
+        A, B, W for Y; B, A, W for dX.
+    scaling : number
+        alpha / r.
+
+    Returns
+    -------
+    uint32, (n,)
+
+    Raises
+    ------
+    ValueError
+        The weight is all zero, so that the sums have no unit; or `scaling` is not above 0.
+    """
+    if not scaling > 0:
+        raise ValueError(f"scaling must be above 0, not {scaling}")
+    a_down, a_up, a_weight = (Fraction(q.absmax.item()) for q in (down, up, weight))
+    if not a_weight:
+        raise ValueError("the weight must not be all zero: its scale is the unit of Y and dX")
+    factor = Fraction(scaling) * a_down * a_up / (INT8_MAX * INT8_MAX * a_weight)
+    return _entries([factor * a for a in maxima.tolist()])
+
+
+def _entries(ratios: list[Fraction]) -> np.ndarray:
+    return np.array([encode_scale(*multiplier(ratio)) for ratio in ratios], np.uint32)

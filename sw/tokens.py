@@ -1,0 +1,240 @@
+"""Fifth pass: the tokens that keep engines in program order wherever they meet in a memory.
+
+Program order is the meaning of a program. An instruction must wait for every earlier one of
+another engine that wrote what it touches, or read what it writes, unless what it has waited for
+already implies it. What is known when an instruction starts is kept as four numbers: how many
+LOADs are done, how many EXECUTEs have released their operands, how many EXECUTEs are done, how
+many STOREs are done. A token carries all that its sender knew.
+
+An EXECUTE releases its operands when the last is read and all EXECUTEs before it have released
+theirs; one that scales reads scales as it writes results, and releases only when done. That is
+when it sends its token to LOAD. To STORE it sends when its last result is written.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hw.isa.config import Config
+from hw.isa.instructions import Engine, Execute, Instruction
+from sim.footprint import Access, Space, footprint, words_in
+
+__all__ = ["Point", "Tokened", "add_tokens", "conflicts"]
+
+LOAD_DONE, EXECUTE_RELEASED, EXECUTE_DONE, STORE_DONE = range(4)
+Knowledge = tuple[int, int, int, int]
+Pair = tuple[Engine, Engine]
+
+
+@dataclass(frozen=True)
+class Point:
+    """An instruction's place in its engine, counted from 0, and in the program."""
+
+    engine: Engine
+    order: int
+    index: int
+
+
+@dataclass(frozen=True)
+class Tokened:
+    """Instructions with their tokens; `sent` counts tokens of each pair of engines."""
+
+    instructions: tuple[Instruction, ...]
+    sent: dict[Pair, int]
+
+    def __str__(self) -> str:
+        counts = (f"{a.name}->{b.name} {n}" for (a, b), n in sorted(self.sent.items()))
+        return "tokens: " + (", ".join(counts) or "none")
+
+
+def add_tokens(config: Config, instructions: Sequence[Instruction]) -> Tokened:
+    """Return the instructions with waits and signals set.
+
+    Raises
+    ------
+    ValueError
+        An instruction has tokens already.
+    """
+    for index, each in enumerate(instructions):
+        names = [f"{kind}_{e.name.lower()}" for kind in ("wait", "signal") for e in Engine]
+        if any(getattr(each, name) for name in names):
+            raise ValueError(f"instruction {index} has tokens already")
+    points = _points(instructions)
+    needs = conflicts(config, instructions)
+    limit = (1 << config.token_bits) - 1
+    while True:
+        plan = _Plan(instructions, points, needs)
+        extra = plan.overflows(limit)
+        if not extra:
+            return plan.result()
+        for index, engine, order in extra:
+            needs[index][engine] = max(order, needs[index].get(engine, -1))
+
+
+def _points(instructions: Sequence[Instruction]) -> list[Point | None]:
+    counts = dict.fromkeys(Engine, 0)
+    points: list[Point | None] = []
+    for index, instruction in enumerate(instructions):
+        engine = instruction.engine
+        points.append(None if engine is None else Point(engine, counts[engine], index))
+        if engine is not None:
+            counts[engine] += 1
+    return points
+
+
+def conflicts(config: Config, instructions: Sequence[Instruction]) -> list[dict[Engine, int]]:
+    """Return for each instruction the latest one of each other engine that it must come after.
+
+    For every word of every memory the last reader and the last writer of each engine are kept: as
+    an engine keeps its own order, the latest one stands for all before it.
+
+    Returns
+    -------
+    list of dict
+        For each instruction, by engine: place of the latest one among those of that engine.
+    """
+    last = _Last(config, instructions)
+    counts = dict.fromkeys(Engine, 0)
+    needs: list[dict[Engine, int]] = []
+    for instruction in instructions:
+        engine = instruction.engine
+        needs.append({})
+        if engine is None:
+            continue
+        accesses = footprint(config, instruction)
+        for access in accesses:
+            last.add_needs(needs[-1], engine, access)
+        for access in accesses:
+            last.note(engine, counts[engine], access)
+        counts[engine] += 1
+    return needs
+
+
+class _Last:
+    """The last reader and writer of every word, for each engine."""
+
+    def __init__(self, config: Config, instructions: Sequence[Instruction]) -> None:
+        ends = [
+            access.grid.last + 1
+            for instruction in instructions
+            for access in footprint(config, instruction)
+            if access.space is Space.DRAM
+        ]
+        sizes = {s: words_in(config, s) for s in Space if s is not Space.DRAM}
+        sizes[Space.DRAM] = max(ends, default=0)
+        self._sizes = sizes
+        self._table: dict[tuple[Space, Engine, bool], np.ndarray] = {}
+
+    def note(self, engine: Engine, order: int, access: Access) -> None:
+        """Record an access of the instruction of this order."""
+        key = access.space, engine, access.write
+        if key not in self._table:
+            self._table[key] = np.full(self._sizes[access.space], -1, np.int32)
+        self._table[key][access.grid.index()] = order
+
+    def add_needs(self, needs: dict[Engine, int], engine: Engine, access: Access) -> None:
+        """Add what an access must come after: writers, and readers if it writes."""
+        for (space, other, wrote), table in self._table.items():
+            if space is access.space and other is not engine and (wrote or access.write):
+                order = int(table[access.grid.index()].max())
+                if order >= 0:
+                    needs[other] = max(order, needs.get(other, -1))
+
+
+class _Plan:
+    """One assignment of tokens to a program, given what each instruction must come after."""
+
+    def __init__(
+        self,
+        instructions: Sequence[Instruction],
+        points: list[Point | None],
+        needs: list[dict[Engine, int]],
+    ) -> None:
+        self._instructions, self._points = instructions, points
+        self._of_engine: dict[Engine, list[int]] = defaultdict(list)
+        for point in points:
+            if point is not None:
+                self._of_engine[point.engine].append(point.index)
+        # Tokens of each pair, in order: the sender's place, and the index of who takes it.
+        self._sent: dict[Pair, list[tuple[int, int]]] = defaultdict(list)
+        self._known: list[Knowledge] = []
+        now: dict[Engine, Knowledge] = dict.fromkeys(Engine, (0, 0, 0, 0))
+        for point, need in zip(points, needs, strict=True):
+            if point is not None:
+                now[point.engine] = self._wait(point, need, now[point.engine])
+            self._known.append((0, 0, 0, 0) if point is None else now[point.engine])
+
+    def _wait(self, point: Point, needs: dict[Engine, int], known: Knowledge) -> Knowledge:
+        """Let an instruction take the tokens it needs; return what is known then.
+
+        The latest sender comes first: what it knew may imply the others.
+        """
+        places = {sender: self._of_engine[sender][order] for sender, order in needs.items()}
+        for sender in sorted(places, key=places.__getitem__, reverse=True):
+            order = needs[sender]
+            if known[_event(sender, point.engine)] > order:
+                continue
+            self._sent[sender, point.engine].append((order, point.index))
+            told = list(self._known[places[sender]])
+            for event in _told(self._instructions[places[sender]], point.engine):
+                told[event] = order + 1
+            known = tuple(map(max, known, told))
+        return known
+
+    def overflows(self, limit: int) -> list[tuple[int, Engine, int]]:
+        """Return needs to add so that at most `limit` tokens of a pair are ever on their way.
+
+        The sender of a token knows that its peer has taken the tokens of everything it knows to
+        have finished. If that leaves too many, either the sender waits for the taker of the first
+        of them, or, if that one comes later in the program, the taker waits for this sender: then
+        the tokens between are not needed any more.
+        """
+        found = []
+        for (sender, receiver), tokens in self._sent.items():
+            for count in range(limit, len(tokens)):
+                order, taker = tokens[count][0], tokens[count - limit][1]
+                source = self._of_engine[sender][order]
+                taker_order = self._points[taker].order
+                if self._known[source][_event(receiver, sender)] > taker_order:
+                    continue
+                if taker < source:
+                    found.append((source, receiver, taker_order))
+                else:
+                    found.append((taker, sender, order))
+                break
+        return found
+
+    def result(self) -> Tokened:
+        """Return the instructions with this assignment."""
+        fields: dict[int, dict[str, int]] = defaultdict(dict)
+        for (sender, receiver), tokens in self._sent.items():
+            for order, taker in tokens:
+                fields[self._of_engine[sender][order]][f"signal_{receiver.name.lower()}"] = 1
+                fields[taker][f"wait_{sender.name.lower()}"] = 1
+        instructions = tuple(
+            dataclasses.replace(each, **fields[index]) if index in fields else each
+            for index, each in enumerate(self._instructions)
+        )
+        return Tokened(instructions, {pair: len(tokens) for pair, tokens in self._sent.items()})
+
+
+def _event(sender: Engine, receiver: Engine) -> int:
+    """Return which number a token of one engine to another raises."""
+    if sender is Engine.LOAD:
+        return LOAD_DONE
+    if sender is Engine.STORE:
+        return STORE_DONE
+    return EXECUTE_RELEASED if receiver is Engine.LOAD else EXECUTE_DONE
+
+
+def _told(sender: Instruction, receiver: Engine) -> tuple[int, ...]:
+    """Return all numbers that a token raises to the sender's place."""
+    event = _event(sender.engine, receiver)
+    if event == EXECUTE_DONE or (isinstance(sender, Execute) and sender.scale):
+        return EXECUTE_RELEASED, EXECUTE_DONE
+    return (event,)

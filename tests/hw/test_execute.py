@@ -1,0 +1,299 @@
+"""The execute engine: chains of both dataflows, every sum and every cycle."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from hw.execute import ExecuteEngine
+from hw.isa.config import Config
+from hw.isa.encoding import encode
+from hw.isa.instructions import Dataflow, Execute
+from hw.isa.numerics import requantise32, scale_accumulate, wrap32
+from hw.shared import Builder
+
+from .bench import pack, simulate, unpack
+
+SHAPES = [(2, 3), (3, 2), (4, 4), (5, 8)]
+LEFT_WORDS, RIGHT_WORDS, OUT_WORDS, SCALES = 128, 128, 256, 64
+
+
+def small(rows: int, columns: int) -> Config:
+    """Return a configuration of that shape with memories of the sizes above."""
+    return Config(
+        rows=rows,
+        columns=columns,
+        input_depth=LEFT_WORDS // 2,
+        weight_depth=RIGHT_WORDS // 2,
+        output_depth=OUT_WORDS // 2,
+        accumulate_scale_depth=SCALES,
+    )
+
+
+class World:
+    """An engine with filled memories, and what its output memory should hold."""
+
+    def __init__(self, config: Config, seed: int, values: tuple[int, int] = (-128, 128)) -> None:
+        rng = np.random.default_rng(seed)
+        self.config = config
+        self.left = rng.integers(*values, (LEFT_WORDS, config.rows))
+        self.right = rng.integers(*values, (RIGHT_WORDS, config.columns))
+        self.scales = [
+            (int(rng.integers(1 << 15, 1 << 16)), int(rng.integers(10, 24))) for _ in range(SCALES)
+        ]
+        self.out: dict[int, list[int]] = {}
+        self.dut = ExecuteEngine(config, Builder())
+        self.load_tokens = self.store_tokens = 0
+        self.fed: int | None = None
+        self.written = 0
+
+    def expect(self, e: Execute) -> None:
+        """Do on plain integers what the instruction says."""
+        rows, columns = self.config.rows, self.config.columns
+        blocks, folds = -(-e.columns // columns), -(-e.reduction // rows)
+        if e.dataflow == Dataflow.OS:
+            spans = [(0, e.reduction)]
+        else:
+            spans = [(f * rows, min(e.reduction, (f + 1) * rows)) for f in range(folds)]
+        for block in range(blocks):
+            for row in range(e.rows):
+                address = e.out_base + row * e.out_row_stride + block * e.out_block_stride
+                for number, span in enumerate(spans):
+                    sums = self._sums(e, row, block, range(*span))
+                    fresh = not e.accumulate and number == 0
+                    old = [0] * columns if fresh else self.out[address]
+                    scale = self.scales[(e.scale_base + row) % SCALES]
+                    self.out[address] = [
+                        self._added(o, s, scale if e.scale else None, fresh)
+                        for o, s in zip(old, sums, strict=True)
+                    ]
+
+    def _sums(self, e: Execute, row: int, block: int, span: range) -> list[int]:
+        rows = self.config.rows
+        total = np.zeros(self.config.columns, dtype=np.int64)
+        for k in span:
+            line, lane = (k, row) if e.dataflow == Dataflow.OS else (row, k)
+            word = e.left_base + line * e.left_row_stride + lane // rows * e.left_block_stride
+            right = e.right_base + k * e.right_row_stride + block * e.right_block_stride
+            total += self.left[word, lane % rows] * self.right[right]
+        return [int(value) for value in total]
+
+    @staticmethod
+    def _added(old: int, new: int, scale: tuple[int, int] | None, fresh: bool) -> int:
+        if scale is None:
+            return wrap32(old + new)
+        return requantise32(new, *scale) if fresh else scale_accumulate(old, new, *scale)
+
+    async def fill(self, ctx) -> None:
+        """Write all memories through the load engine's ports."""
+        dut = self.dut
+        for port, words in ((dut.write_left, self.left), (dut.write_right, self.right)):
+            for address, word in enumerate(words):
+                await self._put(ctx, port, address, pack(word, 8))
+        for address, (m, s) in enumerate(self.scales):
+            await self._put(ctx, dut.write_scale, address, m | (s & 0xFF) << 16)
+
+    @staticmethod
+    async def _put(ctx, port, address: int, data: int) -> None:
+        ctx.set(port.p.address, address)
+        ctx.set(port.p.data, data)
+        ctx.set(port.valid, 1)
+        await ctx.tick().until(port.ready)
+        ctx.set(port.valid, 0)
+
+    async def issue(self, ctx, instruction: Execute) -> None:
+        """Hand one instruction over."""
+        ctx.set(self.dut.i.payload.as_value(), int.from_bytes(encode(instruction), "little"))
+        ctx.set(self.dut.i.valid, 1)
+        await ctx.tick().until(self.dut.i.ready)
+        ctx.set(self.dut.i.valid, 0)
+
+    async def settle(self, ctx) -> None:
+        """Wait until everything is written."""
+        for _ in range(20_000):
+            if not ctx.get(self.dut.busy):
+                return
+            await ctx.tick()
+        raise AssertionError("the engine never became idle")
+
+    async def check(self, ctx, seed: object) -> None:
+        """Compare the output memory through the store engine's port."""
+        for address, expected in sorted(self.out.items()):
+            ctx.set(self.dut.read_address, address)
+            ctx.set(self.dut.read_enable, 1)
+            await ctx.tick()
+            seen = unpack(ctx.get(self.dut.read_data), 32, self.config.columns)
+            assert seen == expected, f"seed {seed}, output word {address}"
+
+    async def watch(self, ctx) -> None:
+        """Count tokens, and note the first operand and the last result."""
+        dut, cycle = self.dut, 0
+        signals = (dut.signal_load, dut.signal_store, dut.fed, dut.written)
+        async for _, _, load, store, fed, written in ctx.tick().sample(*signals):
+            self.load_tokens += load
+            self.store_tokens += store
+            if fed and self.fed is None:
+                self.fed = cycle
+            if written:
+                self.written = cycle
+            cycle += 1
+
+    @property
+    def array_cycles(self) -> int:
+        """Cycles from the first operand fed to the last result written."""
+        return self.written - self.fed + 1
+
+
+def plain(dataflow: Dataflow, rows: int, reduction: int, columns: int, config: Config, **more):
+    """Return an Execute over matrices that lie row after row."""
+    lanes = rows if dataflow == Dataflow.OS else reduction
+    left_blocks, blocks = -(-lanes // config.rows), -(-columns // config.columns)
+    fields = {
+        "dataflow": dataflow,
+        "rows": rows,
+        "reduction": reduction,
+        "columns": columns,
+        "left_row_stride": left_blocks,
+        "left_block_stride": 1,
+        "right_row_stride": blocks,
+        "right_block_stride": 1,
+        "out_row_stride": 1,
+        "out_block_stride": rows,
+        "signal_load": 1,
+        "signal_store": 1,
+    }
+    return Execute(**(fields | more))
+
+
+def random_chain(world: World, rng: random.Random, length: int) -> list[Execute]:
+    """Return random instructions that fit the memories; later ones accumulate on earlier ones."""
+    config, chain = world.config, []
+    while len(chain) < length:
+        dataflow = rng.choice(list(Dataflow))
+        rows, reduction = rng.randint(1, 3 * config.rows), rng.randint(1, 3 * config.rows)
+        columns = rng.randint(1, 2 * config.columns)
+        draft = plain(dataflow, rows, reduction, columns, config)
+        blocks = draft.right_row_stride
+        streamed = reduction if dataflow == Dataflow.OS else rows
+        words = streamed * draft.left_row_stride, reduction * blocks, rows * blocks
+        room = LEFT_WORDS - words[0], RIGHT_WORDS - words[1], OUT_WORDS - words[2]
+        if min(room) < 0:
+            continue
+        out_base = rng.randint(0, room[2])
+        full = all(out_base + word in world.out for word in range(words[2]))
+        instruction = plain(
+            dataflow,
+            rows,
+            reduction,
+            columns,
+            config,
+            left_base=rng.randint(0, room[0]),
+            right_base=rng.randint(0, room[1]),
+            out_base=out_base,
+            accumulate=int(full and rng.random() < 0.6),
+            scale=int(rng.random() < 0.3),
+            scale_base=rng.randint(0, SCALES - rows),
+        )
+        world.expect(instruction)
+        chain.append(instruction)
+    return chain
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("rows, columns", SHAPES)
+def test_random_chains_of_both_dataflows(rows: int, columns: int, seed: int) -> None:
+    rng = random.Random(seed)
+    world = World(small(rows, columns), seed)
+    chain = random_chain(world, rng, 8)
+
+    async def bench(ctx):
+        await world.fill(ctx)
+        for instruction in chain:
+            await world.issue(ctx, instruction)
+            await ctx.tick().repeat(rng.choice((1, 1, 1, 2, 9)))
+        await world.settle(ctx)
+        await world.check(ctx, seed)
+
+    simulate(world.dut, bench, background=[world.watch])
+    assert (world.load_tokens, world.store_tokens) == (len(chain), len(chain))
+
+
+def run(world: World, chain: list[Execute]) -> None:
+    """Run a chain without gaps and check its results."""
+    for instruction in chain:
+        world.expect(instruction)
+
+    async def bench(ctx):
+        await world.fill(ctx)
+        for instruction in chain:
+            await world.issue(ctx, instruction)
+        await world.settle(ctx)
+        await world.check(ctx, chain)
+
+    simulate(world.dut, bench, background=[world.watch])
+
+
+@pytest.mark.parametrize("dataflow", list(Dataflow))
+@pytest.mark.parametrize("streamed", [1, 3, 4, 9])
+def test_a_fold_costs_the_longer_of_stream_and_rows(dataflow: Dataflow, streamed: int) -> None:
+    """Fill, drain and tile load are paid once a chain, whatever the number of folds."""
+    config, folds = small(4, 3), 5
+    world = World(config, seed=streamed)
+    if dataflow == Dataflow.WS:
+        instruction = plain(dataflow, streamed, folds * config.rows, config.columns, config)
+    else:
+        instruction = plain(dataflow, config.rows, streamed, folds * config.columns, config)
+    run(world, [instruction])
+    once = streamed + 2 * config.rows + config.columns + 5
+    assert world.array_cycles == (folds - 1) * max(streamed, config.rows) + once
+
+
+@pytest.mark.parametrize("streamed", [2, 4, 7])
+def test_switching_dataflow_costs_at_most_the_drain(streamed: int) -> None:
+    """WS to OS costs nothing; OS to WS waits rows - 1 cycles, while the tile loads."""
+    config = small(4, 3)
+    rows, columns = config.rows, config.columns
+    ws = plain(Dataflow.WS, streamed, rows, columns, config, out_base=0)
+    os = plain(Dataflow.OS, rows, streamed, columns, config, out_base=64)
+    after = 2 * rows + columns + 5
+
+    world = World(config, seed=1)
+    run(world, [ws, os])
+    assert world.array_cycles == (rows - 1) + 2 * streamed + after
+
+    world = World(config, seed=2)
+    run(world, [os, ws])
+    assert world.array_cycles == 2 * streamed + (rows - 1) + rows + columns + 6
+
+
+@pytest.mark.parametrize("dataflow", list(Dataflow))
+def test_all_minus_128(dataflow: Dataflow) -> None:
+    config = small(4, 4)
+    world = World(config, seed=0, values=(-128, -127))
+    run(world, [plain(dataflow, 7, 12, 8, config)])
+    assert all(sums == [12 * 128 * 128] * 4 for sums in world.out.values())
+
+
+@pytest.mark.parametrize("scale", [0, 1])
+@pytest.mark.parametrize("rows, columns", SHAPES)
+def test_sums_to_one_address_lose_no_write(rows: int, columns: int, scale: int) -> None:
+    """Rows that follow one another into the same word are all added."""
+    config = small(rows, columns)
+    world = World(config, seed=rows)
+    first = plain(Dataflow.WS, 1, rows, columns, config)
+    pile = plain(Dataflow.WS, 9, rows, columns, config, accumulate=1, scale=scale, out_row_stride=0)
+    run(world, [first, pile])
+
+
+def test_scaled_sums_saturate_both_ways() -> None:
+    config = small(2, 2)
+    world = World(config, seed=0)
+    world.left[:] = 127
+    world.right[:, 0], world.right[:, 1] = 127, -127
+    world.scales = [(1 << 15, -2)] * SCALES
+    chain = [plain(Dataflow.OS, 2, 2, 2, config, scale=1)]
+    chain += [plain(Dataflow.OS, 2, 2, 2, config, scale=1, accumulate=1)] * 2
+    run(world, chain)
+    assert world.out[0] == [(1 << 31) - 1, -(1 << 31)]

@@ -17,7 +17,7 @@ from .sram import Macro
 from .sram import verilog as sram_verilog
 from .top import Accelerator
 
-__all__ = ["Emission", "Memory", "emit"]
+__all__ = ["Emission", "Memory", "convert_all", "emit"]
 
 TOP = "cdmqta"
 
@@ -72,12 +72,8 @@ def emit(config: Config, memories: str = "behavioural") -> Emission:
     """
     if memories not in ("behavioural", "blackbox"):
         raise ValueError(f"memories must be behavioural or blackbox, not {memories!r}")
-    _find_yosys()
     builder = Builder(emit=True)
-    texts = {TOP: _convert(Accelerator(config, builder), TOP)}
-    while waiting := [name for name in builder.units if name not in texts]:
-        for name in waiting:
-            texts[name] = _convert(builder.units[name], name)
+    texts = convert_all(Accelerator(config, builder), TOP, builder)
     macros = sorted(builder.memories.values(), key=lambda macro: macro.name)
     counts = _count_instances("\n".join(texts.values()))
     models = [sram_verilog(macro) for macro in macros] if memories == "behavioural" else []
@@ -87,6 +83,16 @@ def emit(config: Config, memories: str = "behavioural") -> Emission:
         memories=tuple(Memory(macro, counts[macro.name]) for macro in macros),
         hierarchical=("cdmqta_row",),
     )
+
+
+def convert_all(unit: Any, name: str, builder: Builder) -> dict[str, str]:
+    """Return the Verilog of a unit and of every module its builder shares, by module name."""
+    _find_yosys()
+    texts = {name: _convert(unit, name)}
+    while waiting := [shared for shared in builder.units if shared not in texts]:
+        for shared in waiting:
+            texts[shared] = _convert(builder.units[shared], shared)
+    return texts
 
 
 def _find_yosys() -> None:

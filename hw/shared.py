@@ -24,10 +24,13 @@ class Builder:
     emit : bool
         False: plain Amaranth submodules, for simulation. True: instances, for emission; the units
         to convert are collected in `units`, the memories in `memories`.
+    share : bool, optional
+        Whether repeated units are instances of one module; as `emit` by default.
     """
 
-    def __init__(self, *, emit: bool = False) -> None:
+    def __init__(self, *, emit: bool = False, share: bool | None = None) -> None:
         self.emit = emit
+        self.share = emit if share is None else share
         self.units: dict[str, wiring.Component] = {}
         self.memories: dict[str, Any] = {}
 
@@ -38,7 +41,7 @@ class Builder:
 
         What is placed under one `module` name must be alike: only the first is made and converted.
         """
-        if not self.emit:
+        if not self.share:
             m.submodules[name] = unit = make()
             return unit
         if module not in self.units:

@@ -6,7 +6,15 @@ import numpy as np
 
 from hw.isa.numerics import INT8_MAX, INT32_MAX, INT32_MIN, SHIFT_MAX, SHIFT_MIN
 
-__all__ = ["decode_scales", "magnitudes", "matmul", "requantise", "requantise8", "scale_accumulate"]
+__all__ = [
+    "decode_scales",
+    "magnitudes",
+    "matmul",
+    "requantise",
+    "requantise8",
+    "requantise32",
+    "scale_accumulate",
+]
 
 
 def decode_scales(entries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -26,9 +34,7 @@ def matmul(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return sums.astype(np.int64).astype(np.int32)
 
 
-def requantise(
-    acc: np.ndarray, m: np.ndarray, s: np.ndarray, low: int, high: int
-) -> np.ndarray:
+def requantise(acc: np.ndarray, m: np.ndarray, s: np.ndarray, low: int, high: int) -> np.ndarray:
     """Return ``acc * m / 2^s`` rounded half away from zero, once, and limited to [low, high].
 
     Parameters
@@ -55,12 +61,17 @@ def requantise8(acc: np.ndarray, m: np.ndarray, s: np.ndarray) -> np.ndarray:
     return requantise(acc, m, s, -INT8_MAX, INT8_MAX).astype(np.int8)
 
 
+def requantise32(acc: np.ndarray, m: np.ndarray, s: np.ndarray) -> np.ndarray:
+    """Return sums rescaled to int32, saturating."""
+    return requantise(acc, m, s, INT32_MIN, INT32_MAX).astype(np.int32)
+
+
 def scale_accumulate(
     total: np.ndarray | int, acc: np.ndarray, m: np.ndarray, s: np.ndarray
 ) -> np.ndarray:
     """Return ``total + requantise32(acc, m, s)`` saturated to int32."""
-    update = requantise(acc, m, s, INT32_MIN, INT32_MAX)
-    return np.clip(total + update, INT32_MIN, INT32_MAX).astype(np.int32)
+    exact = total + requantise(acc, m, s, INT32_MIN, INT32_MAX)
+    return np.clip(exact, INT32_MIN, INT32_MAX).astype(np.int32)
 
 
 def magnitudes(sums: np.ndarray) -> np.ndarray:

@@ -142,17 +142,17 @@ def dram_bytes(config: Config, instruction: Load | Store | Absmax) -> tuple[int,
             size = 4 if instruction.format is Format.INT32 else 1
             return instruction.rows, size * instruction.columns, instruction.pitch
         case Absmax():
-            return 1, 4 * _maxima(config, instruction), 0
+            return 1, 4 * _maxima(instruction), 0
         case _:
             assert_never(instruction)
 
 
-def _maxima(config: Config, instruction: Absmax) -> int:
+def _maxima(instruction: Absmax) -> int:
     match instruction.axis:
         case Axis.ROW:
             return instruction.rows
         case Axis.COLUMN:
-            return blocks(instruction.columns, config.columns) * config.columns
+            return instruction.columns
         case Axis.TENSOR:
             return 1
         case _:
@@ -216,20 +216,29 @@ def _output(config: Config, instruction: Store | Absmax) -> Access:
 
 
 def _store(config: Config, store: Store) -> tuple[Access, ...]:
-    sums = _output(config, store)
-    written = _dram(config, store, True)
+    sums, written = _output(config, store), _dram(config, store, True)
+    by_row = Access(Space.ROW_SCALE, False, Grid(store.row_scale, store.rows, 1, 1, 1))
+    lanes = Grid(store.column_scale, 1, sums.grid.blocks, 0, 1)
+    by_column = Access(Space.COLUMN_SCALE, False, lanes)
     match store.format:
         case Format.INT32:
             return sums, written
         case Format.INT8_ROW:
-            scales = Access(Space.ROW_SCALE, False, Grid(store.row_scale, store.rows, 1, 1, 1))
+            return sums, by_row, written
         case Format.INT8_COLUMN:
-            grid = Grid(store.column_scale, 1, sums.grid.blocks, 0, 1)
-            scales = Access(Space.COLUMN_SCALE, False, grid)
+            return sums, by_column, written
+        case Format.INT8_ROW_COLUMN:
+            return sums, by_row, by_column, written
         case _:
             assert_never(store.format)
-    return sums, scales, written
 
 
 def _absmax(config: Config, absmax: Absmax) -> tuple[Access, ...]:
-    return _output(config, absmax), _dram(config, absmax, True)
+    sums, written = _output(config, absmax), _dram(config, absmax, True)
+    if not absmax.scaled:
+        return sums, written
+    return (
+        sums,
+        Access(Space.ROW_SCALE, False, Grid(absmax.row_scale, absmax.rows, 1, 1, 1)),
+        written,
+    )

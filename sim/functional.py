@@ -20,7 +20,6 @@ from hw.isa.instructions import (
     Absmax,
     Axis,
     Dataflow,
-    Engine,
     Execute,
     Format,
     Halt,
@@ -32,12 +31,20 @@ from hw.isa.instructions import (
 )
 from hw.isa.registers import ErrorCode
 
-from .arithmetic import decode_scales, magnitudes, matmul, requantise8, scale_accumulate
+from .arithmetic import (
+    decode_scales,
+    magnitudes,
+    matmul,
+    requantise8,
+    requantise32,
+    scale_accumulate,
+)
 from .footprint import Grid, Space, blocks, dram_bytes, footprint
 from .memories import Memories
 from .result import DramTiming, RunResult
+from .tokens import Tokens
 
-__all__ = ["Machine", "ProgramError", "Tokens", "run"]
+__all__ = ["Machine", "ProgramError", "run"]
 
 _OPERANDS = (Memory.INPUT, Memory.WEIGHT)
 
@@ -48,58 +55,6 @@ class ProgramError(RuntimeError):
     def __init__(self, index: int, instruction: Instruction, problem: str) -> None:
         self.index = index
         super().__init__(f"instruction {index} ({to_text(instruction)}) {problem}")
-
-
-class Tokens:
-    """Counters of the tokens on their way, one for each ordered pair of engines.
-
-    An instruction must find its tokens sent by the instructions before it: this is what makes
-    the order of the program a legal order for the hardware.
-    """
-
-    def __init__(self, config: Config) -> None:
-        self._limit = (1 << config.token_bits) - 1
-        self.waiting: Counter[tuple[Engine, Engine]] = Counter()
-
-    def take(self, instruction: Instruction) -> str | None:
-        """Take what an instruction waits for; return what is wrong, if anything."""
-        for sender in Engine:
-            count = getattr(instruction, f"wait_{sender.name.lower()}")
-            if not count:
-                continue
-            if instruction.engine in (None, sender):
-                return f"waits for {sender.name}, from which it cannot receive tokens"
-            pair = (sender, instruction.engine)
-            if count > self.waiting[pair]:
-                return (
-                    f"waits for {count} tokens of {sender.name}, "
-                    f"but only {self.waiting[pair]} were sent before it"
-                )
-            self.waiting[pair] -= count
-        return None
-
-    def send(self, instruction: Instruction) -> str | None:
-        """Send an instruction's tokens; return what is wrong, if anything."""
-        for receiver in Engine:
-            if not getattr(instruction, f"signal_{receiver.name.lower()}"):
-                continue
-            if instruction.engine in (None, receiver):
-                return f"signals {receiver.name}, to which it cannot send tokens"
-            pair = (instruction.engine, receiver)
-            self.waiting[pair] += 1
-            if self.waiting[pair] > self._limit:
-                return (
-                    f"sends {receiver.name} token {self.waiting[pair]} that is not taken, "
-                    f"but the counter ends at {self._limit}"
-                )
-        return None
-
-    def left(self) -> str | None:
-        """Return what is wrong with ending the program now, if anything."""
-        for (sender, receiver), count in self.waiting.items():
-            if count:
-                return f"leaves {count} tokens of {sender.name} to {receiver.name} untaken"
-        return None
 
 
 class Machine:
@@ -230,28 +185,40 @@ class Machine:
     def _store(self, store: Store) -> None:
         accesses = footprint(self.config, store)
         sums = self.memories.read(accesses[0])[:, : store.columns]
+        scales = {access.space: self.memories.read(access) for access in accesses[1:-1]}
+        by_row = scales.get(Space.ROW_SCALE)
+        by_column = scales.get(Space.COLUMN_SCALE)
+        if by_column is not None:
+            by_column = by_column[:, : store.columns]
         target = self._rows(store)
         match store.format:
             case Format.INT32:
                 target[:] = np.ascontiguousarray(sums, "<i4").view(np.uint8)
                 return
             case Format.INT8_ROW:
-                scales = self.memories.read(accesses[1])
+                values = requantise8(sums, *decode_scales(by_row))
             case Format.INT8_COLUMN:
-                scales = self.memories.read(accesses[1])[:, : store.columns]
+                values = requantise8(sums, *decode_scales(by_column))
+            case Format.INT8_ROW_COLUMN:
+                sums = requantise32(sums, *decode_scales(by_row))
+                values = requantise8(sums, *decode_scales(by_column))
             case _:
                 assert_never(store.format)
-        target[:] = requantise8(sums, *decode_scales(scales)).view(np.uint8)
+        target[:] = values.view(np.uint8)
 
     def _absmax(self, absmax: Absmax) -> None:
-        sums = magnitudes(self.memories.read(footprint(self.config, absmax)[0]))
+        accesses = footprint(self.config, absmax)
+        sums = self.memories.read(accesses[0])
+        if absmax.scaled:
+            sums = requantise32(sums, *decode_scales(self.memories.read(accesses[1])))
+        sizes = magnitudes(sums)
         match absmax.axis:
             case Axis.ROW:
-                maxima = sums.max(axis=1)
+                maxima = sizes.max(axis=1)
             case Axis.COLUMN:
-                maxima = sums.max(axis=0)
+                maxima = sizes.max(axis=0)[: absmax.columns]
             case Axis.TENSOR:
-                maxima = sums.max(keepdims=True).ravel()
+                maxima = sizes.max(keepdims=True).ravel()
             case _:
                 assert_never(absmax.axis)
         self._rows(absmax)[0] = np.ascontiguousarray(maxima, "<u4").view(np.uint8)
@@ -309,4 +276,4 @@ def _run(machine: Machine, program: bytes) -> tuple[ErrorCode, int | None]:
         machine.step(index, instruction)
         if isinstance(instruction, Halt):
             return ErrorCode.NONE, None
-    return ErrorCode.PROGRAM_END, max(count - 1, 0)
+    return ErrorCode.PROGRAM_END, count

@@ -72,7 +72,7 @@ class Memories:
         self.write(access, padded)
 
     def write_entries(self, access: Access, entries: np.ndarray) -> None:
-        """Write rows of scale entries (rows, entries); the lanes past the last keep their values."""
+        """Write rows of scale entries (rows, entries); lanes past the last keep their values."""
         data, grid = self._data[access.space], access.grid
         lanes = data.shape[1]
         for row in range(grid.rows):

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from hw.isa.config import Config
-from hw.isa.instructions import Axis
+from hw.isa.instructions import Axis, Dataflow
 
+from .dataflow import Choice, choose
+from .lora import Gemm
 from .lower import Copy, Job, Maxima, Output, Sums, lower
 from .place import Request, Role, place
 from .program import Program
+from .tile import Demand, TileError, Tiling, tile
 from .tokens import add_tokens
 
-__all__ = ["compile_jobs", "input_matrix", "input_table", "output_requests"]
+__all__ = ["compile_jobs", "decide", "input_matrix", "input_table", "output_requests"]
 
 
 def compile_jobs(
@@ -40,9 +43,34 @@ def compile_jobs(
     return Program(name, config, tokened.instructions, layout, lowered.products, meta)
 
 
-def input_matrix(
-    source: str, shape: tuple[int, int], transposed: bool = False
-) -> Request:
+def decide(config: Config, choice: Choice, gemm: Gemm, demand: Demand) -> Tiling:
+    """Choose a product's dataflow and tiles.
+
+    With ``auto`` the other dataflow is taken where the tiles of the better one do not fit.
+
+    Raises
+    ------
+    ValueError
+        `choice` is unknown.
+    TileError
+        The product does not fit the memories.
+    """
+    sizes = gemm.m, gemm.k, gemm.n
+    first = choose(config, choice, *sizes)
+    try:
+        return tile(config, first, *sizes, demand)
+    except TileError:
+        if choice != "auto":
+            raise
+        other = next(dataflow for dataflow in Dataflow if dataflow is not first)
+        try:
+            return tile(config, other, *sizes, demand)
+        except TileError:
+            pass
+        raise
+
+
+def input_matrix(source: str, shape: tuple[int, int], transposed: bool = False) -> Request:
     """Return the request for an INT8 matrix of the host, of `shape` there, perhaps transposed."""
     rows, columns = shape[::-1] if transposed else shape
     name = f"{source}.T" if transposed else source
@@ -54,9 +82,7 @@ def input_table(name: str, entries: int) -> Request:
     return Request(name, "uint32", 1, entries, Role.INPUT, name)
 
 
-def output_requests(
-    config: Config, job: Job, sources: dict[str, tuple[str, bool]] | None = None
-) -> list[Request]:
+def output_requests(job: Job, sources: dict[str, tuple[str, bool]] | None = None) -> list[Request]:
     """Return the requests for a job's outputs.
 
     Parameters
@@ -67,7 +93,7 @@ def output_requests(
     """
     requests = []
     for output in job.outputs:
-        dtype, rows, columns = _shape(config, job, output)
+        dtype, rows, columns = _shape(job, output)
         source, transposed = (sources or {}).get(output.buffer, (output.buffer, False))
         requests.append(
             Request(output.buffer, dtype, rows, columns, Role.OUTPUT, source, transposed)
@@ -75,7 +101,7 @@ def output_requests(
     return requests
 
 
-def _shape(config: Config, job: Job, output: Output) -> tuple[str, int, int]:
+def _shape(job: Job, output: Output) -> tuple[str, int, int]:
     m, n = job.gemm.m, job.gemm.n
     tiles_m, _, tiles_n = job.tiling.counts
     match output:
@@ -86,6 +112,6 @@ def _shape(config: Config, job: Job, output: Output) -> tuple[str, int, int]:
         case Maxima(axis=Axis.ROW):
             return "uint32", tiles_n, m
         case Maxima(axis=Axis.COLUMN):
-            return "uint32", tiles_m, -(-n // config.columns) * config.columns
+            return "uint32", tiles_m, n
         case Maxima():
             return "uint32", tiles_m * tiles_n, 1

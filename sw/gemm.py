@@ -11,14 +11,14 @@ from hw.isa.instructions import Axis, Dataflow
 from hw.isa.numerics import INT8_MAX
 from sim.result import RunResult
 
-from .compile import compile_jobs, input_matrix, input_table, output_requests
-from .dataflow import Choice, choose
+from .compile import compile_jobs, decide, input_matrix, input_table, output_requests
+from .dataflow import Choice
 from .driver import Device
 from .lora import Gemm, View
 from .lower import Copy, Job, Maxima, Output, Sums
 from .program import Program
 from .quantise import Group, fresh_scales
-from .tile import Demand, tile
+from .tile import Demand
 
 __all__ = ["GemmResult", "compile_gemm", "run_gemm", "run_gemm_programs"]
 
@@ -91,28 +91,24 @@ def compile_gemm(
             ("requantise", Copy("C", axis, "scales")),
         ]
     gemm = Gemm("C", View("A", m, k, transpose_a), View("B", k, n, transpose_b))
-    chosen = choose(config, dataflow, m, k, n)
-    return tuple(
-        _compile(config, gemm, chosen, name, output, meta) for name, output in stages
-    )
+    return tuple(_compile(config, gemm, dataflow, name, output, meta) for name, output in stages)
 
 
 def _compile(
-    config: Config, gemm: Gemm, dataflow: Dataflow, name: str, output: Output, meta: dict
+    config: Config, gemm: Gemm, choice: Choice, name: str, output: Output, meta: dict
 ) -> Program:
     per_row = isinstance(output, (Copy, Maxima)) and output.axis is Axis.ROW
     per_column = isinstance(output, (Copy, Maxima)) and output.axis is Axis.COLUMN
     demand = Demand(
         row_table=per_row, column_table=per_column, out_bytes=4 if isinstance(output, Sums) else 1
     )
-    tiling = tile(config, dataflow, gemm.m, gemm.k, gemm.n, demand)
-    left = gemm.left if dataflow is Dataflow.WS else gemm.left.T
+    tiling = decide(config, choice, gemm, demand)
+    left = gemm.left if tiling.dataflow is Dataflow.WS else gemm.left.T
     operands = [
-        input_matrix(view.tensor, _host_shape(view), view.transposed)
-        for view in (left, gemm.right)
+        input_matrix(view.tensor, _host_shape(view), view.transposed) for view in (left, gemm.right)
     ]
     job = Job(gemm, tiling, operands[0].name, operands[1].name, (output,))
-    requests = [*operands, *output_requests(config, job)]
+    requests = [*operands, *output_requests(job)]
     if isinstance(output, Copy):
         requests.append(input_table(output.scales, gemm.m if per_row else gemm.n))
     return compile_jobs(config, name, [job], requests, meta)
@@ -164,10 +160,7 @@ def run_gemm_programs(
         return GemmResult(run.outputs["C"], None, programs, (run.result,))
     first, second = programs
     before = device.run(first, inputs)
-    meta = second.meta
-    group = Group(meta["requantise"])
-    count = {Group.ROW: meta["m"], Group.COLUMN: meta["n"], Group.TENSOR: 1}[group]
-    maxima = before.outputs["maxima"].max(axis=0)[:count]
+    maxima = before.outputs["maxima"].max(axis=0)
     entries = fresh_scales(maxima)
     table = np.resize(entries, second.inputs["scales"].host_shape)
     after = device.run(second, inputs | {"scales": table})

@@ -41,23 +41,27 @@ class Copy:
     """An INT8 copy goes to `buffer`, (M, N), requantised by the entries in `scales`, (1, M or N).
 
     `axis` says along which axis the entries lie: ROW, one for each row; COLUMN, for each column.
+    With COLUMN, sums may first be rescaled by row, with the entries in `unit`, (1, M).
     """
 
     buffer: str
     axis: Axis
     scales: str
+    unit: str = ""
 
 
 @dataclass(frozen=True)
 class Maxima:
     """Absolute maxima go to `buffer`, a row of them from each tile across the axis.
 
-    ROW: (tiles along N, M). COLUMN: (tiles along M, N padded to whole words). TENSOR: (tiles, 1).
-    The maxima of the matrix are those over the rows of the buffer.
+    ROW: (tiles along N, M). COLUMN: (tiles along M, N). TENSOR: (tiles, 1).
+    The maxima of the matrix are those over the rows of the buffer. Sums may first be rescaled by
+    row, with the entries in `unit`, (1, M).
     """
 
     buffer: str
     axis: Axis
+    unit: str = ""
 
 
 Output = Sums | Copy | Maxima
@@ -235,19 +239,32 @@ class _Writer:
             case Sums():
                 where |= self._target(buffer, tile)
                 self.instructions.append(Store(format=Format.INT32, **where))
-            case Copy(axis=Axis.ROW):
-                where["row_scale"] = self._table(Memory.ROW_SCALE, output.scales, tile.m)
-                where |= self._target(buffer, tile)
-                self.instructions.append(Store(format=Format.INT8_ROW, **where))
             case Copy():
-                where["column_scale"] = self._table(Memory.COLUMN_SCALE, output.scales, tile.n)
-                where |= self._target(buffer, tile)
-                self.instructions.append(Store(format=Format.INT8_COLUMN, **where))
+                where |= self._target(buffer, tile) | self._scales(output, tile)
+                self.instructions.append(Store(format=self._format(output), **where))
             case Maxima():
-                dram = self._maxima_address(job, output, buffer, tile)
-                self.instructions.append(Absmax(axis=output.axis, dram=dram, **where))
+                where |= self._unit(output.unit, tile)
+                where["scaled"] = int(bool(output.unit))
+                where["dram"] = self._maxima_address(job, output, buffer, tile)
+                self.instructions.append(Absmax(axis=output.axis, **where))
             case _:
                 assert_never(output)
+
+    def _scales(self, copy: Copy, tile: Tile) -> dict[str, int]:
+        """Have a copy's scales on the chip; return the fields that say where."""
+        if copy.axis is Axis.ROW:
+            return {"row_scale": self._table(Memory.ROW_SCALE, copy.scales, tile.m)}
+        columns = self._table(Memory.COLUMN_SCALE, copy.scales, tile.n)
+        return self._unit(copy.unit, tile) | {"column_scale": columns}
+
+    def _unit(self, unit: str, tile: Tile) -> dict[str, int]:
+        return {"row_scale": self._table(Memory.ROW_SCALE, unit, tile.m)} if unit else {}
+
+    @staticmethod
+    def _format(copy: Copy) -> Format:
+        if copy.axis is Axis.ROW:
+            return Format.INT8_ROW
+        return Format.INT8_ROW_COLUMN if copy.unit else Format.INT8_COLUMN
 
     @staticmethod
     def _target(buffer: Buffer, tile: Tile) -> dict[str, int]:

@@ -5,12 +5,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
+from typing import Literal, get_args
 
 import numpy as np
 
 from hw.isa.numerics import INT8_MAX, encode_scale, multiplier
 
-__all__ = ["Group", "Quantised", "fresh_scales", "quantise", "update_scales"]
+__all__ = [
+    "COLUMN_COPIES",
+    "ColumnCopies",
+    "Group",
+    "Quantised",
+    "fresh_scales",
+    "quantise",
+    "unit_scales",
+    "update_scales",
+]
+
+ColumnCopies = Literal["weighted", "rescaled"]
+"""How row scales leave the column copies of H and dH, in whose use the rows are reduced.
+
+weighted: they go into the other operand (dY or X) before that is quantised, on the host. rescaled:
+the sums' rows are brought to the unit of the largest on the chip, before the column scale.
+"""
+COLUMN_COPIES: tuple[str, ...] = get_args(ColumnCopies)
 
 
 class Group(StrEnum):
@@ -88,7 +106,24 @@ def fresh_scales(maxima: np.ndarray) -> np.ndarray:
     uint32, (count,)
         The entry of a = 0 is 0: every output is 0.
     """
-    return _entries([Fraction(INT8_MAX, a) if a else Fraction(0) for a in maxima.tolist()])
+    return _entries([Fraction(INT8_MAX, a) if a else Fraction(0) for a in maxima.ravel().tolist()])
+
+
+def unit_scales(left: Quantised) -> np.ndarray:
+    """Return the entries that bring the rows of sums to the unit of the largest row scale.
+
+    Parameters
+    ----------
+    left : Quantised, per row
+        The left operand of the product.
+
+    Returns
+    -------
+    uint32, (rows,)
+    """
+    rows = [Fraction(a) for a in left.absmax.ravel().tolist()]
+    top = max(rows)
+    return _entries([a / top if top else Fraction(0) for a in rows])
 
 
 def update_scales(
@@ -128,7 +163,7 @@ def update_scales(
     if not a_weight:
         raise ValueError("the weight must not be all zero: its scale is the unit of Y and dX")
     factor = Fraction(scaling) * a_down * a_up / (INT8_MAX * INT8_MAX * a_weight)
-    return _entries([factor * a for a in maxima.tolist()])
+    return _entries([factor * a for a in maxima.ravel().tolist()])
 
 
 def _entries(ratios: list[Fraction]) -> np.ndarray:

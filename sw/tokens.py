@@ -190,24 +190,51 @@ class _Plan:
         """Return needs to add so that at most `limit` tokens of a pair are ever on their way.
 
         The sender of a token knows that its peer has taken the tokens of everything it knows to
-        have finished. If that leaves too many, either the sender waits for the taker of the first
-        of them, or, if that one comes later in the program, the taker waits for this sender: then
-        the tokens between are not needed any more.
+        have finished. Where that leaves too many, one of two things helps; after either, the plan
+        must be made anew.
         """
         found = []
         for (sender, receiver), tokens in self._sent.items():
-            for count in range(limit, len(tokens)):
-                order, taker = tokens[count][0], tokens[count - limit][1]
-                source = self._of_engine[sender][order]
-                taker_order = self._points[taker].order
-                if self._known[source][_event(receiver, sender)] > taker_order:
-                    continue
-                if taker < source:
-                    found.append((source, receiver, taker_order))
+            places = [self._of_engine[sender][order] for order, _ in tokens]
+            count = limit
+            while count < len(tokens):
+                oldest = count - limit
+                taker_order = self._points[tokens[oldest][1]].order
+                if self._known[places[count]][_event(receiver, sender)] > taker_order:
+                    count += 1
+                elif tokens[oldest][1] < places[count]:
+                    held = self._held_back(tokens, places[count], oldest, limit)
+                    found.append((places[count], receiver, self._points[tokens[held][1]].order))
+                    count = held + limit + 1
                 else:
-                    found.append((taker, sender, order))
-                break
+                    found.append(self._merged(tokens, places, sender, count, oldest))
+                    break
         return found
+
+    @staticmethod
+    def _held_back(tokens: list[tuple[int, int]], source: int, oldest: int, limit: int) -> int:
+        """Return the token whose taker a sender is to wait for, so that it is not too far ahead.
+
+        Not the oldest, if possible: then the senders after it need not wait at once.
+        """
+        held = oldest + limit // 4
+        while tokens[held][1] >= source:
+            held -= 1
+        return held
+
+    @staticmethod
+    def _merged(
+        tokens: list[tuple[int, int]], places: list[int], sender: Engine, count: int, oldest: int
+    ) -> tuple[int, Engine, int]:
+        """Let the last taker that the counter has room for wait for all sent before the first.
+
+        All these senders come before the first taker in the program, so they cannot wait for it.
+        The tokens between are not needed any more.
+        """
+        last = count
+        while last + 1 < len(tokens) and places[last + 1] < tokens[oldest][1]:
+            last += 1
+        return tokens[count - 1][1], sender, tokens[last][0]
 
     def result(self) -> Tokened:
         """Return the instructions with this assignment."""

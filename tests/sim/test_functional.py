@@ -1,0 +1,353 @@
+"""The functional model: instruction by instruction against loops, and what it refuses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hw.isa.config import Config
+from hw.isa.encoding import encode
+from hw.isa.instructions import (
+    Absmax,
+    Axis,
+    Dataflow,
+    Execute,
+    Format,
+    Halt,
+    Instruction,
+    Load,
+    Memory,
+    Store,
+)
+from hw.isa.numerics import decode_scale, requantise8, requantise32, scale_accumulate
+from hw.isa.registers import ErrorCode
+from sim.functional import ProgramError, run
+from sim.result import RunResult
+
+SIZES = [(2, 3), (3, 2), (4, 4), (5, 8)]
+CONFIGS = [Config(rows=rows, columns=columns) for rows, columns in SIZES]
+LEFT, RIGHT, SCALES, OUT = 0x0, 0x1000, 0x2000, 0x3000
+PROGRAM = 0x8000
+
+
+def execute(
+    config: Config, program: list[Instruction], dram: np.ndarray | None = None
+) -> tuple[np.ndarray, RunResult]:
+    """Run instructions; return the DRAM after them and the result."""
+    image = np.zeros(1 << 16, np.uint8)
+    if dram is not None:
+        image[: len(dram)] = dram
+    code = b"".join(map(encode, program))
+    return image, run(config, code, image, program_address=PROGRAM)
+
+
+def put(dram: np.ndarray, address: int, matrix: np.ndarray, pitch: int) -> None:
+    """Write a matrix into DRAM row by row."""
+    for r, row in enumerate(matrix):
+        data = np.ascontiguousarray(row).view(np.uint8)
+        dram[address + r * pitch : address + r * pitch + data.size] = data
+
+
+def take(
+    dram: np.ndarray, address: int, shape: tuple[int, int], pitch: int, kind: str
+) -> np.ndarray:
+    """Read a matrix from DRAM row by row."""
+    size = shape[1] * np.dtype(kind).itemsize
+    rows = [dram[address + r * pitch : address + r * pitch + size] for r in range(shape[0])]
+    return np.stack([row.view(kind) for row in rows])
+
+
+class Example:
+    """A product in DRAM, and the instructions that load it; m x k by k x n."""
+
+    def __init__(
+        self, config: Config, dataflow: Dataflow, m: int, k: int, n: int, seed: int
+    ) -> None:
+        rng = np.random.default_rng(seed)
+        self.config, self.m, self.k, self.n = config, m, k, n
+        self.left = rng.integers(-128, 128, (m, k), np.int8)
+        self.right = rng.integers(-128, 128, (k, n), np.int8)
+        self.entries = rng.integers(1 << 15, 1 << 16, 64).astype(np.uint32)
+        self.entries |= rng.integers(10, 24, 64).astype(np.uint32) << 16
+        self.dram = np.zeros(1 << 15, np.uint8)
+        lying = self.left if dataflow is Dataflow.WS else self.left.T
+        put(self.dram, LEFT, lying, 64)
+        put(self.dram, RIGHT, self.right, 64)
+        put(self.dram, SCALES, self.entries[None], 0)
+        self.left_blocks = -(-lying.shape[1] // config.rows)
+        self.right_blocks = -(-n // config.columns)
+        self.loads = [
+            Load(memory=Memory.INPUT, dram=LEFT, pitch=64, rows=lying.shape[0],
+                 columns=lying.shape[1], base=1, row_stride=self.left_blocks, block_stride=1),
+            # Blocks outside, rows inside: the other way to lie.
+            Load(memory=Memory.WEIGHT, dram=RIGHT, pitch=64, rows=k, columns=n, base=2,
+                 row_stride=1, block_stride=k),
+            Load(memory=Memory.ACCUMULATE_SCALE, dram=SCALES, rows=1, columns=4 * m, base=3,
+                 block_stride=1, signal_execute=1),
+        ]  # fmt: skip
+        self.execute = Execute(
+            dataflow=dataflow, rows=m, reduction=k, columns=n, wait_load=1,
+            left_base=1, left_row_stride=self.left_blocks, left_block_stride=1,
+            right_base=2, right_row_stride=1, right_block_stride=k,
+            out_base=5, out_row_stride=self.right_blocks, out_block_stride=1, signal_store=1,
+        )  # fmt: skip
+        self.store = Store(
+            format=Format.INT32, dram=OUT, pitch=128, rows=m, columns=n, base=5,
+            row_stride=self.right_blocks, block_stride=1, wait_execute=1,
+        )  # fmt: skip
+
+    @property
+    def exact(self) -> np.ndarray:
+        """The product, int64."""
+        return self.left.astype(np.int64) @ self.right.astype(np.int64)
+
+    def run(self, *after: Instruction, load: tuple[Instruction, ...] = ()) -> np.ndarray:
+        """Load, run the instructions, halt; return the DRAM."""
+        dram, result = execute(self.config, [*load, *self.loads, *after, Halt()], self.dram)
+        assert result.error is ErrorCode.NONE and result.error_instruction is None
+        return dram
+
+    def sums(self, dram: np.ndarray) -> np.ndarray:
+        """Return what `store` stored."""
+        return take(dram, OUT, (self.m, self.n), 128, "<i4")
+
+
+SHAPES = [(1, 1, 1), (2, 3, 5), (7, 5, 3), (4, 4, 4), (5, 9, 7), (9, 2, 11)]
+
+
+@pytest.mark.parametrize("dataflow", Dataflow)
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.rows}x{c.columns}")
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_execute_multiplies_seed_1(config, dataflow, shape):
+    example = Example(config, dataflow, *shape, seed=1)
+    assert np.array_equal(example.sums(example.run(example.execute, example.store)), example.exact)
+
+
+@pytest.mark.parametrize("dataflow", Dataflow)
+def test_execute_accumulates_seed_2(dataflow):
+    example = Example(CONFIGS[0], dataflow, 5, 9, 7, seed=2)
+    more = replace(example.execute, accumulate=1, wait_load=0, signal_store=0)
+    first, last = replace(example.execute, signal_store=0), replace(more, signal_store=1)
+    dram = example.run(first, more, last, example.store)
+    assert np.array_equal(example.sums(dram), 3 * example.exact)
+
+
+@pytest.mark.parametrize("dataflow", Dataflow)
+@pytest.mark.parametrize("accumulate", [0, 1])
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.rows}x{c.columns}")
+def test_scale_rounds_each_fold_by_itself_seed_3(config, dataflow, accumulate):
+    example = Example(config, dataflow, 5, 9, 7, seed=3)
+    first = replace(example.execute, signal_store=0)
+    scaled = replace(example.execute, scale=1, accumulate=accumulate, scale_base=3, wait_load=0)
+    sums = example.sums(example.run(first, scaled, example.store))
+    fold = config.rows if dataflow is Dataflow.WS else 9
+    for i in range(5):
+        m, s = decode_scale(int(example.entries[i]))
+        for j in range(7):
+            total = int(example.exact[i, j]) * accumulate
+            for start in range(0, 9, fold):
+                part = slice(start, start + fold)
+                sum_ = example.left[i, part].astype(int) @ example.right[part, j].astype(int)
+                total = scale_accumulate(total, int(sum_), m, s)
+            assert sums[i, j] == total, (i, j)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.rows}x{c.columns}")
+def test_store_requantises_by_row_seed_4(config):
+    example = Example(config, Dataflow.WS, 5, 9, 7, seed=4)
+    load = Load(memory=Memory.ROW_SCALE, dram=SCALES, rows=1, columns=20, base=2, block_stride=1)
+    store = replace(example.store, format=Format.INT8_ROW, row_scale=2)
+    actual = take(example.run(example.execute, store, load=(load,)), OUT, (5, 7), 128, "i1")
+    expected = [[requantise8(int(v), *decode_scale(int(e))) for v in row]
+                for row, e in zip(example.exact, example.entries[:5], strict=True)]  # fmt: skip
+    assert actual.tolist() == expected
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.rows}x{c.columns}")
+def test_store_requantises_by_column_seed_5(config):
+    example = Example(config, Dataflow.OS, 5, 9, 7, seed=5)
+    load = Load(memory=Memory.COLUMN_SCALE, dram=SCALES, rows=1, columns=28, base=2, block_stride=1)
+    store = replace(example.store, format=Format.INT8_COLUMN, column_scale=2)
+    actual = take(example.run(example.execute, store, load=(load,)), OUT, (5, 7), 128, "i1")
+    expected = [[requantise8(int(v), *decode_scale(int(e))) for v, e in
+                 zip(row, example.entries[:7], strict=True)] for row in example.exact]  # fmt: skip
+    assert actual.tolist() == expected
+
+
+def test_store_leaves_what_is_between_rows():
+    example = Example(Config(), Dataflow.WS, 3, 4, 5, seed=6)
+    example.dram[OUT : OUT + 512] = 0xEE
+    dram = example.run(example.execute, example.store)
+    assert np.array_equal(example.sums(dram), example.exact)
+    assert all((dram[OUT + r * 128 + 20 : OUT + (r + 1) * 128] == 0xEE).all() for r in range(3))
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.rows}x{c.columns}")
+def test_store_rescales_by_row_then_requantises_by_column_seed_9(config):
+    example = Example(config, Dataflow.WS, 5, 9, 7, seed=9)
+    example.entries[:] = (1 << 15) + np.arange(64) * 97 | 19 << 16
+    put(example.dram, SCALES, example.entries[None], 0)
+    loads = (
+        Load(memory=Memory.ROW_SCALE, dram=SCALES, rows=1, columns=20, base=2, block_stride=1),
+        Load(memory=Memory.COLUMN_SCALE, dram=SCALES, rows=1, columns=28, base=1, block_stride=1),
+    )
+    store = replace(example.store, format=Format.INT8_ROW_COLUMN, row_scale=2, column_scale=1)
+    actual = take(example.run(example.execute, store, load=loads), OUT, (5, 7), 128, "i1")
+    scales = [decode_scale(int(entry)) for entry in example.entries]
+    expected = [[requantise8(requantise32(int(example.exact[i, j]), *scales[i]), *scales[j])
+                 for j in range(7)] for i in range(5)]  # fmt: skip
+    assert actual.tolist() == expected
+    assert np.unique(actual).size > 10
+
+
+@pytest.mark.parametrize("scaled", [0, 1])
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.rows}x{c.columns}")
+def test_absmax_seed_7(config, scaled):
+    example = Example(config, Dataflow.WS, 5, 9, 7, seed=7)
+    load = Load(memory=Memory.ROW_SCALE, dram=SCALES, rows=1, columns=20, base=2, block_stride=1)
+    common = dict(rows=5, columns=7, base=5, row_stride=example.right_blocks, block_stride=1,
+                  scaled=scaled, row_scale=2)  # fmt: skip
+    dram = example.run(
+        example.execute,
+        Absmax(axis=Axis.ROW, dram=OUT, wait_execute=1, **common),
+        Absmax(axis=Axis.COLUMN, dram=OUT + 128, **common),
+        Absmax(axis=Axis.TENSOR, dram=OUT + 256, **common),
+        load=(load,),
+    )
+    sizes = np.abs(example.exact)
+    if scaled:
+        scales = [decode_scale(int(entry)) for entry in example.entries[:5]]
+        sizes = np.array([[abs(requantise32(int(v), *scale)) for v in row]
+                          for row, scale in zip(example.exact, scales, strict=True)])  # fmt: skip
+    found = dram[OUT : OUT + 384].view("<u4")
+    assert found[:5].tolist() == sizes.max(axis=1).tolist()
+    assert found[32:39].tolist() == sizes.max(axis=0).tolist()
+    assert found[64] == sizes.max()
+    rest = np.ones(96, bool)
+    rest[:5] = rest[32:39] = rest[64] = False
+    assert not found[rest].any()
+
+
+def test_counters_seed_8():
+    config = Config(rows=5, columns=8)  # 8-byte bus
+    example = Example(config, Dataflow.OS, 5, 9, 7, seed=8)
+    program = [*example.loads, example.execute, example.store, Halt()]
+    _, result = execute(config, program, example.dram)
+    left, right, scales, code = 9 * 8, 9 * 8, 24, 6 * 32
+    assert result.backend == "functional"
+    assert result.counters == {
+        "instructions": 6,
+        "macs": 5 * 9 * 7,
+        "dram_read_bytes": left + right + scales + code,
+        "dram_write_bytes": 5 * 32,
+    }
+
+
+def test_the_machine_stops_at_an_illegal_instruction():
+    code = encode(Halt())
+    dram = np.zeros(1 << 10, np.uint8)
+    load = encode(Load(memory=Memory.INPUT, dram=0, rows=1, columns=4))
+    result = run(Config(), load + bytes(32) + code, dram, program_address=512)
+    assert (result.error, result.error_instruction) == (ErrorCode.ILLEGAL_INSTRUCTION, 1)
+    assert result.counters["instructions"] == 1
+
+
+def test_the_machine_stops_at_the_end_of_the_program():
+    _, result = execute(Config(), [Load(memory=Memory.INPUT, dram=0, rows=1, columns=4)] * 2)
+    assert (result.error, result.error_instruction) == (ErrorCode.PROGRAM_END, 2)
+    _, result = execute(Config(), [])
+    assert (result.error, result.error_instruction) == (ErrorCode.PROGRAM_END, 0)
+
+
+def test_nothing_behind_the_halt_runs():
+    _, result = execute(Config(), [Halt(), Store(format=Format.INT32, dram=1, rows=0, columns=0,
+                                                 row_stride=0, block_stride=0)])  # fmt: skip
+    assert result.error is ErrorCode.NONE and result.counters["instructions"] == 1
+
+
+LOAD = Load(memory=Memory.INPUT, dram=0, rows=1, columns=4)
+RIGHT_LOAD = Load(memory=Memory.WEIGHT, dram=0, rows=4, columns=4, row_stride=1, block_stride=1)
+EXECUTE = Execute(
+    dataflow=Dataflow.WS, rows=1, reduction=4, columns=4, left_row_stride=1, left_block_stride=1,
+    right_row_stride=1, right_block_stride=1, out_row_stride=1, out_block_stride=1,
+)  # fmt: skip
+STORE = Store(format=Format.INT32, dram=0, rows=1, columns=4, row_stride=1, block_stride=1)
+READY = [LOAD, RIGHT_LOAD, EXECUTE]
+WRONG = {
+    "rows of zero": ([replace(LOAD, rows=0)], "has rows 0: it must be at least 1"),
+    "no reduction": ([replace(EXECUTE, reduction=0)], "has reduction 0: it must be at least 1"),
+    "no columns": ([replace(STORE, columns=0)], "has columns 0: it must be at least 1"),
+    "unaligned address": ([replace(LOAD, dram=4)],
+                          "has DRAM address 0x4, no multiple of the bus width of 8 bytes"),
+    "unaligned pitch": ([replace(LOAD, rows=2, row_stride=1, pitch=12)],
+                        "has DRAM pitch 0xc, no multiple of the bus width of 8 bytes"),
+    "past DRAM": ([replace(LOAD, dram=0xFFF8, columns=9, block_stride=1)],
+                  "reaches DRAM byte 0x10007, but there are 0x10000"),
+    "past the input memory": ([replace(LOAD, base=128)],
+                              "reaches word 128 of the 128 of the input memory"),
+    "past the weight memory": ([replace(RIGHT_LOAD, base=125)],
+                               "reaches word 128 of the 128 of the weight memory"),
+    "past the row scales": ([replace(LOAD, memory=Memory.ROW_SCALE, base=128)],
+                            "reaches word 128 of the 128 of the row-scale memory"),
+    "a fraction of a scale": ([replace(LOAD, memory=Memory.COLUMN_SCALE, columns=6)],
+                              "loads a fraction of a scale"),
+    "words twice": ([replace(LOAD, columns=8)], "writes a word of the input memory twice"),
+    "results twice": ([LOAD, RIGHT_LOAD, replace(EXECUTE, rows=2, left_row_stride=0,
+                                                 out_row_stride=0)],
+                      "writes a word of the output memory twice"),
+    "left unwritten": ([RIGHT_LOAD, EXECUTE],
+                       "reads word 0 of the input memory, which nothing has written"),
+    "right unwritten": ([LOAD, replace(RIGHT_LOAD, rows=3), EXECUTE],
+                        "reads word 3 of the weight memory, which nothing has written"),
+    "sums unwritten": ([LOAD, RIGHT_LOAD, replace(EXECUTE, accumulate=1)],
+                       "reads word 0 of the output memory, which nothing has written"),
+    "scales unwritten": ([LOAD, RIGHT_LOAD, replace(EXECUTE, scale=1, scale_base=7)],
+                         "reads word 7 of the accumulate-scale memory, which nothing has written"),
+    "store unwritten": ([*READY, replace(STORE, base=1)],
+                        "reads word 1 of the output memory, which nothing has written"),
+    "row scales unwritten": ([*READY, replace(STORE, format=Format.INT8_ROW)],
+                             "reads word 0 of the row-scale memory, which nothing has written"),
+    "column scales in part": ([*READY, replace(LOAD, memory=Memory.COLUMN_SCALE, columns=12),
+                               replace(STORE, format=Format.INT8_COLUMN)],
+                              "reads word 0 of the column-scale memory, which nothing has written"),
+    "a token too many": ([replace(LOAD, signal_execute=1), replace(EXECUTE, wait_load=2)],
+                         "waits for 2 tokens of LOAD, but only 1 were sent before it"),
+    "a token of its own": ([replace(LOAD, wait_load=1)],
+                           "waits for LOAD, from which it cannot receive tokens"),
+    "a token to itself": ([replace(LOAD, signal_load=1)],
+                          "signals LOAD, to which it cannot send tokens"),
+    "a halt that waits": ([replace(LOAD, signal_execute=1), Halt(wait_load=1)],
+                          "waits for LOAD, from which it cannot receive tokens"),
+    "a halt that signals": ([Halt(signal_load=1)], "signals LOAD, to which it cannot send tokens"),
+    "a token left": ([replace(LOAD, signal_store=1), Halt()],
+                     "leaves 1 tokens of LOAD to STORE untaken"),
+    "tokens overflow": ([replace(LOAD, signal_execute=1)] * 4,
+                        "sends EXECUTE token 4 that is not taken, but the counter ends at 3"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("program,message", WRONG.values(), ids=WRONG)
+def test_programs_without_a_defined_outcome_are_refused(program, message):
+    with pytest.raises(ProgramError) as error:
+        execute(Config(token_bits=2), [*program, Halt()])
+    index = error.value.index
+    mnemonic = [*program, Halt()][index].mnemonic()
+    assert str(error.value).startswith(f"instruction {index} ({mnemonic}")
+    assert str(error.value).endswith(message)
+
+
+def test_column_scales_may_be_loaded_in_part():
+    load = replace(LOAD, memory=Memory.COLUMN_SCALE, columns=12)
+    store = replace(STORE, format=Format.INT8_COLUMN, columns=3)
+    _, result = execute(Config(), [*READY, load, store, Halt()])
+    assert result.error is ErrorCode.NONE
+
+
+def test_address_bits_limit_dram():
+    config = Config(address_bits=16)
+    dram = np.zeros(1 << 17, np.uint8)
+    code = encode(replace(LOAD, dram=1 << 16)) + encode(Halt())
+    with pytest.raises(ProgramError, match="reaches DRAM byte 0x10007"):
+        run(config, code, dram, program_address=0)

@@ -11,7 +11,7 @@ from .program import Program
 __all__ = ["product_rows"]
 
 
-def product_rows(program: Program, result: RunResult) -> list[dict[str, Any]]:
+def product_rows(program: Program, result: RunResult | None) -> list[dict[str, Any]]:
     """Return the products of a program, in order, with what a run says about each.
 
     Products overlap. One's `cycles` are those from the end of the product before it to the end of
@@ -23,7 +23,8 @@ def product_rows(program: Program, result: RunResult) -> list[dict[str, Any]]:
         `product`, `shape` ([M, K, N]), `dataflow`, `macs`, `instructions` ([first, last]), and, if
         the run has events, `cycles` and `utilisation` (MACs / (cycles x rows x columns)).
     """
-    ends = {event.index: event.cycle for event in result.events if event.kind == "done"}
+    events = result.events if result else ()
+    ends = {event.index: event.cycle for event in events if event.kind == "done"}
     places = program.config.rows * program.config.columns
     rows, before = [], 0
     for product in program.products:

@@ -196,7 +196,8 @@ PRESETS: dict[str, Config] = {
         row_scale_depth=2048,
         column_scale_depth=64,
         bus_bytes=64,
-        read_outstanding=16,
+        # Rows of one beat are bursts of their own: as many in flight as DRAM latency has cycles.
+        read_outstanding=64,
         write_outstanding=16,
         queue_depth=8,
     ),

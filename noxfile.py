@@ -1,0 +1,43 @@
+"""Sessions: `nox -s tests` is what CI runs; `nox -l` lists the others."""
+
+from __future__ import annotations
+
+import nox
+
+nox.options.sessions = ["lint", "tests"]
+nox.options.error_on_external_run = True
+
+
+def install(session: nox.Session, *extras: str) -> None:
+    """Install the project with the versions it is tested with."""
+    names = f".[{','.join(extras)}]" if extras else "."
+    session.install("-c", "constraints.txt", "-e", names)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The default tests: units, models, compiler, and small RTL systems."""
+    install(session, "test")
+    session.run("pytest", "-n", "2", "-m", "not nightly", *session.posargs)
+
+
+@nox.session
+def nightly(session: nox.Session) -> None:
+    """The long tests: many random programs and the large array."""
+    install(session, "test")
+    session.run("pytest", "-n", "2", "-m", "nightly", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure and print: generation, build, simulation, demo, encoding."""
+    install(session, "test")
+    session.run("python", "-m", "tests.bench", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style."""
+    session.install("-c", "constraints.txt", "ruff")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")

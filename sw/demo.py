@@ -1,0 +1,126 @@
+"""The main job on real shapes: one Stable Diffusion 1.5 K site, on the RTL, against torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from hw.isa.config import Config
+from sim.result import BackendError, DramTiming
+
+from .driver import Device
+from .layer import LayerPrograms, compile_layer
+from .layer_run import LayerResult, quantise_site, run_layer
+from .product_rows import product_rows
+
+__all__ = ["SHAPE", "compare", "golden", "make_site", "run_demo"]
+
+SHAPE = {"n": 77, "d1": 768, "d2": 320, "r": 4}
+"""Text tokens, text width, channels of the 64x64 level, LoRA rank."""
+
+
+def make_site(n: int, d1: int, d2: int, r: int, seed: int) -> dict[str, np.ndarray]:
+    """Return synthetic tensors of a site, float32: ``x w a b dy``.
+
+    Activations have outlier channels and gradients log-normal rows, as measured on text encoders;
+    the first row of the gradient is zero, since the first text token is detached.
+    """
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((n, d1)) * (1 + 15 * (rng.random(d1) < 0.02))
+    dy = rng.standard_normal((n, d2)) * rng.lognormal(0, 1, (n, 1)) * 1e-3
+    dy[0] = 0
+    tensors = {
+        "x": x,
+        "w": rng.standard_normal((d1, d2)) / np.sqrt(d1),
+        "a": rng.standard_normal((d1, r)) / np.sqrt(d1),
+        "b": rng.standard_normal((r, d2)) * 0.02,
+        "dy": dy,
+    }
+    return {name: value.astype(np.float32) for name, value in tensors.items()}
+
+
+def golden(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return every output of a site as the torch golden model computes it, by the compiler's names.
+
+    Raises
+    ------
+    BackendError
+        Torch, or the golden model, is not installed.
+    """
+    try:
+        import torch
+        from cdmqta_golden.lora import lora_site
+    except ImportError as error:
+        raise BackendError(f"checking against torch needs the golden extra: {error}") from None
+    site = lora_site(
+        *(torch.from_numpy(tensors[name]) for name in ("x", "w", "a", "b", "dy")),
+        column_copies="rescaled",
+    )
+    outputs = {
+        "H": site.h.sums, "H.row": site.h_row.values, "H.column": site.h_column.values,
+        "Y": site.y.sums, "dH": site.dh.sums, "dH.row": site.dh_row.values,
+        "dH.column": site.dh_column.values, "dX": site.dx.sums,
+        "dA": site.da.sums, "dB": site.db.sums,
+    }  # fmt: skip
+    return {name: value.numpy() for name, value in outputs.items()}
+
+
+def compare(seen: np.ndarray, expected: np.ndarray) -> str | None:
+    """Return None if two arrays are equal, or a description of the first element that is not."""
+    if seen.shape != expected.shape or seen.dtype != expected.dtype:
+        return f"{seen.dtype} {seen.shape}, not {expected.dtype} {expected.shape}"
+    wrong = np.argwhere(seen != expected)
+    if not wrong.size:
+        return None
+    place = tuple(int(index) for index in wrong[0])
+    return f"{list(place)}: {seen[place]}, not {expected[place]}"
+
+
+def run_demo(
+    config: Config, target: tuple[str, DramTiming], *, seed: int, dataflow: str, show: Any
+) -> dict[str, Any]:
+    """Compile, run and check the site; return every figure, with a row a product."""
+    backend, timing = target
+    tensors = make_site(**SHAPE, seed=seed)
+    programs = compile_layer(config, **SHAPE, dataflow=dataflow, column_copies="rescaled")
+    inputs = quantise_site(
+        *(tensors[name] for name in ("x", "w", "a", "b", "dy")), column_copies="rescaled"
+    )
+    options = {"progress": show} if backend == "rtl" else {}
+    result = run_layer(Device(config, backend, timing, options), programs.programs, inputs)
+    differences = {
+        name: compare(result.arrays[name], expected) for name, expected in golden(tensors).items()
+    }
+    return figures(config, programs, result, differences)
+
+
+def figures(
+    config: Config,
+    programs: LayerPrograms,
+    result: LayerResult,
+    differences: dict[str, str | None],
+) -> dict[str, Any]:
+    """Return totals, and a row for each product of each program."""
+    rows = []
+    for program, run in zip(programs.programs, result.results, strict=True):
+        for row in product_rows(program, run):
+            name = row["product"]
+            own = [diff for key, diff in differences.items() if key.split(".")[0] == name]
+            wrong = next((diff for diff in own if diff), None)
+            rows.append({"program": program.name} | row | {"exact": wrong is None} | {"first_difference": wrong})
+    total = {
+        name: sum(run.counters.get(name, 0) for run in result.results)
+        for name in result.results[0].counters
+    }
+    cycles = total.get("cycles", 0)
+    places = config.rows * config.columns
+    return {
+        **total,
+        "utilisation": total["macs"] / (cycles * places) if cycles else None,
+        "backend": result.results[0].backend,
+        "seconds": sum(run.seconds for run in result.results),
+        "exact": not any(differences.values()),
+        "differences": {name: diff for name, diff in differences.items() if diff},
+        "products": rows,
+    }

@@ -107,15 +107,7 @@ def quantise_site(
     ValueError
         The shapes do not fit one another, or a value is not finite.
     """
-    for name, matrix in (("x", x), ("w", w), ("a", a), ("b", b), ("dy", dy)):
-        if matrix.ndim != 2:
-            raise ValueError(f"{name} must be a matrix, not of shape {matrix.shape}")
-    site = Site(*x.shape, w.shape[1], a.shape[1])
-    wanted = {"w": (site.d1, site.d2), "a": (site.d1, site.r), "b": (site.r, site.d2),
-              "dy": (site.n, site.d2)}  # fmt: skip
-    for name, matrix in (("w", w), ("a", a), ("b", b), ("dy", dy)):
-        if matrix.shape != wanted[name]:
-            raise ValueError(f"{name} must be of shape {wanted[name]}, not {matrix.shape}")
+    site = _site_of({"x": x, "w": w, "a": a, "b": b, "dy": dy})
     x_row, dy_row = quantise(x, Group.ROW), quantise(dy, Group.ROW)
     x, dy = np.asarray(x, np.float64), np.asarray(dy, np.float64)
     if column_copies == "weighted":
@@ -130,6 +122,20 @@ def quantise_site(
         "B": quantise(b, Group.TENSOR),
     }
     return SiteInputs(site, copies, scaling, column_copies)
+
+
+def _site_of(tensors: dict[str, np.ndarray]) -> Site:
+    """Return the sizes of a site; raise ValueError if its tensors do not fit one another."""
+    for name, matrix in tensors.items():
+        if matrix.ndim != 2:
+            raise ValueError(f"{name} must be a matrix, not of shape {matrix.shape}")
+    site = Site(*tensors["x"].shape, tensors["w"].shape[1], tensors["a"].shape[1])
+    n, d1, d2, r = site.n, site.d1, site.d2, site.r
+    wanted = {"w": (d1, d2), "a": (d1, r), "b": (r, d2), "dy": (n, d2)}
+    for name, shape in wanted.items():
+        if tensors[name].shape != shape:
+            raise ValueError(f"{name} must be of shape {shape}, not {tensors[name].shape}")
+    return site
 
 
 def run_layer(device: Device, programs: Sequence[Program], inputs: SiteInputs) -> LayerResult:

@@ -18,6 +18,8 @@ MOST_ENTRIES = LONGEST // 4
 """Most scale entries a load moves: it counts bytes."""
 TILE_BYTES = 4 * 32
 """Instructions fetched for a tile, about."""
+ROUND_TRIP = 12
+"""Cycles that the machine adds to the latency of the DRAM, about."""
 
 
 @dataclass(frozen=True)
@@ -170,40 +172,65 @@ def _cost(
     problem: Problem, tm: np.ndarray, tk: np.ndarray, tn: np.ndarray, rows_outer: bool
 ) -> tuple[np.ndarray, ...]:
     """Return (cycles, beats, tiles) for each candidate, to be compared in this order."""
-    m, n, bus = problem.m, problem.n, problem.config.bus_bytes
-    out_bytes = problem.demand.out_bytes
-    is_ws = problem.dataflow is Dataflow.WS
-    reads, tiles = _reads(problem, tm, tk, tn, rows_outer)
-    writes = np.full_like(tm, m * -(-n * out_bytes // bus))
+    config = problem.config
+    left, right, beats, tiles = _reads(problem, tm, tk, tn, rows_outer)
+    m, n, out_bytes = problem.m, problem.n, problem.demand.out_bytes
+    bus = config.bus_bytes
+    stores = -(-m // tm) * -(-n // tn)
+    writes = _transfer(config, m, n * out_bytes, tn * out_bytes, config.write_outstanding)
+    writes = writes + stores * config.dram_latency  # a store ends with its last answer
     array = _array(problem, tm, tk)
-    first_left = tm * -(-tk // bus) if is_ws else tk * -(-tm // bus)
-    last_out = tm * -(-tn * out_bytes // bus)
-    exposed = first_left + tk * -(-tn // bus) + last_out
-    # Of what overlaps, nothing overlaps perfectly: a sixteenth is charged in any case.
-    cycles = exposed + np.maximum(np.maximum(reads, writes), array) + (reads + writes + array) // 16
-    return cycles, reads + writes, tiles
+    reads = left + right + TILE_BYTES * tiles // bus
+    first = left // np.maximum(-(-m // tm) * -(-problem.k // tk), 1)
+    first = first + right // np.maximum(-(-problem.k // tk) * -(-n // tn), 1)
+    exposed = first + writes // stores
+    # Of what overlaps, nothing overlaps perfectly: a quarter is charged in any case.
+    cycles = exposed + np.maximum(np.maximum(reads, writes), array) + (reads + writes + array) // 4
+    return cycles, beats, tiles
+
+
+def _transfer(
+    config: Config, rows: int, whole: int, piece: np.ndarray, outstanding: int
+) -> np.ndarray:
+    """Return the cycles that a matrix takes on the bus in pieces of rows.
+
+    Parameters
+    ----------
+    rows, whole : int
+        Rows of the matrix, and bytes in each.
+    piece : int64
+        Bytes of each piece of a row. Pieces shorter than the row are bursts of their own, and of
+        bursts only so many may wait for the DRAM.
+    """
+    bus, longest = config.bus_bytes, config.burst_beats
+    beats = rows * -(-whole // bus)
+    pieces = rows * -(-whole // piece) * -(-piece // (bus * longest))
+    bursts = np.where(piece < whole, pieces, -(-beats // longest))
+    return np.maximum(beats, bursts * (config.dram_latency + ROUND_TRIP) // outstanding)
 
 
 def _reads(
     problem: Problem, tm: np.ndarray, tk: np.ndarray, tn: np.ndarray, rows_outer: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return (beats read, tiles).
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return (cycles for the left, cycles for the right operand, beats, tiles).
 
     The memory keeps the operand tiles it has room for: an operand is loaded again for each tile
     along the axis it does not have, unless all tiles needed in between stay.
     """
-    m, k, n, bus = problem.m, problem.k, problem.n, problem.config.bus_bytes
+    config, (m, k, n) = problem.config, (problem.m, problem.k, problem.n)
     nm, nk, nn = -(-m // tm), -(-k // tk), -(-n // tn)
     words = problem.words(tm, tk, tn)
     left_room = np.maximum(2 * (problem.half("input") // words["input"]), 1)
     right_room = np.maximum(2 * (problem.half("weight") // words["weight"]), 1)
     left_stays = (nk if rows_outer else nk * nm) <= left_room
     right_stays = (nk * nn if rows_outer else nk) <= right_room
-    left = m * -(-k // bus) if problem.dataflow is Dataflow.WS else k * -(-m // bus)
-    right = k * -(-n // bus)
-    tiles = nm * nk * nn
-    operands = left * np.where(left_stays, 1, nn) + right * np.where(right_stays, 1, nm)
-    return operands + TILE_BYTES * tiles // bus, tiles
+    left_times, right_times = np.where(left_stays, 1, nn), np.where(right_stays, 1, nm)
+    rows, whole, piece = (m, k, tk) if problem.dataflow is Dataflow.WS else (k, m, tm)
+    left = _transfer(config, rows, whole, piece, config.read_outstanding)
+    right = _transfer(config, k, n, tn, config.read_outstanding)
+    bus = config.bus_bytes
+    beats = rows * -(-whole // bus) * left_times + k * -(-n // bus) * right_times
+    return left * left_times, right * right_times, beats, nm * nk * nn
 
 
 def _array(problem: Problem, tm: np.ndarray, tk: np.ndarray) -> np.ndarray:

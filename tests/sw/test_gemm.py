@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -127,9 +128,7 @@ def test_tensor_scale_is_one_entry_for_all_rows():
     top = int(np.abs(exact(a, b)).max())
     result = run_gemm(Device(CONFIGS[0]), a, b, requantise="tensor")
     assert result.scales.tolist() == [top / 127]
-    assert fresh_scales(np.array([top])).tolist() == [
-        encode_scale(*multiplier(__import__("fractions").Fraction(127, top)))
-    ]
+    assert fresh_scales(np.array([top])).tolist() == [encode_scale(*multiplier(Fraction(127, top)))]
 
 
 def test_errors_name_what_is_wrong():

@@ -111,7 +111,15 @@ def _header(config: Config) -> str:
 def _convert(unit: Any, name: str) -> str:
     text = verilog.convert(unit, name=name, emit_src=False, strip_internal_attrs=True)
     # The first line names the tool's version and build: not a property of the design.
-    return re.sub(r"\A/\*.*?\*/\n", "", text)
+    text = re.sub(r"\A/\*.*?\*/\n", "", text)
+    # Combinational blocks whose inputs keep their first value never start in Icarus, and leave X.
+    # They all read a register that Yosys puts there for this; it has to change after time zero.
+    return re.sub(
+        r"^( *)reg (\\\$auto\$verilog_backend\S+) +=.*$",
+        r"\g<0>\n`ifdef __ICARUS__\n\1initial #0 \2 = 1;\n`endif",
+        text,
+        flags=re.MULTILINE,
+    )
 
 
 def _count_instances(text: str) -> dict[str, int]:

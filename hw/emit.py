@@ -81,7 +81,7 @@ def emit(config: Config, memories: str = "behavioural") -> Emission:
         verilog="\n".join([_header(config), *models, *(texts[name] for name in reversed(texts))]),
         top=TOP,
         memories=tuple(Memory(macro, counts[macro.name]) for macro in macros),
-        hierarchical=("cdmqta_row",),
+        hierarchical=("cdmqta_row", "cdmqta_lane", "cdmqta_post_lane"),
     )
 
 
@@ -102,7 +102,9 @@ def _find_yosys() -> None:
 
 
 def _header(config: Config) -> str:
-    lines = [f"// CDM-QTA accelerator, {config.rows}x{config.columns}, configuration {config.digest()}"]
+    lines = [
+        f"// CDM-QTA accelerator, {config.rows}x{config.columns}, configuration {config.digest()}"
+    ]
     for rule, reason in WAIVERS.items():
         lines.append(f"/* verilator lint_off {rule} */ // {reason}")
     return "\n".join(lines) + "\n"

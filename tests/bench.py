@@ -1,0 +1,121 @@
+"""``nox -s bench``: measure what the project promises about its own speed, and print it.
+
+Nothing here is a test: times depend on the machine. Counts of cycles do not.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from hw.emit import emit
+from hw.isa.config import Config
+from hw.isa.encoding import decode, encode
+from sw.demo import SHAPE
+from sw.layer import compile_layer
+
+ENCODINGS = 100_000
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Return how long one call takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def command(*arguments: str, cache: Path) -> None:
+    """Run the command line in a process of its own, with its own cache of built simulations."""
+    environment = os.environ | {"CDMQTA_CACHE": str(cache)}
+    subprocess.run(
+        [sys.executable, "-m", "sw", *arguments], env=environment, check=True, capture_output=True
+    )
+
+
+def generation() -> list[tuple[str, str, str]]:
+    """Measure Verilog generation of the 64x64 accelerator, in a process, and its lint."""
+    from sim.toolchain import find_verilator
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        took = seconds(lambda: command("generate", "--preset", "paper", "-o", name, cache=folder))
+        verilog = folder / "cdmqta.v"
+        tool = find_verilator()
+        lint = subprocess.run(
+            [str(tool.executable), "--lint-only", "-Wall", "--top-module", "cdmqta", str(verilog)],
+            env=os.environ | tool.environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        size = verilog.stat().st_size
+    complaints = sum("%Warning" in line or "%Error" in line for line in lint.stderr.splitlines())
+    return [
+        ("generate --preset paper", f"{took:.1f} s", "20 s"),
+        ("Verilog of it", f"{size / 1e6:.2f} MB", "3 MB"),
+        ("verilator --lint-only -Wall", f"{complaints} messages", "0"),
+    ]
+
+
+def encoding() -> list[tuple[str, str, str]]:
+    """Measure how many instructions a second are encoded and decoded."""
+    programs = compile_layer(Config.preset("paper"), **SHAPE).programs
+    instructions = [each for program in programs for each in program.instructions]
+    many = (instructions * (ENCODINGS // len(instructions) + 1))[:ENCODINGS]
+    took = seconds(lambda: [encode(each) for each in many])
+    words = [encode(each) for each in many[:10_000]]
+    back = seconds(lambda: [decode(word) for word in words])
+    compiled = seconds(lambda: compile_layer(Config.preset("paper"), **SHAPE))
+    return [
+        ("encode", f"{len(many) / took:,.0f} instructions/s", "100,000"),
+        ("decode", f"{len(words) / back:,.0f} instructions/s", ""),
+        ("compile the demo's site", f"{compiled:.2f} s", ""),
+    ]
+
+
+def simulation() -> list[tuple[str, str, str]]:
+    """Measure the demo on the 64x64 RTL, cold and warm, and its parts."""
+    import json
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        figures = folder / "figures.json"
+        arguments = ("demo", "--json", str(figures))
+        cold = seconds(lambda: command(*arguments, cache=folder))
+        warm = seconds(lambda: command(*arguments, cache=folder))
+        run = json.loads(figures.read_text())
+    speed = run["cycles"] / run["seconds"]
+    return [
+        ("demo, cold", f"{cold:.0f} s", "240 s"),
+        ("demo, warm", f"{warm:.1f} s", "60 s"),
+        ("64x64 build for cocotb (cold - warm)", f"{cold - warm:.0f} s", "120 s"),
+        ("64x64 under cocotb", f"{speed:,.0f} cycles/s", "2,000"),
+        ("demo, both programs", f"{run['cycles']:,} cycles", ""),
+        ("demo, utilisation", f"{run['utilisation']:.3f}", ""),
+        ("demo, bit for bit", "yes" if run["exact"] else "NO", "yes"),
+    ]
+
+
+def main() -> None:
+    console = Console(width=100)
+    config = Config.preset("paper")
+    emit(Config())  # the first call of Yosys under WebAssembly compiles it
+    console.print(
+        f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}; "
+        f"{config.rows}x{config.columns}"
+    )
+    table = Table("what", "measured", "goal")
+    for measure in (encoding, generation, simulation):
+        for row in measure():
+            table.add_row(*row)
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,5 @@
-"""The contract: configuration, instructions, registers and integer numerics (standard library only).
+"""The contract: configuration, instructions, registers and integer numerics.
 
-Hardware, simulator and compiler meet only here; none of them guesses about another.
+It needs the standard library only. Hardware, simulator and compiler meet only here; none of them
+guesses about another.
 """

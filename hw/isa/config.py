@@ -13,7 +13,7 @@ __all__ = ["PRESETS", "Config", "ConfigError"]
 
 
 class ConfigError(ValueError):
-    """A configuration value that cannot be built; the message names the key and what is accepted."""
+    """A value that cannot be built; the message names the key and what is accepted."""
 
 
 def _size(default: int, low: int, high: int, *, power_of_two: bool = False, doc: str) -> Any:

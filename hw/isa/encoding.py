@@ -80,7 +80,9 @@ def to_text(instruction: Instruction) -> str:
         if item.enum is not None:
             words.append(f"{item.name}={value.name.lower()}")
         elif value:
-            words.append(f"{item.name}={value:#x}" if item.name == "dram" else f"{item.name}={value}")
+            words.append(
+                f"{item.name}={value:#x}" if item.name == "dram" else f"{item.name}={value}"
+            )
     return " ".join(words)
 
 
@@ -121,9 +123,7 @@ def _parse(mnemonic: str, item: Field, text: str) -> int | IntEnum:
         return int(text, 0) if item.enum is None else item.enum[text.upper()]
     except (ValueError, KeyError):
         accepted = "a whole number" if item.enum is None else f"one of {names(item.enum)}"
-        raise InstructionError(
-            f"{mnemonic} {item.name} must be {accepted}, not {text!r}"
-        ) from None
+        raise InstructionError(f"{mnemonic} {item.name} must be {accepted}, not {text!r}") from None
 
 
 def disassemble(program: Iterable[Instruction]) -> str:

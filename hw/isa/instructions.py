@@ -203,7 +203,7 @@ class Load(Instruction):
 
 @dataclass(frozen=True, kw_only=True)
 class Execute(Instruction):
-    """Multiply a ``rows x reduction`` matrix by a ``reduction x columns`` matrix into the output memory.
+    """Multiply ``rows x reduction`` by ``reduction x columns`` into the output memory.
 
     The left operand lies in the input memory with lanes along the reduction and one row per
     matrix row (WS), or with lanes along the matrix rows and one row per reduction index (OS).
@@ -217,8 +217,10 @@ class Execute(Instruction):
     reduction fold overwrites. With `scale`, each sum is first multiplied by the accumulate-scale
     entry ``scale_base + row`` with one rounding to int32, and the addition saturates.
 
-    Tokens to LOAD are sent when the last operand has been read, tokens to STORE when the last
-    result has been written.
+    A token to STORE is sent when the last result has been written. A token to LOAD is sent when the
+    last operand has been read, or, with `scale`, when the last result has been written, since
+    scales are read until then; instructions behind one that scales keep their tokens to LOAD
+    until it has ended.
     """
 
     opcode = Opcode.EXECUTE
@@ -272,7 +274,8 @@ class Absmax(Instruction):
     """Write the absolute maximum of each row, each column or the whole tensor to DRAM.
 
     Maxima are unsigned 32-bit and lie one after the other from byte `dram`, a multiple of the bus
-    width: `rows` of them, `columns` of them, or one. With `scaled`, each sum is first rescaled to
+    width: `rows` of them, `columns` of them, or one. Maxima of rows and of the tensor include the
+    padding lanes of the last block. With `scaled`, each sum is first rescaled to
     int32 with row-scale entry ``row_scale + r``, as INT8_ROW_COLUMN does.
     """
 

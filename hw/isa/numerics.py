@@ -66,7 +66,8 @@ def multiplier(ratio: Fraction) -> tuple[int, int]:
     """Return (m, s) with ``m = round_half_up(ratio * 2^s)`` and ``2^15 <= m < 2^16``.
 
     Where rounding lets two pairs qualify, (2^15, s) and (2^16 - 1, s + 1), it is the one with the
-    larger s, which is the closer. A ratio of zero gives (0, 0): every output is 0 and the recorded scale is 0.
+    larger s, which is the closer. A ratio of zero gives (0, 0): every output is 0, and so is the
+    recorded scale.
 
     Raises
     ------
@@ -92,7 +93,7 @@ def multiplier(ratio: Fraction) -> tuple[int, int]:
 
 
 def encode_scale(m: int, s: int) -> int:
-    """Return the 32-bit entry of a scale memory: m in bits 0-15, s clamped in bits 16-23 (signed)."""
+    """Return the 32-bit entry of a scale memory: m in bits 0-15, signed s, clamped, in 16-23."""
     if not 0 <= m < 1 << 16:
         raise ValueError(f"a scale multiplier must be from 0 to 65535, not {m}")
     return m | (clamp(s, SHIFT_MIN, SHIFT_MAX) & 0xFF) << 16

@@ -46,7 +46,7 @@ class Register(IntEnum):
     INTERRUPT = 0x1C
     """Bit 0: interrupt pending; write 1 to clear."""
     ERROR_INSTRUCTION = 0x20
-    """Read only: index of the last instruction decoded when the machine stopped with an error."""
+    """Read only: instructions dispatched; after an error, the index of the one it stopped at."""
     COUNTERS = 0x40
     """First of the counters: 64 bits each, low word first."""
 

@@ -86,7 +86,9 @@ class Reduce(wiring.Component):
         m.d.comb += self.row.eq(held)
         return m
 
-    def _columns(self, m: Module, magnitudes: list[Signal], valid: Any, first: Any, last: Any) -> None:
+    def _columns(
+        self, m: Module, magnitudes: list[Signal], valid: Any, first: Any, last: Any
+    ) -> None:
         held = []
         for lane, magnitude in enumerate(magnitudes):
             most = Signal(32, name=f"column_{lane}", reset_less=True)

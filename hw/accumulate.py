@@ -113,9 +113,7 @@ class Lane(wiring.Component):
                 ),
                 reads.eq(self.read_enable & (self.read_address[-1] == index)),
                 half.read_enable.eq(fetches | reads),
-                half.read_address.eq(
-                    Mux(fetches, self.fetch_address[:-1], self.read_address[:-1])
-                ),
+                half.read_address.eq(Mux(fetches, self.fetch_address[:-1], self.read_address[:-1])),
                 half.write_enable.eq(self.commit_valid & (self.commit_address[-1] == index)),
                 half.write_address.eq(self.commit_address[:-1]),
                 half.write_data.eq(new),
@@ -227,5 +225,3 @@ class Accumulate(wiring.Component):
             with m.Elif(left != 0):
                 m.d.sync += left.eq(left - 1)
             m.d.comb += self.half_busy[half].eq(left != 0)
-
-

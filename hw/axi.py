@@ -61,9 +61,7 @@ def write_members(config: Config) -> dict[str, wiring.Member]:
 
 def beat_layout(config: Config) -> data.StructLayout:
     """Return a write beat: its data, and the number of its bytes that count."""
-    return data.StructLayout(
-        {"data": 8 * config.bus_bytes, "count": range(config.bus_bytes + 1)}
-    )
+    return data.StructLayout({"data": 8 * config.bus_bytes, "count": range(config.bus_bytes + 1)})
 
 
 def _address(m: Module, port: Any, channel: str, config: Config, queue: SyncFIFOBuffered) -> None:
@@ -162,9 +160,7 @@ class ReadMaster(wiring.Component):
             self.load_data.p.eq(beats.r_data[:-1]),
             self.fetch_data.valid.eq(beats.r_rdy & (owner == FETCH)),
             self.load_data.valid.eq(beats.r_rdy & (owner == LOAD)),
-            beats.r_en.eq(
-                Mux(owner == FETCH, self.fetch_data.ready, self.load_data.ready)
-            ),
+            beats.r_en.eq(Mux(owner == FETCH, self.fetch_data.ready, self.load_data.ready)),
         ]
 
 
@@ -233,7 +229,9 @@ class WriteMaster(wiring.Component):
 
     def _data(self, m: Module, lengths: SyncFIFOBuffered) -> None:
         config = self._config
-        layout = data.StructLayout({"data": 8 * config.bus_bytes, "strb": config.bus_bytes, "last": 1})
+        layout = data.StructLayout(
+            {"data": 8 * config.bus_bytes, "strb": config.bus_bytes, "last": 1}
+        )
         m.submodules.out = out = SyncFIFOBuffered(width=layout.size, depth=3)
         sent = Signal(range(config.burst_beats))
         last, moves = Signal(), Signal()

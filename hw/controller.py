@@ -1,4 +1,4 @@
-"""Fetch, decode, dispatch and interlock: from a program in DRAM to instructions whose turn has come."""
+"""Fetch, decode, dispatch and interlock: from programs in DRAM to instructions whose turn it is."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Controller", "Fetch", "Interlock", "legal"]
 
 
 def legal(word: Any) -> Any:
-    """Return whether an instruction word decodes: known opcode, values of enumerations, rest zero."""
+    """Return whether a word decodes: known opcode, values of enumerations, the rest zero."""
     found: Any = C(0)
     for cls in CLASSES.values():
         view = instruction_layout(cls)(word)

@@ -23,9 +23,9 @@ TOP = "cdmqta"
 
 WAIVERS = {
     "DECLFILENAME": "the design is one file of many modules",
-    "UNUSEDSIGNAL": "every field of a record has a name of its own, also where a unit reads few of them",
+    "UNUSEDSIGNAL": "every field of a record has a name, also where a unit reads few of them",
     "PROCASSINIT": "registers have a value before reset, for FPGAs and for simulation",
-    "WIDTHEXPAND": "constants and narrow operands are written in their own width; zeros above are meant",
+    "WIDTHEXPAND": "constants and narrow operands have their own width; zeros above are meant",
     "WIDTHTRUNC": "! of a vector asks whether it is zero",
     "CASEINCOMPLETE": "decoders assign a default before the case",
     "CASEOVERLAP": "decoders are in order of priority",

@@ -1,4 +1,4 @@
-"""The execute engine: folds, feed, edges, array and accumulator, connected in the order data flows."""
+"""The execute engine: folds, feed, edges, array and accumulator, connected as the data flows."""
 
 from __future__ import annotations
 

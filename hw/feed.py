@@ -198,7 +198,7 @@ class Feed(wiring.Component):
     def _operations(
         self, m: Module, fold: Any, running: Signal, finishing: Signal, advance: Signal
     ) -> None:
-        """Issue an operation for each WS wave, and for each result row of an OS fold after its end."""
+        """Issue an operation for each WS wave, and for each result row once an OS fold ends."""
         event = Signal(operation_layout(self._config), name="event")
         scale_address = Signal.like(self.scale_address, reset_less=True)
         out, scale = Signal.like(event.address), Signal.like(self.scale_address)
@@ -235,7 +235,7 @@ class Feed(wiring.Component):
         self._meet(m, event, scale_address)
 
     def _meet(self, m: Module, event: Any, scale_address: Signal) -> None:
-        """Hold operations back until their sums leave the array, and read their scale on the way."""
+        """Hold operations until their sums leave the array, and read their scale on the way."""
         # The event shows one cycle after its wave; the scale memory and the last register take one.
         wait = self._config.rows + 2
         layout = event.shape()

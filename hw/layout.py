@@ -1,4 +1,4 @@
-"""From instruction fields to Amaranth layouts: the only bridge between `hw.isa` and the hardware."""
+"""From instruction fields to Amaranth layouts: the one bridge from `hw.isa` to the hardware."""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ class LoadEngine(wiring.Component):
     def _regroup(
         self, m: Module, job: Any, active: Signal, fresh: Signal, next_job: Any
     ) -> dict[Memory, Gearbox]:
-        """Count a row's bytes as its beats come, and send them through the gearbox of its memory."""
+        """Count a row's bytes as its beats come, and send them through its memory's gearbox."""
         config = self._config
         sizes = {
             Memory.INPUT: config.rows,
@@ -168,7 +168,7 @@ class LoadEngine(wiring.Component):
             chosen = Signal(name=f"chosen_{size}")
             m.d.comb += [
                 chosen.eq(
-                    sum((job.memory == memory for memory in sizes if sizes[memory] == size)) != 0
+                    sum(job.memory == memory for memory in sizes if sizes[memory] == size) != 0
                 ),
                 box.i.p.data.eq(self.beats.p),
                 box.i.p.count.eq(Mux(row_ends, bytes_left, config.bus_bytes)),

@@ -1,4 +1,4 @@
-"""The processing element: one multiplier, one 32-bit adder, registers whose role swaps with a mode bit."""
+"""The processing element: a multiplier, a 32-bit adder, registers whose role a mode bit swaps."""
 
 from typing import Any
 

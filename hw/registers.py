@@ -138,7 +138,9 @@ class Registers(wiring.Component):
             with m.Switch(self.awaddr):
                 with m.Case(Register.CONTROL):
                     m.d.sync += [
-                        self.start.eq((value & Control.START).any() & ~self.running & ~self.error.any()),
+                        self.start.eq(
+                            (value & Control.START).any() & ~self.running & ~self.error.any()
+                        ),
                         self._enable.eq((value & Control.INTERRUPT_ENABLE).any()),
                     ]
                 with m.Case(Register.PROGRAM_LOW):
@@ -179,4 +181,6 @@ class Registers(wiring.Component):
     def _status(self) -> Any:
         bits = Signal(8)
         assert Status.BUSY == 1 and Status.DONE == 2 and Status.ERROR == 4
-        return Cat(self.running, self.done & ~self.running, self.error.any() & ~self.running, bits[3:])
+        return Cat(
+            self.running, self.done & ~self.running, self.error.any() & ~self.running, bits[3:]
+        )

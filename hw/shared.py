@@ -34,9 +34,7 @@ class Builder:
         self.units: dict[str, wiring.Component] = {}
         self.memories: dict[str, Any] = {}
 
-    def place(
-        self, m: Module, name: str, module: str, make: Callable[[], wiring.Component]
-    ) -> Any:
+    def place(self, m: Module, name: str, module: str, make: Callable[[], wiring.Component]) -> Any:
         """Add the unit that `make` returns to `m` as submodule `name`, and return its interface.
 
         What is placed under one `module` name must be alike: only the first is made and converted.

@@ -164,10 +164,13 @@ def _verilog_1rw(macro: Macro) -> tuple[str, str]:
         f"  input enable, input write, input {_address(macro)} address,\n"
         f"  input [{macro.width - 1}:0] write_data"
     )
-    return ports, """  always @(posedge clk)
+    return (
+        ports,
+        """  always @(posedge clk)
     if (enable)
       if (write) store[address] <= write_data;
-      else read_data <= store[address];"""
+      else read_data <= store[address];""",
+    )
 
 
 def _verilog_1r1w(macro: Macro) -> tuple[str, str]:

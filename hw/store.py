@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from amaranth import Cat, Module, Mux, Signal, signed
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 from amaranth.utils import exact_log2
 
@@ -18,8 +18,8 @@ from .isa.config import Config
 from .isa.instructions import Absmax, Axis, Format, Opcode, Store
 from .layout import INSTRUCTION_BITS, SCALE, instruction_layout
 from .load import entry_layout, lane_entry_layout
-from .requantise import Requantise
 from .pack import MAXIMUM_BYTES, Pack
+from .requantise import Requantise
 from .rowwalk import RowWalk
 from .shared import Builder
 from .sram import Sram
@@ -28,7 +28,7 @@ __all__ = ["PostLane", "StoreEngine"]
 
 STAGE = Requantise.LATENCY
 NARROW_DEPTH = 2 * STAGE + 6
-"""Words of the INT8 and maxima queues: those on the way from read to queue and back, at full rate."""
+"""Words of the INT8 and maxima queues: those between read and queue and back, at full rate."""
 
 
 class PostLane(wiring.Component):
@@ -165,7 +165,10 @@ class StoreEngine(wiring.Component):
             m.d.comb += getattr(matrix, name).eq(
                 Mux(self._reduces, getattr(absmax, name), getattr(store, name))
             )
-        m.d.comb += [matrix.by_block.eq(self._by_column), matrix.column_scale.eq(store.column_scale)]
+        m.d.comb += [
+            matrix.by_block.eq(self._by_column),
+            matrix.column_scale.eq(store.column_scale),
+        ]
         self._region(m, store, absmax, cutter)
 
     def _region(self, m: Module, store: Any, absmax: Any, cutter: Bursts) -> None:
@@ -208,9 +211,7 @@ class StoreEngine(wiring.Component):
         row_entry, column_entries = self._scales(m, word, issue, later)
         rescaled, by_row = Signal(), Signal()
         m.d.comb += [
-            rescaled.eq(
-                Mux(self._reduces, absmax.scaled, store.format == Format.INT8_ROW_COLUMN)
-            ),
+            rescaled.eq(Mux(self._reduces, absmax.scaled, store.format == Format.INT8_ROW_COLUMN)),
             by_row.eq(store.format == Format.INT8_ROW),
         ]
         row_entry_later = delayed(m, row_entry, STAGE, "row_scales_later")
@@ -229,9 +230,7 @@ class StoreEngine(wiring.Component):
         pack_unit = self._collect(m, absmax, later, lanes)
         self._room(m, word, issue, room, later, pack_unit)
 
-    def _scales(
-        self, m: Module, word: Any, issue: Signal, later: Later
-    ) -> tuple[Signal, Signal]:
+    def _scales(self, m: Module, word: Any, issue: Signal, later: Later) -> tuple[Signal, Signal]:
         """Return a word's row scale with its sums, and its column scales STAGE cycles later."""
         config = self._config
         m.submodules.row_scales = rows = Sram(config.row_scale_depth, SCALE.size, self._builder)
@@ -309,9 +308,7 @@ class StoreEngine(wiring.Component):
             needs.eq(~self._by_column | word.last),
             wide.eq(self._by_column | (~self._reduces & ~self._requantises)),
             room.eq(~needs | (used < Mux(wide, self._wide_depth, NARROW_DEPTH))),
-            returned.eq(
-                later.valid[age] & self._reduces & ~self._by_column & ~out.maxima_valid
-            ),
+            returned.eq(later.valid[age] & self._reduces & ~self._by_column & ~out.maxima_valid),
         ]
         m.d.sync += used.eq(used + (issue & needs) - out.taken - returned)
 

@@ -153,7 +153,9 @@ class Walk(wiring.Component):
         ]
         return m
 
-    def _describe(self, m: Module, word: Any, is_os: Any, first: Any, outer: Any, inner: Any) -> None:
+    def _describe(
+        self, m: Module, word: Any, is_os: Any, first: Any, outer: Any, inner: Any
+    ) -> None:
         """Fill in the parts of a fold that are not running addresses."""
         rows, columns = self._config.rows, self._config.columns
         fold = self.o.p

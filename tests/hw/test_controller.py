@@ -1,7 +1,5 @@
 """Decode, fetch and interlock."""
 
-
-
 import random
 
 import pytest

@@ -1,4 +1,4 @@
-"""The whole accelerator in its plain form, in Amaranth's simulator, against the functional model."""
+"""The whole accelerator in plain form, in Amaranth's simulator, against the functional model."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def image(config: Config, seed: int, n_entries: int = 64) -> np.ndarray:
 
 
 async def serve(ctx, dut: Accelerator, memory: AxiDram) -> None:
-    """Answer the AXI4 master for ever, once a cycle; its outputs are registers, so before the edge."""
+    """Answer the AXI4 master once a cycle; its outputs are registers, so before the edge."""
     while True:
         master = Master(
             **{item.name: ctx.get(getattr(dut, f"m_axi_{item.name}")) for item in fields(Master)}

@@ -58,7 +58,10 @@ def test_random_products(name: str, seed: int) -> None:
     }
     a = data.integers(-128, 128, (m, k), dtype=np.int8)
     b = data.integers(-128, 128, (k, n), dtype=np.int8)
-    given = (a.T.copy() if options["transpose_a"] else a, b.T.copy() if options["transpose_b"] else b)
+    given = (
+        a.T.copy() if options["transpose_a"] else a,
+        b.T.copy() if options["transpose_b"] else b,
+    )
     rtl = device(
         config, "rtl", stall=rng.choice((0, 0.3, 0.6)), seed=seed,
         latency=rng.choice((1, 10, 60)), bytes_per_cycle=rng.choice((None, 3.5)),

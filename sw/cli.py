@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
+import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,10 +17,16 @@ from hw.isa.config import Config
 from sim.result import MachineError
 
 from . import runner
-from .console import BAD_INPUT, Report, backend_options, config_options, device, progress
-from .gemm import compile_gemm, run_gemm
-from .layer import compile_layer
-from .program import Program
+from .console import BAD_INPUT, Report, progress
+from .gemm import run_gemm
+from .options import (
+    OutputFile,
+    Settings,
+    Target,
+    backend_options,
+    config_options,
+    settings_options,
+)
 from .program_file import (
     ProgramFileError,
     assemble_programs,
@@ -29,14 +36,37 @@ from .program_file import (
     write_programs,
 )
 from .quantise import Group
+from .workload import compile_workload, naming
 
 __all__ = ["main"]
 
 DATAFLOW = click.Choice(["ws", "os", "auto"])
-SEED = click.option("--seed", default=0, show_default=True, help="Of the data the program makes.")
+SEED = click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True,
+    help="Of the data the program makes.",
+)  # fmt: skip
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """The commands; a missing or unknown one is told with all that there are."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the words before the command."""
+        if not args and not ctx.resilient_parsing:
+            raise click.UsageError(f"a command is missing; {self._accepted()}", ctx)
+        return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Find the command."""
+        if args[0] not in self.commands and not ctx.resilient_parsing:
+            raise click.UsageError(f"no command {args[0]!r}; {self._accepted()}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def _accepted(self) -> str:
+        return f"accepted: {', '.join(self.commands)}"
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="cdmqta")
 def cli() -> None:
     """Generate, simulate and program an INT8 systolic array for LoRA fine-tuning."""
@@ -47,14 +77,14 @@ def cli() -> None:
 @backend_options("rtl")
 @click.option("--dataflow", type=DATAFLOW, default="auto", show_default=True)
 @SEED
-def demo(config: Config, report: Report, target: Any, dataflow: str, seed: int) -> None:
+def demo(config: Config, report: Report, target: Target, dataflow: str, seed: int) -> None:
     """Run all training products of one Stable Diffusion K site, and check every bit."""
     from .demo import SHAPE, run_demo
 
     shape = f"{SHAPE['n']}x{SHAPE['d1']} -> {SHAPE['d2']}, rank {SHAPE['r']}"
+    with progress() as show:
+        figures = run_demo(target.device(config, show), seed=seed, dataflow=dataflow)
     report.line(f"SD 1.5 cross-attention K site {shape}, on a {config.rows}x{config.columns} array")
-    with progress(report) as show:
-        figures = run_demo(config, target, seed=seed, dataflow=dataflow, show=show)
     runner.print_products(report, figures["products"])
     runner.print_totals(report, figures)
     report.json(figures)
@@ -75,13 +105,18 @@ def generate(config: Config, report: Report, output: str, memories: str) -> None
     import tomli_w
 
     from hw.emit import emit
+    from sim.toolchain import yosys_environment
 
+    yosys_environment()
     folder = Path(output)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise click.UsageError(f"--output: cannot make {folder}: {error.strerror}") from None
-    emission = emit(config, memories)
+    with progress() as show:
+        if show is not None:
+            show("emit", 0)
+        emission = emit(config, memories)
     listed = [
         {
             "name": memory.macro.name, "depth": memory.macro.depth, "width": memory.macro.width,
@@ -96,25 +131,10 @@ def generate(config: Config, report: Report, output: str, memories: str) -> None
         "config.toml": tomli_w.dumps(config.to_mapping()),
     }
     for name, text in files.items():
-        write_file(folder / name, text.encode())
-        report.line(f"{folder / name}: {len(text):,} bytes")
+        data = text.encode()
+        write_file(folder / name, data)
+        report.line(f"{folder / name}: {len(data):,} bytes")
     report.json({"files": [str(folder / name) for name in files], "memories": listed})
-
-
-def load_matrix(file: str) -> np.ndarray:
-    """Return an int8 matrix of a .npy file."""
-    try:
-        array = np.load(file, allow_pickle=False)
-    except OSError as error:
-        raise click.UsageError(f"{file}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, EOFError):
-        raise click.UsageError(f"{file}: is not a .npy file") from None
-    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.size == 0:
-        shape = getattr(array, "shape", None)
-        raise click.UsageError(f"{file}: must hold a matrix, not an array of shape {shape}")
-    if array.dtype != np.int8:
-        raise click.UsageError(f"{file}: must be int8, not {array.dtype}")
-    return array
 
 
 @cli.command()
@@ -122,7 +142,7 @@ def load_matrix(file: str) -> np.ndarray:
 @click.argument("b", metavar="B.npy")
 @config_options("small")
 @backend_options("functional")
-@click.option("-o", "--output", required=True, metavar="C.npy")
+@click.option("-o", "--output", type=OutputFile(), required=True, metavar="C.npy")
 @click.option("--dataflow", type=DATAFLOW, default="auto", show_default=True)
 @click.option("--transpose-a", is_flag=True, help="The file holds A transposed, K x M.")
 @click.option("--transpose-b", is_flag=True, help="The file holds B transposed, N x K.")
@@ -131,16 +151,16 @@ def load_matrix(file: str) -> np.ndarray:
     help="Write C as int8, and its scales to C.scales.npy.",
 )  # fmt: skip
 def gemm(
-    config: Config, report: Report, target: Any, a: str, b: str, output: str, **options: Any
+    config: Config, report: Report, target: Target, a: str, b: str, output: str, **options: Any
 ) -> None:
     """Multiply two INT8 matrices: A (M x K) by B (K x N), C in int32."""
-    left, right = load_matrix(a), load_matrix(b)
+    left, right = runner.load_matrix(a), runner.load_matrix(b)
     inner = left.shape[0 if options["transpose_a"] else 1]
     other = right.shape[1 if options["transpose_b"] else 0]
     if inner != other:
         raise click.UsageError(f"{a} has K = {inner} and {b} has K = {other}: they must be equal")
-    with progress(report) as show:
-        result = run_gemm(device(config, target, show), left, right, **options)
+    with progress() as show, naming(f"{a}, {b}"):
+        result = run_gemm(target.device(config, show), left, right, **options)
     expected = runner.expected_gemm(config, left, right, **options)
     exact = np.array_equal(result.c, expected)
     runner.write_array(output, result.c)
@@ -153,33 +173,10 @@ def gemm(
         fail(f"{output} differs from the exact product")
 
 
-_WORKLOADS = {
-    "gemm": (re.compile(r"gemm:(\d+)x(\d+)x(\d+)"), "gemm:MxKxN"),
-    "lora": (re.compile(r"lora:(\d+)x(\d+)x(\d+):r(\d+)"), "lora:NxD1xD2:rR"),
-}
-
-
-def compile_workload(config: Config, workload: str, dataflow: str) -> tuple[Program, ...]:
-    """Return the programs of ``gemm:MxKxN`` or ``lora:NxD1xD2:rR`` (tokens, widths, rank)."""
-    for kind, (pattern, _) in _WORKLOADS.items():
-        found = pattern.fullmatch(workload)
-        if not found:
-            continue
-        sizes = [int(text) for text in found.groups()]
-        if min(sizes) < 1:
-            raise click.UsageError(f"workload {workload}: sizes must be at least 1")
-        if kind == "gemm":
-            return compile_gemm(config, *sizes, dataflow=dataflow)
-        programs = compile_layer(config, *sizes, dataflow=dataflow, column_copies="rescaled")
-        return programs.programs
-    accepted = " or ".join(form for _, form in _WORKLOADS.values())
-    raise click.UsageError(f"workload must be {accepted}, not {workload!r}")
-
-
 @cli.command("compile")
 @click.argument("workload")
 @config_options("paper")
-@click.option("-o", "--output", required=True, metavar="FILE")
+@click.option("-o", "--output", type=OutputFile(), required=True, metavar="FILE")
 @click.option("--dataflow", type=DATAFLOW, default="auto", show_default=True)
 def compile_(config: Config, report: Report, workload: str, output: str, dataflow: str) -> None:
     """Compile WORKLOAD, gemm:MxKxN or lora:NxD1xD2:rR, to a program file."""
@@ -200,11 +197,11 @@ def disassemble(file: str) -> None:
 
 @cli.command()
 @click.argument("file")
-@click.option("-o", "--output", required=True, metavar="FILE")
+@click.option("-o", "--output", type=OutputFile(), required=True, metavar="FILE")
 def assemble(file: str, output: str) -> None:
     """Turn the text that disassemble prints back into the same program file."""
     try:
-        text = Path(file).read_text()
+        text = Path(file).read_text(encoding="utf-8")
     except OSError as error:
         raise click.UsageError(f"{file}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -218,15 +215,18 @@ def assemble(file: str, output: str) -> None:
 
 @cli.command()
 @click.argument("file")
-@config_options("paper")
+@settings_options(None)
 @backend_options("functional")
-@click.option("--trace", metavar="FILE", help="Timeline that opens in Perfetto.")
-@click.option("--waves", metavar="FILE.vcd", help="Every signal of the RTL, cycle by cycle.")
+@click.option("--trace", type=OutputFile(), metavar="FILE", help="Timeline that opens in Perfetto.")
+@click.option(
+    "--waves", type=OutputFile(), metavar="FILE.vcd",
+    help="Every signal of the RTL, cycle by cycle.",
+)  # fmt: skip
 @SEED
 def run(
-    config: Config,
+    settings: Settings,
     report: Report,
-    target: Any,
+    target: Target,
     file: str,
     trace: str | None,
     waves: str | None,
@@ -234,32 +234,39 @@ def run(
 ) -> None:
     """Run a program file on data made from the seed; the RTL is checked bit for bit.
 
-    The configuration is the file's own; --preset, --config and --set may change what its
+    The configuration is the file's own; --preset, --config and --set may change only what its
     hardware does not depend on.
     """
-    del config  # a program carries the configuration it is compiled for
-    programs = read_programs(file)
-    if waves is not None and not waves.endswith(".vcd"):
-        raise click.UsageError(f"--waves must name a .vcd file, not {waves!r}")
+    programs = runner.load_job(file)
+    config = runner.configuration(file, programs, settings)
+    check_recording(target, len(programs), trace, waves)
     extra = {} if waves is None else {"waves": Path(waves)}
-    if extra and len(programs) != 1:
-        raise click.UsageError("--waves takes a file of one program")
-    with progress(report) as show:
-        own = device(programs[0].config, target, show, **extra)
-        outputs, results = runner.run_programs(own, programs, seed)
-    exact = None
-    if target[0] != "functional":
-        checker = device(programs[0].config, ("functional", target[1]), None)
-        expected, _ = runner.run_programs(checker, programs, seed)
-        exact = all(np.array_equal(outputs[name], expected[name]) for name in expected)
+    with progress() as show:
+        device = target.device(config, show, **extra)
+        checker = replace(target, backend="functional").device(config)
+        expected, results = runner.run_programs(checker, programs, seed, file)
+        exact = None
+        if target.backend != "functional":
+            outputs, results = runner.run_programs(device, programs, seed, file)
+            exact = all(np.array_equal(outputs[name], expected[name]) for name in expected)
     figures = runner.program_figures(programs, results) | {"exact": exact}
     runner.print_products(report, figures["products"])
     runner.print_totals(report, figures)
     if trace is not None:
-        runner.write_trace(trace, programs, results)
+        runner.write_trace(trace, programs, results, config.clock_mhz)
     report.json(figures)
     if exact is False:
         fail("the outputs differ from those of the functional model")
+
+
+def check_recording(target: Target, programs: int, trace: str | None, waves: str | None) -> None:
+    """Refuse, before a run, to record what it will not have."""
+    if trace is not None and target.backend == "functional":
+        raise click.UsageError("--trace needs a backend that keeps time: rtl, not functional")
+    if waves is not None and not waves.endswith(".vcd"):
+        raise click.UsageError(f"--waves must name a .vcd file, not {waves!r}")
+    if waves is not None and programs != 1:
+        raise click.UsageError(f"--waves takes a file of one program, not of {programs}")
 
 
 def fail(message: str) -> NoReturn:
@@ -272,15 +279,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line: exit code 0 done, 1 a wrong result, 2 bad input in one line."""
     try:
         cli.main(args=arguments, prog_name="cdmqta", standalone_mode=False)
+        sys.stdout.flush()
     except click.ClickException as error:
-        message, code = error.format_message(), 2
+        message, code = usage(error), 2
     except BAD_INPUT as error:
         message, code = str(error), 2
     except MachineError as error:
         message, code = str(error), 1
+    except BrokenPipeError:  # who read the output has enough of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:  # a full disk, a temporary folder that is gone
+        message, code = str(error), 2
     except click.Abort:
         message, code = "interrupted", 130
     else:
         return
     click.echo(f"cdmqta: {' '.join(message.split())}", err=True)
     sys.exit(code)
+
+
+def usage(error: click.ClickException) -> str:
+    """Return the message of an error, and for an unknown option those that there are."""
+    message = error.format_message()
+    if isinstance(error, click.NoSuchOption) and error.ctx is not None:
+        options = [param.opts[-1] for param in error.ctx.command.get_params(error.ctx)
+                   if isinstance(param, click.Option)]  # fmt: skip
+        return f"no option {error.option_name}; accepted: {', '.join(options)}"
+    return message

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from hw.isa.config import Config
-from sim.result import BackendError, DramTiming
+from sim.result import BackendError
 
+from .dataflow import Choice
 from .driver import Device
 from .layer import LayerPrograms, compile_layer
 from .layer_run import LayerResult, quantise_site, run_layer
@@ -77,22 +78,17 @@ def compare(seen: np.ndarray, expected: np.ndarray) -> str | None:
     return f"{list(place)}: {seen[place]}, not {expected[place]}"
 
 
-def run_demo(
-    config: Config, target: tuple[str, DramTiming], *, seed: int, dataflow: str, show: Any
-) -> dict[str, Any]:
+def run_demo(device: Device, *, seed: int, dataflow: Choice) -> dict[str, Any]:
     """Compile, run and check the site; return every figure, with a row a product."""
-    backend, timing = target
     tensors = make_site(**SHAPE, seed=seed)
-    programs = compile_layer(config, **SHAPE, dataflow=dataflow, column_copies="rescaled")
+    expected = golden(tensors)
+    programs = compile_layer(device.config, **SHAPE, dataflow=dataflow, column_copies="rescaled")
     inputs = quantise_site(
         *(tensors[name] for name in ("x", "w", "a", "b", "dy")), column_copies="rescaled"
     )
-    options = {"progress": show} if backend == "rtl" else {}
-    result = run_layer(Device(config, backend, timing, options), programs.programs, inputs)
-    differences = {
-        name: compare(result.arrays[name], expected) for name, expected in golden(tensors).items()
-    }
-    return figures(config, programs, result, differences)
+    result = run_layer(device, programs.programs, inputs)
+    differences = {name: compare(result.arrays[name], expected[name]) for name in expected}
+    return figures(device.config, programs, result, differences)
 
 
 def figures(
@@ -108,7 +104,8 @@ def figures(
             name = row["product"]
             own = [diff for key, diff in differences.items() if key.split(".")[0] == name]
             wrong = next((diff for diff in own if diff), None)
-            rows.append({"program": program.name} | row | {"exact": wrong is None} | {"first_difference": wrong})
+            checked = {"exact": wrong is None, "first_difference": wrong}
+            rows.append({"program": program.name} | row | checked)
     total = {
         name: sum(run.counters.get(name, 0) for run in result.results)
         for name in result.results[0].counters

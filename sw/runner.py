@@ -9,23 +9,28 @@ from typing import Any
 
 import numpy as np
 
-from hw.isa.config import Config
+from hw.isa.config import Config, ConfigError
 from sim.arithmetic import decode_scales, matmul, requantise8
+from sim.functional import ProgramError
 from sim.report import timeline
 from sim.result import RunResult
 
 from .console import Report
 from .demo import make_site
-from .driver import Device
+from .driver import Device, InputError
 from .gemm import run_gemm_programs
 from .layer_run import quantise_site, run_layer
+from .options import Settings
 from .product_rows import product_rows
 from .program import Program
-from .program_file import ProgramFileError, write_file
+from .program_file import ProgramFileError, read_programs, write_file
 from .quantise import fresh_scales
 
 __all__ = [
+    "configuration",
     "expected_gemm",
+    "load_job",
+    "load_matrix",
     "print_products",
     "print_totals",
     "program_figures",
@@ -33,6 +38,32 @@ __all__ = [
     "write_array",
     "write_trace",
 ]
+
+
+def load_matrix(file: str) -> np.ndarray:
+    """Return an int8 matrix of a .npy file.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or holds something else.
+    """
+    try:
+        with open(file, "rb") as stream:
+            array = np.lib.format.read_array(stream, allow_pickle=False)
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read: {error.strerror}") from None
+    except (MemoryError, OverflowError, TypeError, ValueError) as error:
+        raise InputError(f"{file}: is not a .npy file of numbers: {error}") from None
+    if array.ndim != 2 or array.size == 0:
+        raise InputError(f"{file}: must hold a matrix, not an array of shape {array.shape}")
+    if array.dtype != np.int8:
+        raise InputError(f"{file}: must be int8, not {array.dtype}")
+    return array
+
+
+_SIMULATED = ("clock_mhz", "dram_latency", "dram_gbps")
+"""Values of a configuration that its hardware does not depend on, see `Config.digest`."""
 
 
 def write_array(path: str, array: np.ndarray) -> None:
@@ -62,35 +93,96 @@ def expected_gemm(
     return requantise8(sums, m, s)
 
 
+def load_job(file: str) -> tuple[Program, ...]:
+    """Read a program file that holds all programs of a job.
+
+    Raises
+    ------
+    ProgramFileError
+        The file cannot be read, or holds something else.
+    """
+    programs = read_programs(file)
+    if not programs:
+        raise ProgramFileError(f"{file} holds no program")
+    meta = programs[0].meta
+    kind = meta.get("kind")
+    if kind not in ("gemm", "lora"):
+        raise ProgramFileError(f"{file} holds a job of kind {kind!r}; accepted: gemm, lora")
+    needed = 2 if kind == "lora" or meta.get("requantise") else 1
+    if len(programs) != needed:
+        raise ProgramFileError(f"{file} holds {len(programs)} of the {needed} programs of its job")
+    return programs
+
+
+def configuration(file: str, programs: Sequence[Program], settings: Settings) -> Config:
+    """Return the configuration of a job, with the settings laid over it.
+
+    Raises
+    ------
+    ConfigError
+        The settings ask for other hardware.
+    """
+    own = programs[0].config
+    asked = settings.over(own)
+    for key, value in own.to_mapping().items():
+        if key not in _SIMULATED and getattr(asked, key) != value:
+            raise ConfigError(
+                f"{file} is compiled for {key} = {value}, not {getattr(asked, key)}; "
+                f"a run may change {', '.join(_SIMULATED)}"
+            )
+    return asked
+
+
 def run_programs(
+    device: Device, programs: Sequence[Program], seed: int, file: str
+) -> tuple[dict[str, np.ndarray], tuple[RunResult, ...]]:
+    """Run the programs of a file on data made from a seed; return its outputs by name.
+
+    Raises
+    ------
+    ProgramFileError
+        What the file says of its job makes no sense.
+        Or what its programs do is undefined.
+    InputError, MachineError
+        See `Device.run`.
+    """
+    try:
+        if programs[0].meta["kind"] == "gemm":
+            return _run_gemm(device, programs, seed)
+        return _run_lora(device, programs, seed)
+    except InputError:
+        raise
+    except ProgramError as error:
+        raise ProgramFileError(f"{file}: {error}") from None
+    except (LookupError, TypeError, ValueError) as error:
+        raise ProgramFileError(f"{file} does not describe a whole job: {error}") from None
+
+
+def _run_gemm(
     device: Device, programs: Sequence[Program], seed: int
 ) -> tuple[dict[str, np.ndarray], tuple[RunResult, ...]]:
-    """Run the programs of a file on data made from a seed; return its outputs by name."""
-    meta = programs[0].meta
     rng = np.random.default_rng(seed)
-    if meta.get("kind") == "gemm":
-        shapes = [programs[0].inputs[name].host_shape for name in "AB"]
-        a, b = (rng.integers(-128, 128, shape, dtype=np.int8) for shape in shapes)
-        done = run_gemm_programs(device, tuple(programs), a, b)
-        scales = {} if done.scales is None else {"scales": done.scales}
-        return {"C": done.c} | scales, done.results
-    if meta.get("kind") == "lora":
-        sizes = {name: int(meta[name]) for name in ("n", "d1", "d2", "r")}
-        tensors = make_site(**sizes, seed=seed)
-        copies = meta["column_copies"]
-        inputs = quantise_site(
-            *(tensors[name] for name in ("x", "w", "a", "b", "dy")), column_copies=copies
-        )
-        layer = run_layer(device, programs, inputs)
-        return layer.arrays, layer.results
-    raise ProgramFileError(
-        f"the file holds a job of kind {meta.get('kind')!r}; accepted: gemm, lora"
+    shapes = [programs[0].inputs[name].host_shape for name in "AB"]
+    a, b = (rng.integers(-128, 128, shape, dtype=np.int8) for shape in shapes)
+    done = run_gemm_programs(device, tuple(programs), a, b)
+    scales = {} if done.scales is None else {"scales": done.scales}
+    return {"C": done.c} | scales, done.results
+
+
+def _run_lora(
+    device: Device, programs: Sequence[Program], seed: int
+) -> tuple[dict[str, np.ndarray], tuple[RunResult, ...]]:
+    meta = programs[0].meta
+    tensors = make_site(**{name: int(meta[name]) for name in ("n", "d1", "d2", "r")}, seed=seed)
+    inputs = quantise_site(
+        *(tensors[name] for name in ("x", "w", "a", "b", "dy")),
+        column_copies=meta["column_copies"],
     )
+    layer = run_layer(device, programs, inputs)
+    return layer.arrays, layer.results
 
 
-def program_figures(
-    programs: Sequence[Program], results: Sequence[RunResult]
-) -> dict[str, Any]:
+def program_figures(programs: Sequence[Program], results: Sequence[RunResult]) -> dict[str, Any]:
     """Return the totals over programs, and a row for each of their products.
 
     `results` is empty for programs that did not run.
@@ -118,50 +210,47 @@ def program_figures(
 
 
 def print_products(report: Report, products: Sequence[dict[str, Any]]) -> None:
-    """Print a row for each product."""
+    """Print a row for each product, and below them where one is not exact."""
     shown = []
     for product in products:
         m, k, n = product["shape"]
-        row = {
+        shown.append({
             "program": product["program"], "product": product["product"],
             "M x K x N": f"{m} x {k} x {n}", "dataflow": product["dataflow"],
             "cycles": product.get("cycles"), "MACs": product["macs"],
-            "utilisation": product.get("utilisation"),
-        }  # fmt: skip
-        if "exact" in product:
-            row["exact"] = "yes" if product["exact"] else product["first_difference"]
-        shown.append(row)
-    report.table("Products", shown)
+            "util.": product.get("utilisation"), "exact": product.get("exact"),
+        })  # fmt: skip
+    report.table(shown, section="program")
+    for product in products:
+        if not product.get("exact", True):
+            report.line(f"{product['product']} differs first at {product['first_difference']}")
 
 
 def print_totals(report: Report, figures: dict[str, Any]) -> None:
     """Print the counters of a run."""
+    seconds = figures["seconds"]
+    ran = f"{figures['backend']}: {seconds:.2f} s"
     if "cycles" in figures:
         report.line(
             f"{figures['cycles']:,} cycles from start to interrupt, "
-            f"{figures['array_cycles']:,} of them from first operand to last result; "
+            f"{figures['array_cycles']:,} from first operand to last result"
+        )
+        report.line(
             f"{figures['macs']:,} MACs, utilisation {figures['utilisation']:.3f}; "
-            f"DRAM {figures['dram_read_bytes']:,} bytes read, "
+            f"DRAM: {figures['dram_read_bytes']:,} bytes read, "
             f"{figures['dram_write_bytes']:,} written"
         )
-    seconds = figures["seconds"]
-    speed = f", {figures['cycles'] / seconds:,.0f} cycles/s" if figures.get("cycles") else ""
-    report.line(f"{figures['backend']}: {seconds:.2f} s{speed}")
+        ran += f", {figures['cycles'] / seconds:,.0f} cycles/s" if seconds else ""
+    report.line(ran)
 
 
-def write_trace(path: str, programs: Sequence[Program], results: Sequence[RunResult]) -> None:
-    """Write the timeline of a program's run; of several programs, that of each.
-
-    Raises
-    ------
-    ProgramFileError
-        The backend keeps no time.
-    """
-    if not all(result.events for result in results):
-        raise ProgramFileError("--trace needs a backend that keeps time: rtl")
+def write_trace(
+    path: str, programs: Sequence[Program], results: Sequence[RunResult], clock_mhz: int
+) -> None:
+    """Write the timeline of a program's run; of several programs, that of each."""
     for index, (program, result) in enumerate(zip(programs, results, strict=True)):
         target = Path(path)
         if len(programs) > 1:
             target = target.with_stem(f"{target.stem}.{index}")
-        text = timeline(program.instructions, result.events, program.config.clock_mhz)
+        text = timeline(program.instructions, result.events, clock_mhz)
         write_file(target, text.encode())

@@ -1,0 +1,231 @@
+"""Options that commands share: configuration, backend, and files to write."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hw.isa.config import PRESETS, Config, ConfigError
+from sim.result import DramTiming
+
+from .console import Report
+from .driver import BACKENDS, Device
+
+__all__ = [
+    "OutputFile",
+    "Settings",
+    "Target",
+    "backend_options",
+    "config_options",
+    "settings_options",
+]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What --preset, --config and --set ask for.
+
+    Members
+    -------
+    preset, file : str or None
+    values : tuple of str
+        Each ``KEY=VALUE``.
+    """
+
+    preset: str | None
+    file: str | None
+    values: tuple[str, ...]
+
+    def over(self, base: Config) -> Config:
+        """Return the preset, or else `base`, with the file and then the values laid over it.
+
+        Raises
+        ------
+        ConfigError
+            Names the option, the value and what is accepted.
+        """
+        config = base
+        if self.preset is not None:
+            config = _named("--preset", Config.preset, self.preset)
+        if self.file is not None:
+            config = _named(f"--config {self.file}", config.replace, **_toml(self.file))
+        values = dict(map(_setting, self.values))
+        return _named(f"--set {' '.join(self.values)}", config.replace, **values)
+
+
+def _named(option: str, make: Callable, *arguments: Any, **values: Any) -> Config:
+    """Call `make`; name the option in what it complains of."""
+    try:
+        return make(*arguments, **values)
+    except ConfigError as error:
+        raise ConfigError(f"{option}: {error}") from None
+
+
+def _toml(file: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(Path(file).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"--config: cannot read {file}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--config: {file} is not TOML: {error}") from None
+
+
+def _setting(text: str) -> tuple[str, int | float]:
+    key, separator, value = text.partition("=")
+    if not separator:
+        raise ConfigError(f"--set takes KEY=VALUE, not {text!r}")
+    # Read on its own, over the defaults: so the order of settings makes no difference.
+    return key, getattr(_named(f"--set {text}", Config().parse, key, value), key)
+
+
+def settings_options(default: str | None) -> Callable:
+    """Add --preset, --config, --set and --json; the command gets `settings` and `report`."""
+
+    def decorate(command: Callable) -> Callable:
+        @click.option(
+            "--preset", default=default, show_default=True, metavar="|".join(PRESETS),
+            help="Configuration to start from.",
+        )  # fmt: skip
+        @click.option(
+            "--config", "config_file", metavar="FILE.toml", help="Values laid over the preset."
+        )
+        @click.option(
+            "--set", "values", multiple=True, metavar="KEY=VALUE",
+            help="One value laid over both; repeatable.",
+        )  # fmt: skip
+        @click.option(
+            "--json", "json_file", type=OutputFile(dash=True), metavar="FILE",
+            help="Write every figure as JSON; - for standard output.",
+        )  # fmt: skip
+        @wraps(command)
+        def run(
+            preset: str | None, config_file: str | None, values: tuple[str, ...],
+            json_file: str | None, **options: Any,
+        ) -> None:  # fmt: skip
+            settings = Settings(preset, config_file, values)
+            command(settings=settings, report=Report(json_file), **options)
+
+        return run
+
+    return decorate
+
+
+def config_options(default: str) -> Callable:
+    """Add what `settings_options` does; the command gets `config` and `report`."""
+
+    def decorate(command: Callable) -> Callable:
+        @settings_options(default)
+        @wraps(command)
+        def run(settings: Settings, **options: Any) -> None:
+            command(config=settings.over(Config()), **options)
+
+        return run
+
+    return decorate
+
+
+@dataclass(frozen=True)
+class Target:
+    """What --backend and the DRAM options ask for.
+
+    Members
+    -------
+    backend : str
+        One of `sw.driver.BACKENDS`.
+    dram : dict
+        Values that replace those of a configuration.
+    """
+
+    backend: str
+    dram: dict[str, int | float]
+
+    def device(self, config: Config, show: Any = None, **options: Any) -> Device:
+        """Return a device; `options` are those that only the RTL has."""
+        if self.backend == "rtl":
+            options["progress"] = show
+        elif options:
+            raise click.UsageError(
+                f"--{next(iter(options))} needs --backend rtl, not {self.backend}"
+            )
+        timing = DramTiming.of(config.replace(**self.dram))
+        return Device(config, self.backend, timing, options)
+
+
+def backend_options(default: str) -> Callable:
+    """Add --backend, --dram-gbps and --dram-latency; the command gets `target`."""
+
+    def decorate(command: Callable) -> Callable:
+        @click.option(
+            "--backend", default=default, show_default=True, metavar="|".join(BACKENDS),
+            help="What runs the program.",
+        )  # fmt: skip
+        @click.option(
+            "--dram-gbps", metavar="X|unlimited", help="DRAM bandwidth; unlimited is the bus width."
+        )
+        @click.option("--dram-latency", type=int, metavar="CYCLES")
+        @wraps(command)
+        def run(
+            backend: str, dram_gbps: str | None, dram_latency: int | None, **options: Any
+        ) -> None:
+            if backend not in BACKENDS:
+                raise click.UsageError(
+                    f"--backend must be one of {', '.join(BACKENDS)}, not {backend!r}"
+                )
+            command(target=Target(backend, _dram(dram_gbps, dram_latency)), **options)
+
+        return run
+
+    return decorate
+
+
+def _dram(gbps: str | None, latency: int | None) -> dict[str, int | float]:
+    changes: dict[str, int | float] = {}
+    if gbps is not None:
+        changes |= {"dram_gbps": _rate(gbps)}
+    if latency is not None:
+        changes |= {"dram_latency": latency}
+    for key, value in changes.items():
+        _named(f"--{key.replace('_', '-')}", Config().replace, **{key: value})
+    return changes
+
+
+def _rate(text: str) -> float:
+    if text == "unlimited":
+        return 0.0  # as Config says it
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not rate > 0:
+        raise click.UsageError(f"--dram-gbps must be a positive number or unlimited, not {text!r}")
+    return rate
+
+
+class OutputFile(click.ParamType):
+    """A file to be written: refused before any work if its folder cannot take it."""
+
+    name = "file"
+
+    def __init__(self, *, dash: bool = False) -> None:
+        self._dash = dash
+
+    def convert(self, value: str, param: Any, ctx: Any) -> str:
+        """Return the name, unless no file of that name can be written."""
+        if self._dash and value == "-":
+            return value
+        path = Path(value)
+        folder = path.parent
+        if path.is_dir():
+            self.fail(f"cannot write {value}: it is a folder", param, ctx)
+        if not folder.is_dir():
+            self.fail(f"cannot write {value}: there is no folder {folder}", param, ctx)
+        if not os.access(folder, os.W_OK):
+            self.fail(f"cannot write {value}: {folder} may not be written to", param, ctx)
+        return value

@@ -1,0 +1,60 @@
+"""Workloads by name, as `cdmqta compile` takes them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from hw.isa.config import Config
+
+from .dataflow import Choice
+from .gemm import compile_gemm
+from .layer import compile_layer
+from .place import PlacementError
+from .program import Program
+from .tile import TileError
+
+__all__ = ["compile_workload", "naming"]
+
+_FORMS = {
+    "gemm": (re.compile(r"gemm:(\d+)x(\d+)x(\d+)"), "gemm:MxKxN"),
+    "lora": (re.compile(r"lora:(\d+)x(\d+)x(\d+):r(\d+)"), "lora:NxD1xD2:rR"),
+}
+
+
+@contextmanager
+def naming(what: str) -> Iterator[None]:
+    """Put the name of what is compiled in front of why it cannot be."""
+    try:
+        yield
+    except (PlacementError, TileError) as error:
+        raise type(error)(f"{what}: {error}") from None
+
+
+def compile_workload(config: Config, workload: str, dataflow: Choice) -> tuple[Program, ...]:
+    """Return the programs of ``gemm:MxKxN`` or ``lora:NxD1xD2:rR`` (tokens, widths, rank).
+
+    Raises
+    ------
+    click.UsageError
+        It is neither, or a size is 0.
+    TileError, PlacementError
+        It does not fit the memories, or DRAM.
+    """
+    for kind, (pattern, _) in _FORMS.items():
+        found = pattern.fullmatch(workload)
+        if not found:
+            continue
+        sizes = [int(text) for text in found.groups()]
+        if min(sizes) < 1:
+            raise click.UsageError(f"workload {workload}: sizes must be at least 1")
+        with naming(f"workload {workload}"):
+            if kind == "gemm":
+                return compile_gemm(config, *sizes, dataflow=dataflow)
+            layer = compile_layer(config, *sizes, dataflow=dataflow, column_copies="rescaled")
+            return layer.programs
+    accepted = " or ".join(form for _, form in _FORMS.values())
+    raise click.UsageError(f"workload must be {accepted}, not {workload!r}")

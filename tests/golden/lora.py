@@ -28,7 +28,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from tests.golden.numerics import (
+from .numerics import (
     Axis,
     absmax,
     gemm,

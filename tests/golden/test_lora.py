@@ -14,8 +14,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.golden.lora import LoraSite, lora_site
-from tests.golden.numerics import absmax, gemm, multiplier
+from .lora import LoraSite, lora_site
+from .numerics import absmax, gemm, multiplier
 
 COLUMN_COPIES = ["weighted", "rescaled"]
 FLOORS = {"h": 24.0, "y": 26.0, "y_lora": 24.0, "dh": 32.0, "dx": 35.5, "dx_lora": 31.0,

@@ -9,7 +9,7 @@ from math import floor
 import pytest
 import torch
 
-from tests.golden.numerics import INT32_MAX, INT32_MIN, absmax, gemm, multiplier, multipliers
+from .numerics import INT32_MAX, INT32_MIN, absmax, gemm, multiplier, multipliers
 
 LONGEST = 131_071  # the longest reduction whose sums of -128 * -128 stay in int32
 

@@ -9,7 +9,7 @@ from math import floor
 import pytest
 import torch
 
-from tests.golden.numerics import (
+from .numerics import (
     INT32_MAX,
     INT32_MIN,
     absmax,

@@ -189,6 +189,25 @@ def _build(
             with contextlib.suppress(FileNotFoundError):
                 shutil.copy2(work / file, part / file)
         part.rename(folder)
+        _keep_library(tool, waves, work)
+
+
+def _library(tool: Verilator, waves: bool) -> Path:
+    """Return the folder of Verilator's run-time library, compiled once for all configurations."""
+    facts = f"{tool.identity} {tool.executable} {waves}"
+    return cache_folder() / "rtl" / f"library-{hashlib.sha256(facts.encode()).hexdigest()[:16]}"
+
+
+def _keep_library(tool: Verilator | Icarus, waves: bool, work: Path) -> None:
+    if not isinstance(tool, Verilator) or (folder := _library(tool, waves)).is_dir():
+        return
+    part = Path(tempfile.mkdtemp(dir=folder.parent))
+    for file in work.glob("verilated*.o"):
+        shutil.copy2(file, part)
+    # Another process may have been faster; what it left is the same.
+    with contextlib.suppress(OSError):
+        part.rename(folder)
+    shutil.rmtree(part, ignore_errors=True)
 
 
 def _emit(config: Config) -> Design:
@@ -258,6 +277,10 @@ class _Quiet(runner.Runner):
         # First: `sim` and `hw` are common names.
         self.env["PYTHONPATH"] = os.pathsep.join([str(_ROOT), self.env["PYTHONPATH"]])
         self.env["NO_COLOR"] = "1"
+        # Without this, cocotb has pytest rewrite every module that the bench imports.
+        self.env["COCOTB_REWRITE_ASSERTION_FILES"] = ""
+        # The bench multiplies nothing; idle threads of a matrix library would take a core.
+        self.env["OPENBLAS_NUM_THREADS"] = "1"
 
     def _execute(self, cmds: Sequence[Sequence[str]], cwd: Any) -> None:
         with self._log.open("w") as output:
@@ -289,13 +312,18 @@ class _VerilatorRunner(_Quiet, runner.Verilator):
     def _set_env_build(self) -> None:
         super()._set_env_build()
         self.env.update(self._tool.environment)
-        self.env["MAKEFLAGS"] += " OPT_FAST=-O2"
+        # More than -O1 takes the compiler many minutes on a large array, and gains nothing.
+        self.env["MAKEFLAGS"] += " OPT_FAST=-O1"
 
     def _build_command(self) -> list[list[str]]:
         # With every signal public, as cocotb's runner asks, a large array does not build.
         verilate, make = super()._build_command()
         verilate.remove("--public-flat-rw")
-        return [verilate, [self._tool.make, *make[1:]]]
+        make[0] = self._tool.make
+        library = sorted(_library(self._tool, self.waves).glob("*.o"))
+        if not library:
+            return [verilate, make]
+        return [verilate, ["cp", *map(str, library), str(self.build_dir)], make]
 
     def control_files(self, work: Path, rows: Sequence[str]) -> list[Path]:
         """Return the file that makes the harness's ports visible and keeps rows as modules."""

@@ -46,6 +46,8 @@ class Settings:
     def over(self, base: Config) -> Config:
         """Return the preset, or else `base`, with the file and then the values laid over it.
 
+        All is laid at once, so that values may be given in any order.
+
         Raises
         ------
         ConfigError
@@ -54,13 +56,18 @@ class Settings:
         config = base
         if self.preset is not None:
             config = _named("--preset", Config.preset, self.preset)
+        changes, options = {}, []
         if self.file is not None:
-            config = _named(f"--config {self.file}", config.replace, **_toml(self.file))
-        values = dict(map(_setting, self.values))
-        return _named(f"--set {' '.join(self.values)}", config.replace, **values)
+            changes |= _toml(self.file)
+            options.append(f"--config {self.file}")
+        for text in self.values:
+            key, value = _setting(text)
+            changes[key] = value
+            options.append(f"--set {text}")
+        return _named(" ".join(options), config.replace, **changes)
 
 
-def _named(option: str, make: Callable, *arguments: Any, **values: Any) -> Config:
+def _named(option: str, make: Callable, /, *arguments: Any, **values: Any) -> Config:
     """Call `make`; name the option in what it complains of."""
     try:
         return make(*arguments, **values)
@@ -81,8 +88,11 @@ def _setting(text: str) -> tuple[str, int | float]:
     key, separator, value = text.partition("=")
     if not separator:
         raise ConfigError(f"--set takes KEY=VALUE, not {text!r}")
-    # Read on its own, over the defaults: so the order of settings makes no difference.
-    return key, getattr(_named(f"--set {text}", Config().parse, key, value), key)
+    defaults = Config().to_mapping()
+    try:
+        return key, type(defaults[key])(value)
+    except (KeyError, ValueError):
+        return key, getattr(_named(f"--set {text}", Config().parse, key, value), key)
 
 
 def settings_options(default: str | None) -> Callable:

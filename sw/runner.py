@@ -141,17 +141,14 @@ def run_programs(
     Raises
     ------
     ProgramFileError
-        What the file says of its job makes no sense.
-        Or what its programs do is undefined.
-    InputError, MachineError
-        See `Device.run`.
+        What the file says of its job makes no sense, or what its programs do is undefined.
+    MachineError
+        The machine stopped.
     """
     try:
         if programs[0].meta["kind"] == "gemm":
             return _run_gemm(device, programs, seed)
         return _run_lora(device, programs, seed)
-    except InputError:
-        raise
     except ProgramError as error:
         raise ProgramFileError(f"{file}: {error}") from None
     except (LookupError, TypeError, ValueError) as error:
@@ -216,7 +213,7 @@ def print_products(report: Report, products: Sequence[dict[str, Any]]) -> None:
         m, k, n = product["shape"]
         shown.append({
             "program": product["program"], "product": product["product"],
-            "M x K x N": f"{m} x {k} x {n}", "dataflow": product["dataflow"],
+            "MxKxN": f"{m}x{k}x{n}", "dataflow": product["dataflow"],
             "cycles": product.get("cycles"), "MACs": product["macs"],
             "util.": product.get("utilisation"), "exact": product.get("exact"),
         })  # fmt: skip
@@ -231,12 +228,12 @@ def print_totals(report: Report, figures: dict[str, Any]) -> None:
     seconds = figures["seconds"]
     ran = f"{figures['backend']}: {seconds:.2f} s"
     if "cycles" in figures:
+        array, utilisation = figures["array_cycles"], figures["utilisation"]
         report.line(
-            f"{figures['cycles']:,} cycles from start to interrupt, "
-            f"{figures['array_cycles']:,} from first operand to last result"
+            f"{figures['cycles']:,} cycles, {array:,} of them from first operand to last result"
         )
+        report.line(f"{figures['macs']:,} MACs, utilisation {utilisation:.3f}")
         report.line(
-            f"{figures['macs']:,} MACs, utilisation {figures['utilisation']:.3f}; "
             f"DRAM: {figures['dram_read_bytes']:,} bytes read, "
             f"{figures['dram_write_bytes']:,} written"
         )

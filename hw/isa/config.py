@@ -83,14 +83,14 @@ class Config:
         if self.tile_cycles > 2 * self.input_depth:
             raise ConfigError(
                 f"a stationary tile of rows {self.rows} x columns {self.columns} takes "
-                f"{self.tile_cycles} cycles of a bus of bus_bytes {self.bus_bytes}, and the longest "
-                f"stream that input_depth {self.input_depth} holds lasts {2 * self.input_depth}: "
-                "no load can hide under it; raise bus_bytes or input_depth"
+                f"{self.tile_cycles} cycles of a bus of bus_bytes {self.bus_bytes}, and the "
+                f"longest stream that input_depth {self.input_depth} holds lasts "
+                f"{2 * self.input_depth}: no load can hide under it; raise bus_bytes or input_depth"
             )
 
     @property
     def tile_cycles(self) -> int:
-        """Cycles in which the bus brings a stationary tile: the shortest stream that hides a load."""
+        """Cycles in which the bus brings a stationary tile: what a stream takes to hide a load."""
         return self.rows * -(-self.columns // self.bus_bytes)
 
     @property

@@ -134,7 +134,17 @@ def generate(config: Config, report: Report, output: str, memories: str) -> None
         data = text.encode()
         write_file(folder / name, data)
         report.line(f"{folder / name}: {len(data):,} bytes")
-    report.json({"files": [str(folder / name) for name in files], "memories": listed})
+    report.line(
+        f"a stationary tile takes {config.tile_cycles} cycles of the bus: "
+        "streams of that many rows or more hide its load"
+    )
+    report.json(
+        {
+            "files": [str(folder / name) for name in files],
+            "memories": listed,
+            "tile_cycles": config.tile_cycles,
+        }
+    )
 
 
 @cli.command()

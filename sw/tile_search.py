@@ -136,8 +136,12 @@ class Problem:
 
 
 def _cuts(extent: int, granule: int, longest: int) -> list[int]:
+    """Return the sizes of the largest of equal tiles, one for each number of tiles."""
     units = -(-extent // granule)
-    sizes = {min(extent, granule * -(-units // count)) for count in range(1, units + 1)}
+    # Up to the root the number of tiles tells the size, beyond it the size the number.
+    small = range(1, math.isqrt(units) + 2)
+    counts = {*small, *(-(-units // size) for size in small)}
+    sizes = {min(extent, granule * -(-units // count)) for count in counts}
     return sorted(size for size in sizes if size <= longest)
 
 

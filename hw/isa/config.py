@@ -113,7 +113,7 @@ class Config:
         """DRAM bandwidth in bytes a cycle, or None for the bus width every cycle."""
         return self.dram_gbps * 1000 / self.clock_mhz if self.dram_gbps else None
 
-    def replace(self, **changes: Any) -> Config:
+    def replace(self, /, **changes: Any) -> Config:
         """Return a copy with some values changed and everything checked again."""
         unknown = sorted(set(changes) - set(self.names()))
         if unknown:

@@ -94,7 +94,7 @@ def from_text(line: str) -> Instruction:
     InstructionError
         Unknown mnemonic or field, a field twice, or a value that does not fit.
     """
-    mnemonic, *words = line.split()
+    mnemonic, *words = line.split() or [""]
     if mnemonic not in _BY_MNEMONIC:
         raise InstructionError(
             f"unknown instruction {mnemonic!r}; accepted: {', '.join(_BY_MNEMONIC)}"

@@ -165,7 +165,7 @@ class Instruction:
                         f"{self.mnemonic()} {item.name} must be one of {names(item.enum)}, "
                         f"not {value!r}"
                     )
-            elif not isinstance(value, int) or not 0 <= value < 1 << item.bits:
+            elif type(value) is bool or not isinstance(value, int) or value >> item.bits:
                 raise InstructionError(
                     f"{self.mnemonic()} {item.name} must be a whole number from 0 to "
                     f"{(1 << item.bits) - 1}, not {value!r}"

@@ -137,7 +137,6 @@ def test_unknown_keys():
             attempt()
 
 
-@pytest.mark.xfail(strict=True, raises=TypeError, reason="Config.replace takes self by name")
 def test_a_key_that_is_called_like_an_argument():
     message = exactly(f"unknown configuration key 'self'; accepted: {ACCEPTED}")
     with pytest.raises(ConfigError, match=message):

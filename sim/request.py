@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hw.isa.config import Config
 
-from .dram import Fault, Response, Stalls
+from .axi import Fault, Response, Stalls
 
 __all__ = ["BENCH", "REQUEST_VARIABLE", "Reply", "Request"]
 
@@ -79,7 +79,6 @@ class Reply:
     error_instruction: int = 0
     counters: dict[str, int] = field(default_factory=dict)
     trace: list[tuple[int, int]] = field(default_factory=list)
-    cycles: int = 0
     seconds: float = 0.0
 
     def write(self, path: Path) -> None:

@@ -24,7 +24,7 @@ from hw.isa.instructions import (
 )
 from hw.isa.registers import ErrorCode, Status
 
-from .dram import Fault, Stalls
+from .axi import Fault, Stalls
 from .protocol import ProtocolError
 from .request import BENCH, REQUEST_VARIABLE, Reply, Request
 from .result import BackendError, DramTiming, Event, RunResult
@@ -171,7 +171,7 @@ def _build(
     try:
         from . import builder
     except ImportError as error:
-        raise BackendError(f"the RTL backend needs cocotb: {error}") from None
+        raise BackendError(f"the RTL backend needs cdmqta[rtl]: {error}") from None
     return builder.build(config, simulator=simulator, waves=waves, progress=progress, design=design)
 
 

@@ -37,6 +37,7 @@ def page() -> str:
         rows = ["| field | bits | width | values |", "|---|---|---|---|"]
         for item in fields_of(cls):
             values = ", ".join(f"{v.value} {v.name.lower()}" for v in item.enum or ())
+            values = f"at least {item.low}" if item.low else values
             end = item.offset + item.bits - 1
             rows.append(f"| `{item.name}` | {item.offset}-{end} | {item.bits} | {values} |")
         parts.append("\n".join(rows) + "\n")

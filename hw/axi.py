@@ -183,7 +183,7 @@ class WriteMaster(wiring.Component):
 
     Timing
     ------
-    Data never leads its address. A burst is on the bus the cycle after it is taken.
+    A burst is on the bus the cycle after it is taken; data may lead an address that is kept waiting.
     """
 
     def __init__(self, config: Config) -> None:

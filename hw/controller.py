@@ -30,6 +30,8 @@ def legal(word: Any) -> Any:
         for item in fields_of(cls):
             if item.enum is not None and len(item.enum) < 1 << item.bits:
                 good &= view[item.name] <= max(item.enum)
+            if item.low:
+                good &= view[item.name] >= item.low
         found |= good
     return found
 
@@ -76,7 +78,7 @@ class Fetch(wiring.Component):
         asked = Signal(range(room + 1))
         enough, taken = Signal(), Signal()
         m.d.comb += [
-            cutter.i.valid.eq(self.start),
+            cutter.i.valid.eq(self.start & (self.length != 0)),
             cutter.i.p.beat.eq(self.base),
             cutter.i.p.rows.eq(1),
             cutter.i.p.row_beats.eq((program_bytes + (bus - 1)) >> exact_log2(bus)),
@@ -250,7 +252,7 @@ class Controller(wiring.Component):
             opcode.eq(word[:8]),
             good.eq(legal(word)),
             self.retired.eq(moves),
-            empty.eq(~Cat(queue.r_rdy for queue in queues.values()).any()),
+            empty.eq(~Cat(queue.level for queue in queues.values()).any()),
             decoding.eq(self.running & ~ending),
             # What was fetched behind the end is thrown away.
             fetch.o.ready.eq(moves | ~decoding),

@@ -145,8 +145,12 @@ class ExecuteEngine(wiring.Component):
         their tokens, or the load engine would take one of theirs for its.
         """
         limit = 16
+        # The way from last read to last write, in folds: each takes `rows` cycles or more.
+        ahead = (2 * self._config.rows + self._config.columns + 16) // self._config.rows + 2
         m.submodules.inside = inside = SyncFIFO(width=2, depth=limit)
-        read, written, oldest_done = (Signal(range(-limit, limit + 1)) for _ in range(3))
+        read, written, oldest_done = (
+            Signal(range(-limit - ahead, limit + ahead + 1)) for _ in range(3)
+        )
         signals, scales = inside.r_data[0], inside.r_data[1]
         m.d.comb += [
             inside.w_data.eq(Cat(self.i.p.signal_load, self.i.p.scale)),

@@ -102,7 +102,7 @@ class LoadEngine(wiring.Component):
             self.end.eq(end),
             self.signal_execute.eq(end & job.signal_execute),
             self.signal_store.eq(end & job.signal_store),
-            self.busy.eq(active | jobs.r_rdy | ~m.submodules.cutter.i.ready),
+            self.busy.eq(active | (jobs.level != 0) | ~m.submodules.cutter.i.ready),
         ]
         with m.If(fresh):
             m.d.sync += [job.eq(layout(jobs.r_data)), active.eq(1)]

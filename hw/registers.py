@@ -86,16 +86,17 @@ class Registers(wiring.Component):
         m = Module()
         self._program = Signal(48)
         self._enable, self._pending = Signal(), Signal()
-        ran = Signal()
-        m.d.sync += ran.eq(self.running)
-        with m.If(ran & ~self.running):
-            m.d.sync += self._pending.eq(1)
         m.d.comb += [
             self.irq.eq(self._pending & self._enable),
             self.base.eq(self._program[exact_log2(self._config.bus_bytes) :]),
         ]
         self._write(m)
         self._read(m, self._counters(m))
+        # After the register write: an end in the cycle of a clear is not lost.
+        ran = Signal()
+        m.d.sync += ran.eq(self.running)
+        with m.If(ran & ~self.running):
+            m.d.sync += self._pending.eq(1)
         return m
 
     def _counters(self, m: Module) -> list[Signal]:

@@ -106,9 +106,6 @@ class Machine:
                 assert_never(instruction)
 
     def _check(self, instruction: Instruction) -> str | None:
-        for name in ("rows", "reduction", "columns"):
-            if getattr(instruction, name, 1) == 0:
-                return f"has {name} 0: it must be at least 1"
         for access in footprint(self.config, instruction):
             if access.space is Space.DRAM:
                 problem = self._check_dram(instruction, access.grid)

@@ -110,14 +110,16 @@ class Axis(IntEnum):
 
 @dataclass(frozen=True)
 class Width:
-    """Annotation: number of bits of an unsigned field."""
+    """Annotation: number of bits of an unsigned field, and its least value."""
 
     bits: int
+    low: int = 0
 
 
 U1 = Annotated[int, Width(1)]
 U8 = Annotated[int, Width(8)]
 U16 = Annotated[int, Width(16)]
+Size = Annotated[int, Width(16, low=1)]
 U32 = Annotated[int, Width(32)]
 U48 = Annotated[int, Width(48)]
 MemoryField = Annotated[Memory, Width(3)]
@@ -128,12 +130,13 @@ AxisField = Annotated[Axis, Width(2)]
 
 @dataclass(frozen=True)
 class Field:
-    """One field of an instruction word: its place, width and, for an enumeration, its type."""
+    """One field of an instruction word: place, width, type if an enumeration, and least value."""
 
     name: str
     offset: int
     bits: int
     enum: type[IntEnum] | None
+    low: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,9 +168,13 @@ class Instruction:
                         f"{self.mnemonic()} {item.name} must be one of {names(item.enum)}, "
                         f"not {value!r}"
                     )
-            elif type(value) is bool or not isinstance(value, int) or value >> item.bits:
+            elif (
+                type(value) is bool
+                or not isinstance(value, int)
+                or not item.low <= value < 1 << item.bits
+            ):
                 raise InstructionError(
-                    f"{self.mnemonic()} {item.name} must be a whole number from 0 to "
+                    f"{self.mnemonic()} {item.name} must be a whole number from {item.low} to "
                     f"{(1 << item.bits) - 1}, not {value!r}"
                 )
 
@@ -194,8 +201,8 @@ class Load(Instruction):
     memory: MemoryField
     dram: U48
     pitch: U32 = 0
-    rows: U16
-    columns: U16
+    rows: Size
+    columns: Size
     base: U16 = 0
     row_stride: U16 = 0
     block_stride: U16 = 0
@@ -229,9 +236,9 @@ class Execute(Instruction):
     dataflow: DataflowField
     accumulate: U1 = 0
     scale: U1 = 0
-    rows: U16
-    reduction: U16
-    columns: U16
+    rows: Size
+    reduction: Size
+    columns: Size
     left_base: U16 = 0
     left_row_stride: U16
     left_block_stride: U16
@@ -260,8 +267,8 @@ class Store(Instruction):
     format: FormatField
     dram: U48
     pitch: U32 = 0
-    rows: U16
-    columns: U16
+    rows: Size
+    columns: Size
     base: U16 = 0
     row_stride: U16
     block_stride: U16
@@ -285,8 +292,8 @@ class Absmax(Instruction):
     axis: AxisField
     scaled: U1 = 0
     dram: U48
-    rows: U16
-    columns: U16
+    rows: Size
+    columns: Size
     base: U16 = 0
     row_stride: U16
     block_stride: U16
@@ -314,17 +321,18 @@ def fields_of(cls: type[Instruction]) -> tuple[Field, ...]:
         hints = get_type_hints(cls, include_extras=True)
         offset, found = 8, []
         for item in dataclasses.fields(cls):
-            kind, bits = _annotation(hints[item.name])
-            found.append(Field(item.name, offset, bits, kind if kind is not int else None))
-            offset += bits
+            kind, width = _annotation(hints[item.name])
+            enum = kind if kind is not int else None
+            found.append(Field(item.name, offset, width.bits, enum, width.low))
+            offset += width.bits
         if offset > 8 * INSTRUCTION_BYTES:
             raise TypeError(f"{cls.__name__} needs {offset} bits of {8 * INSTRUCTION_BYTES}")
         _FIELDS[cls] = tuple(found)
     return _FIELDS[cls]
 
 
-def _annotation(hint: Any) -> tuple[type, int]:
+def _annotation(hint: Any) -> tuple[type, Width]:
     if get_origin(hint) is not Annotated:
         raise TypeError(f"instruction field annotation {hint!r} has no width")
     kind, width = get_args(hint)
-    return kind, width.bits
+    return kind, width

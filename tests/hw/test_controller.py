@@ -49,10 +49,13 @@ def mutations(seed: int) -> list[int]:
             word = int(opcode)
             for item in fields_of(cls):
                 limit = max(item.enum) + 1 if item.enum else 1 << item.bits
-                word |= rng.randrange(limit) << item.offset
+                word |= rng.randrange(item.low, limit) << item.offset
             words.append(word)
             words.append(word ^ 1 << rng.randrange(INSTRUCTION_BITS))
             words.append(word ^ 1 << rng.randrange(8))
+            for item in fields_of(cls):
+                if item.low:  # a size of zero
+                    words.append(word & ~(((1 << item.bits) - 1) << item.offset))
     words += [rng.getrandbits(INSTRUCTION_BITS) for _ in range(200)] + [0]
     return words
 

@@ -46,6 +46,7 @@ class World:
         self.out: dict[int, list[int]] = {}
         self.dut = ExecuteEngine(config, Builder())
         self.load_tokens = self.store_tokens = 0
+        self.last_load_token = 0
         self.fed: int | None = None
         self.written = 0
 
@@ -133,6 +134,8 @@ class World:
         signals = (dut.signal_load, dut.signal_store, dut.fed, dut.written)
         async for _, _, load, store, fed, written in ctx.tick().sample(*signals):
             self.load_tokens += load
+            if load:
+                self.last_load_token = cycle
             self.store_tokens += store
             if fed and self.fed is None:
                 self.fed = cycle
@@ -297,3 +300,14 @@ def test_scaled_sums_saturate_both_ways() -> None:
     chain += [plain(Dataflow.OS, 2, 2, 2, config, scale=1, accumulate=1)] * 2
     run(world, chain)
     assert world.out[0] == [(1 << 31) - 1, -(1 << 31)]
+
+
+def test_scales_are_held_until_the_last_result_however_many_instructions_are_ahead() -> None:
+    """A wide flat array has many short instructions between their last read and last write."""
+    config = small(2, 96)
+    world = World(config, seed=0)
+    chain = [plain(Dataflow.WS, 1, 2, 1, config, out_base=index) for index in range(60)]
+    chain.append(plain(Dataflow.WS, 1, 2, 1, config, out_base=60, scale=1))
+    run(world, chain)
+    assert world.load_tokens == len(chain)
+    assert world.last_load_token >= world.written, "the scale was free before its last use"

@@ -185,3 +185,72 @@ def test_plain_form_equals_functional_model(rows: int, columns: int, bus: int) -
         await serve(ctx, dut, memory)
 
     simulate(dut, bench, background=[dram])
+
+
+def machine(bus: int) -> tuple[Accelerator, Host, np.ndarray, AxiDram]:
+    """Return a small accelerator with a bus of that many bytes, and its DRAM."""
+    dut = Accelerator(Config(rows=2, columns=2, bus_bytes=bus))
+    dram = np.zeros(SIZE, np.uint8)
+    return dut, Host(dut), dram, AxiDram(dram, bus_bytes=bus, latency=7)
+
+
+@pytest.mark.parametrize("bus", [8, 32, 64])
+def test_halt_waits_for_the_instruction_right_before_it(bus: int) -> None:
+    """Also where both come in one beat: done means that the result is in DRAM."""
+    dut, host, dram, memory = machine(bus)
+    store = Absmax(axis=Axis.TENSOR, dram=OUT, rows=1, columns=1, row_stride=1, block_stride=1)
+    code = encode(store) + encode(Halt())
+    dram[CODE : CODE + len(code)] = np.frombuffer(code, np.uint8)
+    dram[OUT : OUT + 4] = 0xEE  # the output memory holds zeros in this simulator
+
+    async def bench(ctx):
+        assert await host.run(ctx, 2) == Status.DONE
+        assert not dram[OUT : OUT + 4].any()
+
+    async def serve_dram(ctx):
+        await serve(ctx, dut, memory)
+
+    simulate(dut, bench, background=[serve_dram])
+
+
+def test_a_program_of_no_instructions_reads_nothing() -> None:
+    dut, host, _, memory = machine(32)
+
+    async def bench(ctx):
+        status = await host.run(ctx, 0)
+        assert status == Status.ERROR | ErrorCode.PROGRAM_END << 8
+        await ctx.tick().repeat(100)
+        assert memory.read_beats == 0
+
+    async def serve_dram(ctx):
+        await serve(ctx, dut, memory)
+
+    simulate(dut, bench, background=[serve_dram])
+
+
+@pytest.mark.parametrize("delay", range(12))
+def test_an_interrupt_is_not_lost_to_a_clear_in_the_same_cycle(delay: int) -> None:
+    """A clear that lands anywhere around the end of a program leaves the end pending, or clears it
+    after it was seen."""
+    dut, host, dram, memory = machine(32)
+    dram[CODE : CODE + 32] = np.frombuffer(encode(Halt()), np.uint8)
+    rises = []
+
+    async def bench(ctx):
+        await host.write(ctx, Register.PROGRAM_LOW, CODE)
+        await host.write(ctx, Register.PROGRAM_LENGTH, 1)
+        await host.write(ctx, Register.CONTROL, Control.START | Control.INTERRUPT_ENABLE)
+        await ctx.tick().repeat(12 + delay)
+        await host.write(ctx, Register.INTERRUPT, 1)
+        await ctx.tick().repeat(40)
+        assert ctx.get(dut.irq) or rises, "an interrupt that no one saw is gone"
+
+    async def watch(ctx):
+        async for _, _, irq in ctx.tick().sample(dut.irq):
+            if irq:
+                rises.append(irq)
+
+    async def serve_dram(ctx):
+        await serve(ctx, dut, memory)
+
+    simulate(dut, bench, background=[serve_dram, watch])

@@ -48,8 +48,8 @@ def name_of(value: object) -> str:
 
 
 def smallest(cls: type[Instruction], **values: object) -> Instruction:
-    """Return the instruction with zeros, save the fields given."""
-    fields = {item.name: item.enum(0) if item.enum else 0 for item in fields_of(cls)}
+    """Return the instruction with the least values, save the fields given."""
+    fields = {item.name: item.enum(0) if item.enum else item.low for item in fields_of(cls)}
     return cls(**fields | values)
 
 
@@ -97,11 +97,13 @@ def test_which_fields_are_enumerations():
 @pytest.mark.parametrize("cls,item", NUMBERS, ids=name_of)
 def test_numbers_that_fit_and_numbers_that_do_not(cls, item):
     top = (1 << item.bits) - 1
-    for value in (0, top):
+    assert item.low == (item.name in ("rows", "columns", "reduction")), "sizes are at least 1"
+    for value in (item.low, top):
         assert getattr(smallest(cls, **{item.name: value}), item.name) == value
-    for value in (-1, top + 1, 1.0, "1", None):
+    for value in (item.low - 1, top + 1, 1.0, "1", None):
         message = (
-            f"{cls.mnemonic()} {item.name} must be a whole number from 0 to {top}, not {value!r}"
+            f"{cls.mnemonic()} {item.name} must be a whole number from {item.low} to {top}, "
+            f"not {value!r}"
         )
         with pytest.raises(InstructionError, match=f"^{re.escape(message)}$"):
             smallest(cls, **{item.name: value})

@@ -262,7 +262,7 @@ def test_the_machine_stops_at_the_end_of_the_program():
 
 
 def test_nothing_behind_the_halt_runs():
-    _, result = execute(Config(), [Halt(), Store(format=Format.INT32, dram=1, rows=0, columns=0,
+    _, result = execute(Config(), [Halt(), Store(format=Format.INT32, dram=1, rows=1, columns=1,
                                                  row_stride=0, block_stride=0)])  # fmt: skip
     assert result.error is ErrorCode.NONE and result.counters["instructions"] == 1
 
@@ -276,9 +276,6 @@ EXECUTE = Execute(
 STORE = Store(format=Format.INT32, dram=0, rows=1, columns=4, row_stride=1, block_stride=1)
 READY = [LOAD, RIGHT_LOAD, EXECUTE]
 WRONG = {
-    "rows of zero": ([replace(LOAD, rows=0)], "has rows 0: it must be at least 1"),
-    "no reduction": ([replace(EXECUTE, reduction=0)], "has reduction 0: it must be at least 1"),
-    "no columns": ([replace(STORE, columns=0)], "has columns 0: it must be at least 1"),
     "unaligned address": ([replace(LOAD, dram=4)],
                           "has DRAM address 0x4, no multiple of the bus width of 8 bytes"),
     "unaligned pitch": ([replace(LOAD, rows=2, row_stride=1, pitch=12)],

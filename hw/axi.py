@@ -183,7 +183,7 @@ class WriteMaster(wiring.Component):
 
     Timing
     ------
-    A burst is on the bus the cycle after it is taken; data may lead an address that is kept waiting.
+    A burst is on the bus the cycle after it is taken. Data may lead an address kept waiting.
     """
 
     def __init__(self, config: Config) -> None:

@@ -13,24 +13,13 @@ from .controller import Controller
 from .execute import ExecuteEngine
 from .isa.config import Config
 from .isa.instructions import Engine
-from .isa.registers import COUNTERS, ErrorCode
+from .isa.registers import COUNTERS, TRACE, ErrorCode
 from .load import LoadEngine
 from .registers import Registers, lite_members
 from .shared import Builder
 from .store import StoreEngine
 
-__all__ = ["TRACE", "Accelerator"]
-
-TRACE = (
-    (Engine.LOAD, "start"),
-    (Engine.LOAD, "done"),
-    (Engine.EXECUTE, "start"),
-    (Engine.EXECUTE, "read"),
-    (Engine.EXECUTE, "done"),
-    (Engine.STORE, "start"),
-    (Engine.STORE, "done"),
-)
-"""Meaning of each bit of the `trace` port: one-cycle pulses, in program order for each engine."""
+__all__ = ["Accelerator"]
 
 
 class Accelerator(wiring.Component):

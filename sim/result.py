@@ -22,7 +22,7 @@ class MachineError(RuntimeError):
         self.result = result
         super().__init__(
             f"the machine stopped with {result.error.name} (code {int(result.error)}) "
-            f"at instruction {result.error_instruction}"
+            f"after {result.error_instruction} instructions"
         )
 
 

@@ -22,7 +22,7 @@ from hw.isa.instructions import (
     Instruction,
     InstructionError,
 )
-from hw.isa.registers import ErrorCode, Status
+from hw.isa.registers import TRACE, ErrorCode, Status
 
 from .axi import Fault, Stalls
 from .protocol import ProtocolError
@@ -33,17 +33,6 @@ if TYPE_CHECKING:
     from .builder import Design, Progress, Simulation
 
 __all__ = ["build", "run"]
-
-_STEPS = (
-    (Engine.LOAD, "start"),
-    (Engine.LOAD, "done"),
-    (Engine.EXECUTE, "start"),
-    (Engine.EXECUTE, "read"),
-    (Engine.EXECUTE, "done"),
-    (Engine.STORE, "start"),
-    (Engine.STORE, "done"),
-)
-"""Meaning of each bit of the port ``trace``."""
 
 _QUIET_CYCLES = 10_000
 
@@ -286,7 +275,7 @@ def _events(
     seen: Counter[int] = Counter()
     events = []
     for cycle, bits in trace:
-        for bit, (engine, kind) in enumerate(_STEPS):
+        for bit, (engine, kind) in enumerate(TRACE):
             if bits >> bit & 1:
                 if seen[bit] == len(queues[engine]):
                     raise BackendError(

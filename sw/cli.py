@@ -32,7 +32,7 @@ from .program_file import (
     assemble_programs,
     disassemble_programs,
     read_programs,
-    write_file,
+    write_files,
     write_programs,
 )
 from .quantise import Group
@@ -130,10 +130,11 @@ def generate(config: Config, report: Report, output: str, memories: str) -> None
         "memories.json": json.dumps(listed, indent=2) + "\n",
         "config.toml": tomli_w.dumps(config.to_mapping()),
     }
-    for name, text in files.items():
-        data = text.encode()
-        write_file(folder / name, data)
-        report.line(f"{folder / name}: {len(data):,} bytes")
+    contents = {folder / name: text.encode() for name, text in files.items()}
+    report.keep_clear(*contents)
+    write_files(contents)
+    for path, data in contents.items():
+        report.line(f"{path}: {len(data):,} bytes")
     report.line(
         f"a stationary tile takes {config.tile_cycles} cycles of the bus: "
         "streams of that many rows or more hide its load"
@@ -173,9 +174,11 @@ def gemm(
         result = run_gemm(target.device(config, show), left, right, **options)
     expected = runner.expected_gemm(config, left, right, **options)
     exact = np.array_equal(result.c, expected)
-    runner.write_array(output, result.c)
+    files = {Path(output): runner.npy(result.c)}
     if result.scales is not None:
-        runner.write_array(str(Path(output).with_suffix(".scales.npy")), result.scales)
+        files[Path(output).with_suffix(".scales.npy")] = runner.npy(result.scales)
+    report.keep_clear(*files)
+    write_files(files)
     figures = runner.program_figures(result.programs, result.results) | {"exact": exact}
     runner.print_products(report, figures["products"])
     report.json(figures)
@@ -190,7 +193,11 @@ def gemm(
 @click.option("--dataflow", type=DATAFLOW, default="auto", show_default=True)
 def compile_(config: Config, report: Report, workload: str, output: str, dataflow: str) -> None:
     """Compile WORKLOAD, gemm:MxKxN or lora:NxD1xD2:rR, to a program file."""
-    programs = compile_workload(config, workload, dataflow)
+    report.keep_clear(Path(output))
+    with progress() as show:
+        if show is not None:
+            show("compile", 0)
+        programs = compile_workload(config, workload, dataflow)
     write_programs(output, programs)
     figures = runner.program_figures(programs, ())
     runner.print_products(report, figures["products"])
@@ -263,7 +270,9 @@ def run(
     runner.print_products(report, figures["products"])
     runner.print_totals(report, figures)
     if trace is not None:
-        runner.write_trace(trace, programs, results, config.clock_mhz)
+        report.keep_clear(Path(trace))
+        for path in runner.write_trace(trace, programs, results, config.clock_mhz):
+            report.line(f"timeline: {path}")
     report.json(figures)
     if exact is False:
         fail("the outputs differ from those of the functional model")

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -43,6 +44,11 @@ class Report:
     def __init__(self, json_file: str | None) -> None:
         self._json_file = json_file
         self.console = Console(file=sys.stderr if json_file == "-" else sys.stdout)
+
+    def keep_clear(self, *outputs: Path) -> None:
+        """Refuse to write the JSON over another output."""
+        if self._json_file not in (None, "-") and Path(self._json_file) in outputs:
+            raise click.UsageError(f"--json {self._json_file} is also the name of another output")
 
     def table(self, rows: Sequence[dict[str, Any]], section: str) -> None:
         """Print rows of equal keys; columns without a value are left out.
@@ -92,7 +98,12 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-_STAGES = {"emit": "generate Verilog", "build": "build the simulation", "run": "simulate"}
+_STAGES = {
+    "compile": "compile",
+    "emit": "generate Verilog",
+    "build": "build the simulation",
+    "run": "simulate",
+}
 
 
 @contextmanager

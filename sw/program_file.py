@@ -7,12 +7,13 @@ header and of the code (8 bytes each), the header (JSON: configuration, buffers,
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import struct
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ __all__ = [
     "disassemble_programs",
     "read_programs",
     "write_file",
+    "write_files",
     "write_programs",
 ]
 
@@ -46,25 +48,34 @@ class ProgramFileError(ValueError):
 
 
 def write_file(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file whole or not at all: under another name, renamed when complete.
+    """Write a file whole or not at all; raises as `write_files`."""
+    write_files({Path(path): data})
+
+
+def write_files(files: Mapping[Path, bytes]) -> None:
+    """Write files whole or not at all: under other names, renamed when all are complete.
 
     Raises
     ------
     ProgramFileError
-        It cannot be written.
+        One of them cannot be written.
     """
-    path = Path(path)
-    temporary = None
+    staged: list[tuple[Path, Path]] = []
+    path = Path()
     try:
-        prefix = f".{path.name}."
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=prefix, delete=False) as file:
-            temporary = file.name
-            file.write(data)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+        for path, data in files.items():
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            prefix = f".{path.name}."
+            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=prefix, delete=False) as file:
+                staged.append((Path(file.name), path))
+                file.write(data)
+            os.chmod(file.name, 0o666 & ~_umask())
+        for temporary, path in staged:
+            os.replace(temporary, path)
     except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+        for temporary, _ in staged:
+            temporary.unlink(missing_ok=True)
         raise ProgramFileError(f"cannot write {path}: {error.strerror}") from None
 
 

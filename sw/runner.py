@@ -23,7 +23,7 @@ from .layer_run import quantise_site, run_layer
 from .options import Settings
 from .product_rows import product_rows
 from .program import Program
-from .program_file import ProgramFileError, read_programs, write_file
+from .program_file import ProgramFileError, read_programs, write_files
 from .quantise import fresh_scales
 
 __all__ = [
@@ -31,11 +31,11 @@ __all__ = [
     "expected_gemm",
     "load_job",
     "load_matrix",
+    "npy",
     "print_products",
     "print_totals",
     "program_figures",
     "run_programs",
-    "write_array",
     "write_trace",
 ]
 
@@ -66,11 +66,11 @@ _SIMULATED = ("clock_mhz", "dram_latency", "dram_gbps")
 """Values of a configuration that its hardware does not depend on, see `Config.digest`."""
 
 
-def write_array(path: str, array: np.ndarray) -> None:
-    """Write a .npy file whole or not at all."""
+def npy(array: np.ndarray) -> bytes:
+    """Return the contents of a .npy file."""
     data = io.BytesIO()
     np.save(data, array)
-    write_file(path, data.getvalue())
+    return data.getvalue()
 
 
 def expected_gemm(
@@ -243,11 +243,13 @@ def print_totals(report: Report, figures: dict[str, Any]) -> None:
 
 def write_trace(
     path: str, programs: Sequence[Program], results: Sequence[RunResult], clock_mhz: int
-) -> None:
-    """Write the timeline of a program's run; of several programs, that of each."""
+) -> list[Path]:
+    """Write the timeline of a program's run, of several programs one each; return the files."""
+    files = {}
     for index, (program, result) in enumerate(zip(programs, results, strict=True)):
         target = Path(path)
         if len(programs) > 1:
             target = target.with_stem(f"{target.stem}.{index}")
-        text = timeline(program.instructions, result.events, clock_mhz)
-        write_file(target, text.encode())
+        files[target] = timeline(program.instructions, result.events, clock_mhz).encode()
+    write_files(files)
+    return list(files)

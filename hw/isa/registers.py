@@ -8,9 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
+from .instructions import Engine
+
 __all__ = [
     "COUNTERS",
     "IDENTITY",
+    "TRACE",
     "VERSION",
     "Control",
     "Counter",
@@ -111,3 +114,15 @@ def counter_address(name: str) -> int:
         if counter.name == name:
             return Register.COUNTERS + 8 * index
     raise KeyError(f"no counter {name!r}; there are: {', '.join(c.name for c in COUNTERS)}")
+
+
+TRACE = (
+    (Engine.LOAD, "start"),
+    (Engine.LOAD, "done"),
+    (Engine.EXECUTE, "start"),
+    (Engine.EXECUTE, "read"),
+    (Engine.EXECUTE, "done"),
+    (Engine.STORE, "start"),
+    (Engine.STORE, "done"),
+)
+"""Meaning of each bit of the `trace` port: one-cycle pulses, in program order for each engine."""

@@ -248,7 +248,8 @@ def test_a_machine_that_stops_ends_with_1(command):
     done = command("run", "y.prog")
     assert done.code == 1
     assert re.fullmatch(
-        r"cdmqta: the machine stopped with PROGRAM_END \(code 2\) at instruction \d+\n", done.err
+        r"cdmqta: the machine stopped with PROGRAM_END \(code 2\) after \d+ instructions\n",
+        done.err,
     )
 
 

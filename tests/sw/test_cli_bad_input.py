@@ -558,3 +558,25 @@ def test_a_full_disk(command, files, monkeypatch):
     assert (done.code, done.out) == (2, "")
     assert done.err == "cdmqta: cannot write c.npy: No space left on device\n"
     assert snapshot() == before
+
+
+def test_two_outputs_of_one_command_are_both_written_or_neither(refused, files, tmp_path):
+    (tmp_path / "C.scales.npy").mkdir()
+    refused(
+        ("gemm", "a.npy", "b.npy", "-o", "C.npy", "--requantise", "row"),
+        "cannot write C.scales.npy: Is a directory",
+    )
+    assert not (tmp_path / "C.npy").exists()
+    (tmp_path / "out" / "memories.json").mkdir(parents=True)
+    refused(
+        ("generate", "--preset", "tiny", "-o", "out"),
+        "cannot write out/memories.json: Is a directory",
+    )
+    assert not (tmp_path / "out" / "cdmqta.v").exists()
+
+
+def test_json_over_another_output(refused, files):
+    refused(
+        ("gemm", "a.npy", "b.npy", "-o", "C.npy", "--json", "C.npy"),
+        "--json C.npy is also the name of another output",
+    )

@@ -66,7 +66,7 @@ def test_the_timing_is_that_of_the_configuration_or_given():
 
 def test_a_machine_that_stops_is_reported():
     endless = replace(PROGRAM, instructions=PROGRAM.instructions[:-1])
-    with pytest.raises(MachineError, match=r"stopped with PROGRAM_END \(code 2\) at instruction"):
+    with pytest.raises(MachineError, match=r"stopped with PROGRAM_END \(code 2\) after"):
         Device(CONFIG).run(endless, {"A": A, "B": B})
 
 

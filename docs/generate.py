@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hw.isa.encoding import CLASSES
 from hw.isa.instructions import INSTRUCTION_BYTES, fields_of
-from hw.isa.registers import COUNTERS, ErrorCode, Register
+from hw.isa.registers import COUNTERS, IDENTITY, VERSION, Control, ErrorCode, Register, Status
 
 PAGE = Path(__file__).parent / "instructions.md"
 
@@ -46,6 +46,13 @@ def page() -> str:
     documented = _documentation(Register)
     rows += [f"| {int(r):#04x} | {r.name} | {documented[r.name]} |" for r in Register]
     parts.append("\n".join(rows) + "\n")
+    for bits in (Control, Status):
+        documented = _documentation(bits)
+        rows = [f"| {bits.__name__} bit | | |", "|---|---|---|"]
+        for bit in bits:
+            rows.append(f"| {bit.bit_length() - 1} | {bit.name} | {documented.get(bit.name, '')} |")
+        parts.append("\n".join(rows) + "\n")
+    parts.append(f"IDENTITY reads {IDENTITY:#x}, VERSION {VERSION}.\n")
     documented = _documentation(ErrorCode)
     rows = ["| code | error | |", "|---|---|---|"]
     rows += [f"| {int(e)} | {e.name} | {documented.get(e.name, '')} |" for e in ErrorCode]

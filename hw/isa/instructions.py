@@ -222,7 +222,8 @@ class Execute(Instruction):
 
     With `accumulate`, sums are added to what the output memory holds; without, the first
     reduction fold overwrites. With `scale`, each sum is first multiplied by the accumulate-scale
-    entry ``scale_base + row`` with one rounding to int32, and the addition saturates.
+    entry ``scale_base + row``, rounded once to int32, and the addition saturates. In WS each fold
+    of the reduction is scaled by itself, so one rounding in all needs a reduction of one fold.
 
     A token to STORE is sent when the last result has been written. A token to LOAD is sent when the
     last operand has been read, or, with `scale`, when the last result has been written, since

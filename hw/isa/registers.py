@@ -67,6 +67,7 @@ class Status(IntFlag):
     """Bits of Register.STATUS."""
 
     BUSY = 1
+    """A program runs, or the machine is finishing after an error."""
     DONE = 2
     """The program reached its halt, and every write has been acknowledged."""
     ERROR = 4

@@ -47,7 +47,7 @@ class Accelerator(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         config, builder = self._config, self._builder
-        m.submodules.registers = registers = Registers(config)
+        m.submodules.registers = Registers(config)
         m.submodules.controller = controller = Controller(config)
         m.submodules.reader = reader = ReadMaster(config)
         m.submodules.load = load = LoadEngine(config)
@@ -86,13 +86,17 @@ class Accelerator(wiring.Component):
                 engine.i.valid.eq(source.valid),
                 source.ready.eq(engine.i.ready),
             ]
-        self._tokens(m, controller, load, execute, store)
-        self._state(m, registers, controller, reader, load, execute, store, writer)
-        self._count(m, registers, controller, reader, load, execute, store, writer)
-        self._ports(m, registers, reader, writer)
+        self._tokens(m)
+        self._state(m)
+        self._count(m)
+        self._ports(m)
         return m
 
-    def _tokens(self, m: Module, controller: Any, load: Any, execute: Any, store: Any) -> None:
+    def _tokens(self, m: Module) -> None:
+        """Carry tokens between engines, and pulses to the trace port."""
+        units = m.submodules
+        controller, load = units.controller, units.load
+        execute, store = units.execute, units.store
         m.d.comb += [
             controller.load_signal_execute.eq(load.signal_execute),
             controller.load_signal_store.eq(load.signal_store),
@@ -110,18 +114,12 @@ class Accelerator(wiring.Component):
             }[kind]()
             m.d.sync += self.trace[bit].eq(pulse)
 
-    def _state(
-        self,
-        m: Module,
-        registers: Any,
-        controller: Any,
-        reader: Any,
-        load: Any,
-        execute: Any,
-        store: Any,
-        writer: Any,
-    ) -> None:
+    def _state(self, m: Module) -> None:
         """Start, stop, and tell the registers."""
+        units = m.submodules
+        controller, registers = units.controller, units.registers
+        reader, writer = units.reader, units.writer
+        load, execute, store = units.load, units.execute, units.store
         m.d.comb += [
             controller.start.eq(registers.start),
             controller.base.eq(registers.base),
@@ -143,43 +141,34 @@ class Accelerator(wiring.Component):
             self.irq.eq(registers.irq),
         ]
 
-    def _count(
-        self,
-        m: Module,
-        registers: Any,
-        controller: Any,
-        reader: Any,
-        load: Any,
-        execute: Any,
-        store: Any,
-        writer: Any,
-    ) -> None:
+    def _count(self, m: Module) -> None:
         """Say what each counter grows by in a cycle."""
+        units = m.submodules
         bus = self._config.bus_bytes
         steps = {
-            "cycles": controller.running,
+            "cycles": units.controller.running,
             "array_cycles": 0,  # counted between `fed` and `written`
-            "instructions": controller.retired,
-            "macs": execute.macs,
-            "dram_read_bytes": Mux(reader.beat, bus, 0),
-            "dram_write_bytes": Mux(writer.beat, bus, 0),
-            "load_busy": load.busy,
-            "execute_busy": execute.busy,
-            "store_busy": store.busy,
+            "instructions": units.controller.retired,
+            "macs": units.execute.macs,
+            "dram_read_bytes": Mux(units.reader.beat, bus, 0),
+            "dram_write_bytes": Mux(units.writer.beat, bus, 0),
+            "load_busy": units.load.busy,
+            "execute_busy": units.execute.busy,
+            "store_busy": units.store.busy,
         }
         missing = {counter.name for counter in COUNTERS} ^ set(steps)
         if missing:
             raise TypeError(f"counters declared and built differ: {', '.join(sorted(missing))}")
         for index, counter in enumerate(COUNTERS):
-            target = registers.increments.word_select(index, registers.INCREMENT)
+            target = units.registers.increments.word_select(index, Registers.INCREMENT)
             m.d.comb += target.eq(steps[counter.name])
 
-    def _ports(self, m: Module, registers: Any, reader: Any, writer: Any) -> None:
+    def _ports(self, m: Module) -> None:
         """Give the buses their flat top-level names."""
         groups = (
-            ("m_axi", reader, self._reads),
-            ("m_axi", writer, self._writes),
-            ("s_axil", registers, lite_members()),
+            ("m_axi", m.submodules.reader, self._reads),
+            ("m_axi", m.submodules.writer, self._writes),
+            ("s_axil", m.submodules.registers, lite_members()),
         )
         for prefix, unit, members in groups:
             for name, member in members.items():

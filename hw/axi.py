@@ -95,8 +95,6 @@ class ReadMaster(wiring.Component):
         A beat came with SLVERR or DECERR.
     beat : Out(1)
         A beat was taken, for the counter.
-    idle : Out(1)
-        No burst is on its way.
     ar..., r...
         The AXI4 channels.
 
@@ -116,7 +114,6 @@ class ReadMaster(wiring.Component):
                 "load_data": Out(beat),
                 "error": Out(1),
                 "beat": Out(1),
-                "idle": Out(1),
                 **read_members(config),
             }
         )
@@ -139,7 +136,6 @@ class ReadMaster(wiring.Component):
             addresses.w_data.eq(entry),
             addresses.w_en.eq(asked),
             ended.eq(self.rvalid & self.rready & self.rlast),
-            self.idle.eq(pending == 0),
         ]
         m.d.sync += pending.eq(pending + asked - ended)
         _address(m, self, "ar", config, addresses)

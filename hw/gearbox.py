@@ -67,8 +67,9 @@ class Gearbox(wiring.Component):
             self.i.ready.eq(Mux(ending, emit & ends, left < size_out)),
             taken.eq(self.i.valid & self.i.ready),
         ]
+        added = Mux(taken, self._placed(m, left), 0)
         m.d.sync += [
-            buffer.eq(shifted | Mux(taken, self._placed(m, left), 0)),
+            buffer.eq(shifted | added),
             level.eq(left + Mux(taken, self.i.p.count, 0)),
         ]
         with m.If(taken):
@@ -78,7 +79,7 @@ class Gearbox(wiring.Component):
         # Bytes past the level must be zero, since new ones are laid over them; the buffer has no
         # reset, so the first word of all replaces what it holds.
         with m.If(left == 0):
-            m.d.sync += buffer.eq(Mux(taken, self._placed(m, left), 0))
+            m.d.sync += buffer.eq(added)
         return m
 
     def _placed(self, m: Module, left: Signal) -> Signal:
@@ -87,17 +88,16 @@ class Gearbox(wiring.Component):
         The level before an input is a multiple of the sizes' greatest common divisor, so a
         shift by a variable number of bytes is a choice among few positions.
         """
-        if not hasattr(self, "_moved"):
-            masked = Signal(8 * self._in)
-            m.d.comb += masked.eq(
-                Cat(
-                    Mux(self.i.p.count > index, self.i.p.data.word_select(index, 8), 0)
-                    for index in range(self._in)
-                )
+        masked = Signal(8 * self._in)
+        m.d.comb += masked.eq(
+            Cat(
+                Mux(self.i.p.count > index, self.i.p.data.word_select(index, 8), 0)
+                for index in range(self._in)
             )
-            self._moved = Signal(8 * (self._in + self._out))
-            with m.Switch(left):
-                for position in range(0, self._out, gcd(self._in, self._out)):
-                    with m.Case(position):
-                        m.d.comb += self._moved.eq(Cat(Const(0, 8 * position), masked))
-        return self._moved
+        )
+        moved = Signal(8 * (self._in + self._out))
+        with m.Switch(left):
+            for position in range(0, self._out, gcd(self._in, self._out)):
+                with m.Case(position):
+                    m.d.comb += moved.eq(Cat(Const(0, 8 * position), masked))
+        return moved

@@ -98,6 +98,8 @@ class Format(IntEnum):
     """Each sum first rescaled to int32 with the scale of its row, then requantised with that of its
     column: two multipliers, each with one rounding. Sums of a row-scaled operand need it before
     rows may share a column scale."""
+    INT8_TENSOR = 4
+    """Requantised with one scale, that of the first row."""
 
 
 class Axis(IntEnum):
@@ -117,14 +119,14 @@ class Width:
 
 
 U1 = Annotated[int, Width(1)]
-U8 = Annotated[int, Width(8)]
+U4 = Annotated[int, Width(4)]
 U16 = Annotated[int, Width(16)]
 Size = Annotated[int, Width(16, low=1)]
 U32 = Annotated[int, Width(32)]
 U48 = Annotated[int, Width(48)]
 MemoryField = Annotated[Memory, Width(3)]
 DataflowField = Annotated[Dataflow, Width(1)]
-FormatField = Annotated[Format, Width(2)]
+FormatField = Annotated[Format, Width(3)]
 AxisField = Annotated[Axis, Width(2)]
 
 
@@ -152,9 +154,9 @@ class Instruction:
     opcode: ClassVar[Opcode]
     engine: ClassVar[Engine | None] = None
 
-    wait_load: U8 = 0
-    wait_execute: U8 = 0
-    wait_store: U8 = 0
+    wait_load: U4 = 0
+    wait_execute: U4 = 0
+    wait_store: U4 = 0
     signal_load: U1 = 0
     signal_execute: U1 = 0
     signal_store: U1 = 0
@@ -193,12 +195,17 @@ class Load(Instruction):
     `columns` in the last word are zero. Into the scale memories a row is a list of 4-byte entries
     and `columns` counts their bytes; a word of the row scale memories is one entry, a word of
     COLUMN_SCALE is `columns` of the array entries, of which only those given are written.
+
+    With `transpose`, for the input and the weight memory only, what lands there is the transpose
+    of what lies in DRAM: row ``r`` on the chip is byte ``r`` of every DRAM row. There are then
+    `columns` rows on the chip, each of `rows` bytes in ``ceil(rows / lanes)`` blocks.
     """
 
     opcode = Opcode.LOAD
     engine = Engine.LOAD
 
     memory: MemoryField
+    transpose: U1 = 0
     dram: U48
     pitch: U32 = 0
     rows: Size
@@ -258,14 +265,21 @@ class Store(Instruction):
 
     Row ``r`` goes to byte ``dram + r * pitch``; both must be multiples of the bus width. Bytes
     between the end of a row and the next multiple of the bus width are not written. The scale is
-    row-scale entry ``row_scale + r``, or lane ``c`` of column-scale word ``column_scale + b``
-    for block ``b``.
+    row-scale entry ``row_scale + r``, or `row_scale` for all rows (INT8_TENSOR), or lane ``c`` of
+    column-scale word ``column_scale + b`` for block ``b``.
+
+    With `stochastic`, requantising to INT8 rounds up with the probability of what is cut off: the
+    element of row ``r`` and column ``c`` by the noise of ``origin_row + r`` and
+    ``origin_column + c``, both modulo 2^16, under the seed register (`hw.isa.numerics.noise`). The
+    origin is the tile's place in its matrix, so that every tiling rounds alike. Rescaling of rows
+    by INT8_ROW_COLUMN rounds to nearest in any case.
     """
 
     opcode = Opcode.STORE
     engine = Engine.STORE
 
     format: FormatField
+    stochastic: U1 = 0
     dram: U48
     pitch: U32 = 0
     rows: Size
@@ -275,16 +289,30 @@ class Store(Instruction):
     block_stride: U16
     row_scale: U16 = 0
     column_scale: U16 = 0
+    origin_row: U16 = 0
+    origin_column: U16 = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Absmax(Instruction):
-    """Write the absolute maximum of each row, each column or the whole tensor to DRAM.
+    """Find the absolute maximum of each row, each column or the whole tensor, and use it.
 
-    Maxima are unsigned 32-bit and lie one after the other from byte `dram`, a multiple of the bus
-    width: `rows` of them, `columns` of them, or one. Maxima of rows and of the tensor include the
-    padding lanes of the last block. With `scaled`, each sum is first rescaled to
-    int32 with row-scale entry ``row_scale + r``, as INT8_ROW_COLUMN does.
+    With `scaled`, each sum is first rescaled to int32 with row-scale entry ``row_scale + r``, as
+    INT8_ROW_COLUMN does. Maxima of rows and of the tensor include the padding lanes of the last
+    block.
+
+    Maxima are unsigned 32-bit. Each has a place in a memory of the store engine: ``scale_base + r``
+    for row ``r``, `scale_base` for a tensor, and, in a memory of its own, ``scale_base * C + c``
+    for column ``c`` of the matrix on an array of C columns. With `merge`, a maximum starts from
+    what stands there, so that a group may span tiles; without, from zero. It is kept there, and
+
+    - with `to_dram`, written to DRAM, one after the other from byte `dram`, a multiple of the bus
+      width: `rows` of them, `columns` of them, or one;
+    - with `to_scales`, turned into the entry of 127/maximum: row-scale entry ``scale_base + r``, or
+      `scale_base` for a tensor, or lane ``c % C`` of column-scale word ``scale_base + c // C``;
+    - with `to_updates` (rows and tensor only), turned into the accumulate-scale entry
+      ``update_base + r`` of maximum times factor, the factor being row-scale entry `factor`, whose
+      shift counts unlimited (`hw.isa.numerics.update_entry`).
     """
 
     opcode = Opcode.ABSMAX
@@ -292,13 +320,20 @@ class Absmax(Instruction):
 
     axis: AxisField
     scaled: U1 = 0
-    dram: U48
+    merge: U1 = 0
+    to_dram: U1 = 0
+    to_scales: U1 = 0
+    to_updates: U1 = 0
+    dram: U48 = 0
     rows: Size
     columns: Size
     base: U16 = 0
     row_stride: U16
     block_stride: U16
     row_scale: U16 = 0
+    scale_base: U16 = 0
+    update_base: U16 = 0
+    factor: U16 = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,12 +19,17 @@ __all__ = [
     "clamp",
     "decode_scale",
     "dot",
+    "encode_factor",
     "encode_scale",
+    "fresh_entry",
     "multiplier",
+    "noise",
     "requantise",
     "requantise8",
     "requantise32",
     "scale_accumulate",
+    "stochastic8",
+    "update_entry",
     "wrap32",
 ]
 
@@ -105,6 +110,33 @@ def decode_scale(entry: int) -> tuple[int, int]:
     return entry & 0xFFFF, clamp(s - 256 if s >= 128 else s, SHIFT_MIN, SHIFT_MAX)
 
 
+def fresh_entry(absmax: int) -> int:
+    """Return the entry that brings sums of this absolute maximum to [-127, 127]: 127 / absmax."""
+    return encode_scale(*multiplier(Fraction(INT8_MAX, absmax) if absmax else Fraction(0)))
+
+
+def encode_factor(ratio: Fraction) -> int:
+    """Return the entry of a factor of `update_entry`: as `encode_scale`, but s from -128 to 127.
+
+    Raises
+    ------
+    ValueError
+        The ratio is negative, or s does not fit: it is below 2^-112 or above 2^143.
+    """
+    m, s = multiplier(ratio)
+    if not -128 <= s <= 127:
+        raise ValueError(f"a factor must be 0 or from 2^-112 to 2^143, not {float(ratio):.3g}")
+    return m | (s & 0xFF) << 16
+
+
+def update_entry(absmax: int, factor: int) -> int:
+    """Return the entry of ``absmax * factor``, `factor` being an entry of `encode_factor`."""
+    s = (factor >> 16) & 0xFF
+    s -= 256 if s >= 128 else 0
+    product = absmax * (factor & 0xFFFF)
+    return encode_scale(*multiplier(product / Fraction(2) ** s))
+
+
 def requantise(acc: int, m: int, s: int, low: int, high: int) -> int:
     """Return ``acc * m / 2^s`` rounded half away from zero, once, and limited to [low, high]."""
     product = acc * m
@@ -116,6 +148,36 @@ def requantise(acc: int, m: int, s: int, low: int, high: int) -> int:
 def requantise8(acc: int, m: int, s: int) -> int:
     """Return a sum requantised to INT8, in [-127, 127]."""
     return requantise(acc, m, s, -INT8_MAX, INT8_MAX)
+
+
+def noise(seed: int, row: int, column: int) -> int:
+    """Return the 32 random bits of an element: a function of its place and a 32-bit seed alone.
+
+    Eight rounds of the add-rotate-xor step of the block cipher Speck32 (Beaulieu et al., 2013) on
+    the words row and column modulo 2^16, under keys made of the seed. Two places never share
+    their bits under one seed. It is not meant to keep secrets.
+    """
+    x, y = row & 0xFFFF, column & 0xFFFF
+    halves = seed & 0xFFFF, seed >> 16 & 0xFFFF
+    for turn in range(8):
+        key = halves[turn & 1] + 0x9E37 * turn & 0xFFFF
+        x = (((x >> 7 | x << 9) & 0xFFFF) + y & 0xFFFF) ^ key
+        y = (y << 2 & 0xFFFF | y >> 14) ^ x
+    return x << 16 | y
+
+
+def stochastic8(acc: int, m: int, s: int, bits: int) -> int:
+    """Return a sum requantised to INT8, its magnitude rounded up with the probability of its rest.
+
+    `bits` are 32 random bits, such as those of `noise`: ``floor(bits * 2^s / 2^32)``, uniform in
+    [0, 2^s), takes the place of the half that rounding to nearest adds.
+    """
+    product = abs(acc) * m
+    if s <= 0:
+        magnitude = product << -s
+    else:
+        magnitude = (product + ((bits << s) >> 32)) >> s
+    return clamp(-magnitude if acc < 0 else magnitude, -INT8_MAX, INT8_MAX)
 
 
 def requantise32(acc: int, m: int, s: int) -> int:

@@ -25,7 +25,7 @@ __all__ = [
 
 IDENTITY = 0x41545143
 """Value of Register.IDENTITY: the letters CQTA, little-endian."""
-VERSION = 1
+VERSION = 2
 """Version of registers and instruction encoding together."""
 
 
@@ -50,6 +50,14 @@ class Register(IntEnum):
     """Bit 0: interrupt pending; write 1 to clear."""
     ERROR_INSTRUCTION = 0x20
     """Read only: instructions dispatched; after an error, the index of the one it stopped at."""
+    WATCHDOG = 0x24
+    """Cycles in which nothing moves before the machine stops with a timeout; 0, as after a reset,
+    for never."""
+    WAITING = 0x28
+    """Read only: bit ``4 * engine + peer`` is set while that engine's next instruction waits for
+    tokens of that peer (`Engine` numbers); after an error, as it was when the machine stopped."""
+    SEED = 0x2C
+    """Seed of stochastic rounding."""
     COUNTERS = 0x40
     """First of the counters: 64 bits each, low word first."""
 
@@ -61,6 +69,10 @@ class Control(IntFlag):
     """Write 1 to run the program from its first instruction; clears the counters."""
     INTERRUPT_ENABLE = 2
     """The interrupt line follows the pending bit."""
+    RESET = 4
+    """Write 1 to stop whatever runs and to forget all of it, tokens and errors included. Bursts on
+    the bus are finished first, their data thrown away; Status.RESETTING shows it. Registers that
+    the host writes, counters and memories keep what they hold."""
 
 
 class Status(IntFlag):
@@ -72,6 +84,8 @@ class Status(IntFlag):
     """The program reached its halt, and every write has been acknowledged."""
     ERROR = 4
     """The machine stopped; the code is in bits 8-15. Only a reset clears it."""
+    RESETTING = 8
+    """A reset waits for the bus; START is not taken."""
 
 
 class ErrorCode(IntEnum):
@@ -86,6 +100,13 @@ class ErrorCode(IntEnum):
     """AXI answered a read with SLVERR or DECERR."""
     WRITE_RESPONSE = 4
     """AXI answered a write with SLVERR or DECERR."""
+    READ_TIMEOUT = 5
+    """The watchdog's limit passed with reads outstanding."""
+    WRITE_TIMEOUT = 6
+    """The watchdog's limit passed with writes outstanding, and no reads."""
+    TOKEN_DEADLOCK = 7
+    """The watchdog's limit passed with nothing outstanding: Register.WAITING says which engine
+    waits for whose tokens."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +127,33 @@ COUNTERS: tuple[Counter, ...] = (
     Counter("load_busy", "cycles in which the load engine works on an instruction"),
     Counter("execute_busy", "cycles in which the array is fed or holds results on their way"),
     Counter("store_busy", "cycles in which the store engine works on an instruction"),
+    Counter("array_fed", "cycles in which a wave enters the array"),
+    Counter("load_stalled_on_execute", "cycles in which the next LOAD waits for tokens of EXECUTE"),
+    Counter("load_stalled_on_store", "cycles in which the next LOAD waits for tokens of STORE"),
+    Counter("load_stalled_on_token", "cycles in which the next LOAD waits for any token"),
+    Counter("load_stalled_on_dram", "cycles in which a LOAD waits for data of DRAM"),
+    Counter("load_stalled_on_memory", "cycles in which a LOAD's data waits for a busy memory"),
+    Counter("execute_stalled_on_load", "cycles in which the next EXECUTE waits for tokens of LOAD"),
+    Counter(
+        "execute_stalled_on_store", "cycles in which the next EXECUTE waits for tokens of STORE"
+    ),
+    Counter("execute_stalled_on_token", "cycles in which the next EXECUTE waits for any token"),
+    Counter("store_stalled_on_load", "cycles in which the next STORE waits for tokens of LOAD"),
+    Counter(
+        "store_stalled_on_execute", "cycles in which the next STORE waits for tokens of EXECUTE"
+    ),
+    Counter("store_stalled_on_token", "cycles in which the next STORE waits for any token"),
+    Counter("store_stalled_on_dram", "cycles in which a STORE's data waits for DRAM"),
+    Counter(
+        "store_stalled_on_memory", "cycles in which a STORE waits for the array to leave its half"
+    ),
+    Counter("saturations", "elements that requantising to INT8 limited to -127 or 127"),
+    Counter(
+        "accumulate_saturations", "sums that scale-and-accumulate limited to the range of int32"
+    ),
 )
+"""All counters, in the order of their addresses. "The next" instruction of an engine is the one at
+the head of its queue while the engine would take it; STORE stands for ABSMAX too."""
 
 
 def counter_address(name: str) -> int:

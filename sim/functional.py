@@ -33,19 +33,34 @@ from hw.isa.registers import ErrorCode
 
 from .arithmetic import (
     decode_scales,
+    fresh_entries,
+    limit8,
     magnitudes,
     matmul,
-    requantise8,
+    noise,
     requantise32,
+    rescale,
+    rescale_stochastic,
     scale_accumulate,
+    update_entries,
 )
-from .footprint import Grid, Space, blocks, dram_bytes, footprint
+from .footprint import Access, Space, blocks, dram_bytes, footprint
+from .legality import misuse, wrong_address
 from .memories import Memories
 from .result import DramTiming, RunResult
 from .tokens import Tokens
 
 __all__ = ["Machine", "ProgramError", "run"]
 
+COUNTED = (
+    "instructions",
+    "macs",
+    "dram_read_bytes",
+    "dram_write_bytes",
+    "saturations",
+    "accumulate_saturations",
+)
+"""Performance counters that do not depend on time."""
 _OPERANDS = (Memory.INPUT, Memory.WEIGHT)
 
 
@@ -64,13 +79,20 @@ class Machine:
     ----------
     dram : uint8, (bytes,)
         Changed in place.
+    program : range
+        Bytes of it that hold the program, which nothing may write.
+    seed : int
+        Of stochastic rounding, 32 bits.
     """
 
-    def __init__(self, config: Config, dram: np.ndarray) -> None:
+    def __init__(
+        self, config: Config, dram: np.ndarray, *, program: range = range(0), seed: int = 0
+    ) -> None:
         self.config, self.dram = config, dram
         self.memories = Memories(config)
         self.tokens = Tokens(config)
         self.counters: Counter[str] = Counter()
+        self._program, self._seed = program, seed
 
     def step(self, index: int, instruction: Instruction) -> None:
         """Execute one instruction.
@@ -80,9 +102,10 @@ class Machine:
         ProgramError
             Its outcome is undefined.
         """
-        problem = self.tokens.take(instruction) or self._check(instruction)
+        accesses = footprint(self.config, instruction)
+        problem = self.tokens.take(instruction) or self._check(instruction, accesses)
         if problem is None:
-            self._execute(instruction)
+            self._execute(instruction, accesses)
             problem = self.tokens.send(instruction)
         if problem is None and isinstance(instruction, Halt):
             problem = self.tokens.left()
@@ -90,44 +113,31 @@ class Machine:
             raise ProgramError(index, instruction, problem)
         self.counters["instructions"] += 1
 
-    def _execute(self, instruction: Instruction) -> None:
+    def _check(self, instruction: Instruction, accesses: tuple[Access, ...]) -> str | None:
+        problem = misuse(instruction, accesses)
+        for access in accesses:
+            if problem is None and access.space is Space.DRAM:
+                problem = wrong_address(
+                    self.config, instruction, access, self.dram.size, self._program
+                )
+            elif problem is None:
+                problem = self.memories.check(access, getattr(instruction, "columns", 0))
+        return problem
+
+    def _execute(self, instruction: Instruction, accesses: tuple[Access, ...]) -> None:
         match instruction:
             case Load():
-                self._load(instruction)
+                self._load(instruction, accesses)
             case Execute():
-                self._multiply(instruction)
+                self._multiply(instruction, accesses)
             case Store():
-                self._store(instruction)
+                self._store(instruction, accesses)
             case Absmax():
-                self._absmax(instruction)
+                self._absmax(instruction, accesses)
             case Halt():
                 pass
             case _:
                 assert_never(instruction)
-
-    def _check(self, instruction: Instruction) -> str | None:
-        for access in footprint(self.config, instruction):
-            if access.space is Space.DRAM:
-                problem = self._check_dram(instruction, access.grid)
-            else:
-                lanes = getattr(instruction, "columns", 0)
-                problem = self.memories.check(access, lanes)
-            if problem is not None:
-                return problem
-        if isinstance(instruction, Load) and instruction.memory not in _OPERANDS:
-            return "loads a fraction of a scale" if instruction.columns % 4 else None
-        return None
-
-    def _check_dram(self, instruction: Load | Store | Absmax, grid: Grid) -> str | None:
-        bus = self.config.bus_bytes
-        rows, _, pitch = dram_bytes(self.config, instruction)
-        for name, value in (("address", instruction.dram), ("pitch", pitch if rows > 1 else 0)):
-            if value % bus:
-                return f"has DRAM {name} {value:#x}, no multiple of the bus width of {bus} bytes"
-        end = (grid.last + 1) * bus
-        if end > min(self.dram.size, 1 << self.config.address_bits):
-            return f"reaches DRAM byte {end - 1:#x}, but there are {self.dram.size:#x}"
-        return None
 
     def _rows(self, instruction: Load | Store | Absmax) -> np.ndarray:
         """Return the bytes of DRAM an instruction moves, as a view (rows, bytes)."""
@@ -139,17 +149,17 @@ class Machine:
             self.dram[instruction.dram :], (rows, size), (pitch, 1)
         )
 
-    def _load(self, load: Load) -> None:
-        (_, target) = footprint(self.config, load)
+    def _load(self, load: Load, accesses: tuple[Access, ...]) -> None:
+        (_, target) = accesses
         data = self._rows(load)
         if load.memory in _OPERANDS:
-            self.memories.write_padded(target, data.view(np.int8))
+            data = data.view(np.int8)
+            self.memories.write_padded(target, data.T if load.transpose else data)
         else:
             entries = np.ascontiguousarray(data).view("<u4")
             self.memories.write_entries(target, entries)
 
-    def _multiply(self, execute: Execute) -> None:
-        accesses = footprint(self.config, execute)
+    def _multiply(self, execute: Execute, accesses: tuple[Access, ...]) -> None:
         left, right = (self.memories.read(access) for access in accesses[:2])
         if execute.dataflow is Dataflow.OS:
             left = left.T
@@ -176,49 +186,83 @@ class Machine:
         fold = self.config.rows if execute.dataflow is Dataflow.WS else execute.reduction
         for start in range(0, execute.reduction, fold):
             sums = matmul(left[:, start : start + fold], right[start : start + fold])
-            total = scale_accumulate(total, sums, m, s)
+            total, limited = scale_accumulate(total, sums, m, s)
+            inside = limited[:, : execute.columns]
+            self.counters["accumulate_saturations"] += int(np.count_nonzero(inside))
         return total
 
-    def _store(self, store: Store) -> None:
-        accesses = footprint(self.config, store)
+    def _store(self, store: Store, accesses: tuple[Access, ...]) -> None:
         sums = self.memories.read(accesses[0])[:, : store.columns]
-        scales = {access.space: self.memories.read(access) for access in accesses[1:-1]}
-        by_row = scales.get(Space.ROW_SCALE)
-        by_column = scales.get(Space.COLUMN_SCALE)
-        if by_column is not None:
-            by_column = by_column[:, : store.columns]
-        target = self._rows(store)
+        scales = {
+            access.space: decode_scales(self.memories.read(access)[:, : store.columns])
+            for access in accesses[1:-1]
+        }
         match store.format:
             case Format.INT32:
-                target[:] = np.ascontiguousarray(sums, "<i4").view(np.uint8)
-                return
-            case Format.INT8_ROW:
-                values = requantise8(sums, *decode_scales(by_row))
+                values = np.ascontiguousarray(sums, "<i4")
+            case Format.INT8_ROW | Format.INT8_TENSOR:
+                values = self._requantised(store, sums, *scales[Space.ROW_SCALE])
             case Format.INT8_COLUMN:
-                values = requantise8(sums, *decode_scales(by_column))
+                values = self._requantised(store, sums, *scales[Space.COLUMN_SCALE])
             case Format.INT8_ROW_COLUMN:
-                sums = requantise32(sums, *decode_scales(by_row))
-                values = requantise8(sums, *decode_scales(by_column))
+                sums = requantise32(sums, *scales[Space.ROW_SCALE])
+                values = self._requantised(store, sums, *scales[Space.COLUMN_SCALE])
             case _:
                 assert_never(store.format)
-        target[:] = values.view(np.uint8)
+        # One after the other: rows may overlap, and the later one stays.
+        for row, data in zip(self._rows(store), values.view(np.uint8), strict=True):
+            row[:] = data
 
-    def _absmax(self, absmax: Absmax) -> None:
-        accesses = footprint(self.config, absmax)
+    def _requantised(
+        self, store: Store, sums: np.ndarray, m: np.ndarray, s: np.ndarray
+    ) -> np.ndarray:
+        if store.stochastic:
+            rows = store.origin_row + np.arange(store.rows)[:, None]
+            bits = noise(self._seed, rows, store.origin_column + np.arange(store.columns))
+            exact = rescale_stochastic(sums, m, s, bits)
+        else:
+            exact = rescale(sums, m, s)
+        values, limited = limit8(exact)
+        self.counters["saturations"] += limited
+        return values
+
+    def _absmax(self, absmax: Absmax, accesses: tuple[Access, ...]) -> None:
         sums = self.memories.read(accesses[0])
         if absmax.scaled:
             sums = requantise32(sums, *decode_scales(self.memories.read(accesses[1])))
-        sizes = magnitudes(sums)
+        maxima = self._maxima(absmax, magnitudes(sums))
+        if absmax.merge:
+            maxima = np.maximum(maxima, self.memories.read(accesses[-1]).ravel())
+        for access in accesses:
+            if access.write:
+                self._keep(absmax, access, maxima)
+
+    def _keep(self, absmax: Absmax, access: Access, maxima: np.ndarray) -> None:
+        """Write maxima, or what is made of them, to one of the places where they go."""
+        match access.space:
+            case Space.DRAM:
+                self._rows(absmax)[0] = np.ascontiguousarray(maxima, "<u4").view(np.uint8)
+            case Space.ROW_SCALE:
+                self.memories.write(access, fresh_entries(maxima))
+            case Space.COLUMN_SCALE:
+                self.memories.write_entries(access, fresh_entries(maxima)[None])
+            case Space.ACCUMULATE_SCALE:
+                factor = self.memories.word(Space.ROW_SCALE, absmax.factor)
+                self.memories.write(access, update_entries(maxima, factor))
+            case Space.ROW_MAXIMUM | Space.COLUMN_MAXIMUM:
+                self.memories.write(access, maxima)
+
+    @staticmethod
+    def _maxima(absmax: Absmax, sizes: np.ndarray) -> np.ndarray:
         match absmax.axis:
             case Axis.ROW:
-                maxima = sizes.max(axis=1)
+                return sizes.max(axis=1)
             case Axis.COLUMN:
-                maxima = sizes.max(axis=0)[: absmax.columns]
+                return sizes.max(axis=0)[: absmax.columns]
             case Axis.TENSOR:
-                maxima = sizes.max(keepdims=True).ravel()
+                return sizes.max(keepdims=True).ravel()
             case _:
                 assert_never(absmax.axis)
-        self._rows(absmax)[0] = np.ascontiguousarray(maxima, "<u4").view(np.uint8)
 
 
 def run(
@@ -228,6 +272,7 @@ def run(
     *,
     program_address: int,
     timing: DramTiming | None = None,
+    noise_seed: int = 0,
 ) -> RunResult:
     """Run encoded instructions, one after the other.
 
@@ -239,25 +284,31 @@ def run(
         Changed in place.
     timing : DramTiming, optional
         Taken for the sake of a common call; nothing here depends on it.
+    noise_seed : int
+        Value of Register.SEED, for stores that round stochastically.
 
     Raises
     ------
     ProgramError
         The outcome on hardware would be undefined.
+    ValueError
+        `noise_seed` has more than 32 bits.
     """
     del timing
+    if not 0 <= noise_seed < 1 << 32:
+        raise ValueError(f"noise_seed must be from 0 to {(1 << 32) - 1}, not {noise_seed}")
     started = time.perf_counter()
     dram[program_address : program_address + len(program)] = np.frombuffer(program, np.uint8)
-    machine = Machine(config, dram)
+    place = range(program_address, program_address + len(program))
+    machine = Machine(config, dram, program=place, seed=noise_seed)
     # The hardware fetches the whole program, a beat at a time.
     machine.counters["dram_read_bytes"] += blocks(len(program), config.bus_bytes) * config.bus_bytes
     error, index = _run(machine, program)
-    names = ("instructions", "macs", "dram_read_bytes", "dram_write_bytes")
     return RunResult(
         backend="functional",
         error=error,
         error_instruction=index,
-        counters={name: machine.counters[name] for name in names},
+        counters={name: machine.counters[name] for name in COUNTED},
         seconds=time.perf_counter() - started,
     )
 

@@ -68,7 +68,8 @@ def test_scale_accumulate_seed_3():
     acc, entries = cases(3)
     rng = random.Random(33)
     totals = [rng.choice(SUMS) for _ in acc]
-    actual = scale_accumulate(np.array(totals, np.int32), acc, *decode_scales(entries)).tolist()
+    actual, _ = scale_accumulate(np.array(totals, np.int32), acc, *decode_scales(entries))
+    actual = actual.tolist()
     assert numerics.INT32_MAX in actual and numerics.INT32_MIN in actual
     for total, a, entry, value in zip(totals, acc.tolist(), entries.tolist(), actual, strict=True):
         expected = numerics.scale_accumulate(total, a, *numerics.decode_scale(entry))

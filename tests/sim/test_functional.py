@@ -208,7 +208,7 @@ def test_absmax_seed_7(config, scaled):
     example = Example(config, Dataflow.WS, 5, 9, 7, seed=7)
     load = Load(memory=Memory.ROW_SCALE, dram=SCALES, rows=1, columns=20, base=2, block_stride=1)
     common = dict(rows=5, columns=7, base=5, row_stride=example.right_blocks, block_stride=1,
-                  scaled=scaled, row_scale=2)  # fmt: skip
+                  scaled=scaled, row_scale=2, to_dram=1)  # fmt: skip
     dram = example.run(
         example.execute,
         Absmax(axis=Axis.ROW, dram=OUT, wait_execute=1, **common),
@@ -242,6 +242,8 @@ def test_counters_seed_8():
         "macs": 5 * 9 * 7,
         "dram_read_bytes": left + right + scales + code,
         "dram_write_bytes": 5 * 32,
+        "saturations": 0,
+        "accumulate_saturations": 0,
     }
 
 

@@ -42,8 +42,10 @@ def random_program(seed: int, length: int) -> list[Instruction]:
         memory = rng.choice([*Memory, Memory.INPUT, Memory.WEIGHT])
         dram, pitch = 8 * rng.randrange(24), 8 * up_to(3)
         if memory in (Memory.INPUT, Memory.WEIGHT):
-            return Load(memory=memory, dram=dram, pitch=pitch, rows=up_to(4), columns=up_to(4),
-                        base=rng.randrange(8), row_stride=2, block_stride=1)  # fmt: skip
+            return Load(
+                memory=memory, transpose=rng.randrange(2), dram=dram, pitch=pitch, rows=up_to(4),
+                columns=up_to(4), base=rng.randrange(8), row_stride=2, block_stride=1,
+            )  # fmt: skip
         return Load(memory=memory, dram=dram, rows=1, columns=4 * up_to(3),
                     base=rng.randrange(2), block_stride=1)  # fmt: skip
 
@@ -61,8 +63,13 @@ def random_program(seed: int, length: int) -> list[Instruction]:
         where = dict(dram=8 * rng.randrange(24), rows=up_to(3), columns=up_to(4),
                      base=rng.randrange(8), row_stride=2, block_stride=1)  # fmt: skip
         if rng.random() < 0.3:
-            return Absmax(axis=rng.choice(list(Axis)), scaled=rng.randrange(2),
-                          row_scale=rng.randrange(4), **where)  # fmt: skip
+            flags = {name: rng.randrange(2) for name in ("scaled", "merge", "to_dram", "to_scales")}
+            axis = rng.choice(list(Axis))
+            return Absmax(
+                axis=axis, **flags, to_updates=0 if axis is Axis.COLUMN else rng.randrange(2),
+                row_scale=rng.randrange(4), scale_base=rng.randrange(2),
+                update_base=rng.randrange(4), factor=rng.randrange(8), **where,
+            )  # fmt: skip
         return Store(
             format=rng.choice(list(Format)), pitch=8 * up_to(3), row_scale=rng.randrange(4),
             column_scale=rng.randrange(2), **where,

@@ -276,7 +276,8 @@ EXECUTE = Execute(
     right_row_stride=1, right_block_stride=1, out_row_stride=1, out_block_stride=1,
 )  # fmt: skip
 STORE = Store(format=Format.INT32, dram=0, rows=1, columns=4, row_stride=1, block_stride=1)
-READY = [LOAD, RIGHT_LOAD, EXECUTE]
+READY = [LOAD, replace(RIGHT_LOAD, signal_execute=1),
+         replace(EXECUTE, wait_load=1, signal_store=1)]  # fmt: skip
 WRONG = {
     "unaligned address": ([replace(LOAD, dram=4)],
                           "has DRAM address 0x4, no multiple of the bus width of 8 bytes"),
@@ -312,7 +313,11 @@ WRONG = {
                                replace(STORE, format=Format.INT8_COLUMN)],
                               "reads word 0 of the column-scale memory, which nothing has written"),
     "a token too many": ([replace(LOAD, signal_execute=1), replace(EXECUTE, wait_load=2)],
-                         "waits for 2 tokens of LOAD, but only 1 were sent before it"),
+                         "waits for 2 tokens of LOAD, but only 1 were sent before it: a deadlock, "
+                         "EXECUTE waits for a token of LOAD that no instruction sends"),
+    "a token too late": ([LOAD, replace(EXECUTE, wait_load=1), replace(LOAD, signal_execute=1)],
+                         "waits for 1 tokens of LOAD, but only 0 were sent before it: "
+                         "instruction 2 sends EXECUTE the last of them"),
     "a token of its own": ([replace(LOAD, wait_load=1)],
                            "waits for LOAD, from which it cannot receive tokens"),
     "a token to itself": ([replace(LOAD, signal_load=1)],
@@ -338,8 +343,10 @@ def test_programs_without_a_defined_outcome_are_refused(program, message):
 
 
 def test_column_scales_may_be_loaded_in_part():
-    load = replace(LOAD, memory=Memory.COLUMN_SCALE, columns=12)
-    store = replace(STORE, format=Format.INT8_COLUMN, columns=3)
+    load = replace(LOAD, memory=Memory.COLUMN_SCALE, columns=12, signal_store=1)
+    store = replace(
+        STORE, format=Format.INT8_COLUMN, columns=3, dram=64, wait_load=1, wait_execute=1
+    )
     _, result = execute(Config(), [*READY, load, store, Halt()])
     assert result.error is ErrorCode.NONE
 

@@ -220,7 +220,9 @@ class _Draw:
         return tuple(found)
 
     def one_maximum(self, axis: str, to_scales: bool, *, scaled: bool = False) -> Maxima:
-        m = self.rng.choice((0, 1 << 15, (1 << 16) - 1, *[self.rng.randrange(1 << 15, 1 << 16)] * 5))
+        m = self.rng.choice(
+            (0, 1 << 15, (1 << 16) - 1, *[self.rng.randrange(1 << 15, 1 << 16)] * 5)
+        )
         s = self.rng.choice((*_SHIFT_LIMITS, *[self.rng.randint(26, 36)] * 12))
         return Maxima(
             axis, scaled or self.chance(0.25), self.chance(0.6), to_scales or self.chance(0.2),

@@ -7,6 +7,7 @@ each fold of a weight-stationary EXECUTE, and once for each output-stationary on
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
@@ -17,13 +18,22 @@ from ...golden import numerics as golden
 from .case import Case, Maxima, Output, Product
 from .layout import Layout, spans, table_entries
 
-__all__ = ["expect"]
+__all__ = ["Expected", "expect"]
 
 Pair = tuple[int, int]
 
 
-def expect(case: Case, layout: Layout) -> np.ndarray:
-    """Return the whole image of DRAM after the case, but for the program itself.
+@dataclass(frozen=True)
+class Expected:
+    """The whole image of DRAM after a case, but for the program itself, and two counters."""
+
+    image: np.ndarray
+    macs: int
+    saturations: int
+
+
+def expect(case: Case, layout: Layout) -> Expected:
+    """Return what a case leaves behind.
 
     Raises
     ------
@@ -39,7 +49,7 @@ def expect(case: Case, layout: Layout) -> np.ndarray:
                 machine.multiply((number, turn), action)
             else:
                 machine.output((number, turn), action)
-    return machine.image
+    return Expected(machine.image, machine.macs, machine.saturations)
 
 
 class _Machine:
@@ -50,6 +60,7 @@ class _Machine:
         self.image = layout.image.copy()
         self.sums = torch.zeros(0, 0, dtype=torch.int32)
         self.updates: list[Pair] = []
+        self.macs = self.saturations = 0
 
     def operand(self, where: Pair, role: str, turned: bool) -> Tensor:
         """Return an operand, (M, K) or (K, N), from what DRAM holds now."""
@@ -60,6 +71,7 @@ class _Machine:
         stationary = product.dataflow == "ws"
         left = self.operand(where, "left", product.left.transpose == stationary)
         right = self.operand(where, "right", product.right.transpose)
+        self.macs += left.shape[0] * left.shape[1] * right.shape[1]
         total = self.sums if product.accumulate else torch.zeros_like(self.sums)
         for start, stop in spans(product.parts):
             if product.scale is None and not product.made:
@@ -120,10 +132,12 @@ class _Machine:
                 sums, scales = golden.requantise(sums, *rows), columns
             case "tensor":
                 scales = tuple(each[:1] for each in rows)
+        bits = None
         if output.stochastic:
-            return golden.stochastic8(
-                sums, *scales, golden.noise(self.case.rounding, *places(output, sums))
-            )
+            bits = golden.noise(self.case.rounding, *places(output, sums))
+        self.saturations += golden.limited(sums, *scales, bits)
+        if bits is not None:
+            return golden.stochastic8(sums, *scales, bits)
         return golden.requantise8(sums, *scales)
 
 

@@ -124,9 +124,11 @@ class Layout:
         return layout
 
     def owner(self, address: int) -> str:
-        """Return what a byte belongs to, for messages; of two, the later one."""
+        """Return what a byte belongs to, for messages; of two copies there, the later one."""
         found = "no matrix"
-        for matrix in self.matrices.values():
+        for spot, matrix in self.matrices.items():
+            if matrix.name != _title(spot):
+                continue  # a copy, read as an operand
             if matrix.address <= address < matrix.address + matrix.size:
                 row, byte = divmod(address - matrix.address, matrix.pitch)
                 found = f"{matrix.name}, row {row}, byte {byte} of its pitch of {matrix.pitch}"
@@ -137,8 +139,7 @@ class Layout:
     ) -> Matrix:
         bus = self.config.bus_bytes
         pitch = sum(round_up(piece * element, bus) for piece in pieces) + pad * bus
-        name = f"step {spot[0]} action {spot[1]} {spot[2]}"
-        matrix = Matrix(name, self._end, rows, pieces, pitch, element, bus)
+        matrix = Matrix(_title(spot), self._end, rows, pieces, pitch, element, bus)
         self._end += matrix.size
         self.matrices[spot] = matrix
         return matrix
@@ -167,7 +168,11 @@ class Layout:
             raise Misfit(f"{spot}: {copy.name} is too small")
         start = copy.at(0, (sum(copy.pieces[:piece]), sum(copy.pieces[: piece + 1])))
         self.matrices[spot] = replace(
-            copy, name=f"{copy.name} as operand", address=start, rows=sum(rows), pieces=(sum(lanes),)
+            copy,
+            name=f"{copy.name} as operand",
+            address=start,
+            rows=sum(rows),
+            pieces=(sum(lanes),),
         )
 
     def _place_output(self, where: tuple[int, int], step: Step, output: Output) -> None:
@@ -220,6 +225,10 @@ class Layout:
             elif role.startswith("factor"):
                 m, s = action.maxima[int(role.split()[1])].factor
                 matrix.write(self.image, np.array([[m | (s & 0xFF) << 16]], "<u4"))
+
+
+def _title(spot: Spot) -> str:
+    return f"step {spot[0]} action {spot[1]} {spot[2]}"
 
 
 def operand_values(operand: Operand, rows: int, columns: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""From a case to instructions, straight from the instruction set's page: not the way `sw` does it."""
+"""From a case to instructions, straight from the page of instructions: not the way `sw` does it."""
 
 from __future__ import annotations
 
@@ -277,9 +277,7 @@ class _Outputs:
         found = self._rows
         if found.count < count:
             raise Misfit(f"{found.count} row scales for {count} rows")
-        self.words.expect(
-            Space.ROW_SCALE, range(found.base, found.base + found.count), found.owner
-        )
+        self.words.expect(Space.ROW_SCALE, range(found.base, found.base + found.count), found.owner)
         return found
 
     def _column_scales(self) -> _Scales:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw.isa.encoding import disassemble, encode
+from hw.isa.encoding import encode
 from hw.isa.instructions import Instruction
 from hw.isa.registers import ErrorCode
 from sim import functional
@@ -15,11 +15,11 @@ from sim.protocol import ProtocolError
 from sim.result import BackendError, RunResult
 
 from .case import Case
-from .expect import expect
+from .expect import Expected, expect
 from .layout import Layout
 from .lower import lower
 
-__all__ = ["COUNTERS", "Failure", "Prepared", "check", "prepare", "report"]
+__all__ = ["COUNTERS", "Failure", "Prepared", "check", "prepare"]
 
 COUNTERS = (
     "instructions", "macs", "dram_read_bytes", "dram_write_bytes", "saturations",
@@ -45,7 +45,7 @@ class Prepared:
     case: Case
     layout: Layout
     program: tuple[Instruction, ...]
-    expected: np.ndarray
+    expected: Expected
 
     @property
     def code(self) -> bytes:
@@ -77,7 +77,7 @@ def prepare(case: Case) -> Prepared:
     program = lower(case, layout)
     expected = expect(case, layout)
     code = b"".join(encode(each) for each in program)
-    expected[layout.program : layout.program + len(code)] = np.frombuffer(code, np.uint8)
+    expected.image[layout.program : layout.program + len(code)] = np.frombuffer(code, np.uint8)
     return Prepared(case, layout, program, expected)
 
 
@@ -93,9 +93,13 @@ def check(
         return Failure("functional model", f"refuses the program: {error}")
     if modelled.error is not ErrorCode.NONE:
         return Failure("functional model", f"stopped with {modelled.error.name}")
-    difference = ready.difference(image, ready.expected)
+    difference = ready.difference(image, ready.expected.image)
     if difference is not None:
         return Failure("functional model = golden", difference)
+    wanted = {name: getattr(ready.expected, name) for name in ("macs", "saturations")}
+    failure = compare(modelled.counters, wanted, "functional model = golden")
+    if failure is not None:
+        return failure
     if hardware is None:
         return None
     return _check_hardware(ready, modelled, image, hardware)
@@ -119,20 +123,13 @@ def _check_hardware(
     difference = ready.difference(image, wanted)
     if difference is not None:
         return Failure("RTL = functional model", difference)
-    for name in COUNTERS:
-        if result.counters[name] != modelled.counters[name]:
-            return Failure(
-                f"counter {name}: RTL = functional model",
-                f"{result.counters[name]}, not {modelled.counters[name]}",
-            )
+    wanted_counters = {name: modelled.counters[name] for name in COUNTERS}
+    return compare(result.counters, wanted_counters, "RTL = functional model")
+
+
+def compare(found: dict[str, int], wanted: dict[str, int], rung: str) -> Failure | None:
+    """Return the first counter that differs."""
+    for name, value in wanted.items():
+        if found[name] != value:
+            return Failure(f"counter {name}: {rung}", f"{found[name]}, not {value}")
     return None
-
-
-def report(seed: int | None, failure: Failure, small: Case, again: Failure) -> str:
-    """Return the message of a failure: what broke, and the smallest program that still shows it."""
-    program = lower(small, Layout.of(small))
-    return (
-        f"seed {seed}: {failure.rung}: {failure.detail}\n"
-        f"made small: {again.rung}: {again.detail}\n"
-        f"{small!r}\n{disassemble(program)}"
-    )

@@ -61,9 +61,7 @@ class Words:
             if owners.get(word) != owner:
                 raise Misfit(f"{space.title} word {word} is of {owners.get(word)}, not of {owner}")
 
-    def region(
-        self, space: Space, place: Place, rows: int, blocks: int, turn: int = 0
-    ) -> Region:
+    def region(self, space: Space, place: Place, rows: int, blocks: int, turn: int = 0) -> Region:
         """Return a region at a place; every other `turn` lies half a memory further."""
         row_stride, block_stride = place.strides(rows, blocks)
         extent = (rows - 1) * row_stride + (blocks - 1) * block_stride + 1

@@ -163,6 +163,11 @@ class Output:
     row_place: int = 0
     column_place: int = 0
 
+    @property
+    def makes_updates(self) -> bool:
+        """Whether it leaves entries for a later product to scale by."""
+        return any(maxima.to_updates for maxima in self.maxima)
+
 
 @dataclass(frozen=True)
 class Step:

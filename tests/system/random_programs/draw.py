@@ -38,12 +38,16 @@ def draw(seed: int) -> Case:
 
 
 class _Draw:
-    """The state of drawing one case: what earlier steps left for later ones to use."""
+    """The state of drawing one case: what earlier steps left for later ones to use.
+
+    A loud case has sums near the ends of int32, and factors that bring them back.
+    """
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
         self.config = rng.choice(list(CONFIGS))
         self.most = 40
+        self.loud = self.chance(0.1)
         self.steps: tuple[Step, ...] = ()
         self.copies: list[tuple[int, tuple[int, ...]]] = []
         self.updates = 0
@@ -56,7 +60,7 @@ class _Draw:
 
     def size(self) -> int:
         """Return a size, often 1."""
-        high = self.rng.choices((1, 9, 20, 40), (20, 45, 25, 10))[0]
+        high = self.rng.choices((1, 9, 20, 40), (15, 43, 27, 15))[0]
         return self.rng.randint(1, min(high, self.most))
 
     def case(self) -> Case:
@@ -105,10 +109,15 @@ class _Draw:
         keep = bool(self.steps) and self.chance(0.2)
         m, n = (self.steps[-1].m, self.steps[-1].n) if keep else self.tiles()
         actions: list[Product | Output] = [self.product(m, n, first=not keep)]
-        for _ in range(self.rng.choice((1, 1, 2, 3))):
-            if isinstance(actions[-1], Output) and self.chance(0.6):
+        wanted = self.rng.choice((1, 1, 2, 3))
+        while wanted:
+            made = self.updates in (1, sum(m)) and isinstance(actions[-1], Output)
+            if made or (isinstance(actions[-1], Output) and self.chance(0.5)):
                 actions.append(self.product(m, n, first=False))
             actions.append(self.output(m, n))
+            wanted -= 1
+            if not wanted and actions[-1].makes_updates and len(actions) < 8:
+                wanted = int(self.chance(0.6))
         return Step(m, n, tuple(actions), self.place(1 << 10), keep)
 
     def tiles(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -182,6 +191,8 @@ class _Draw:
     def scale(self, rows: int) -> tuple[Table | None, bool]:
         if self.updates == rows and self.chance(0.7):
             return None, True
+        if self.loud and self.chance(0.6):
+            return Table("large", self.seed()), False
         if self.chance(0.7):
             return None, False
         return self.table(("fit", "large", "small", "extreme", "zero"), (50, 20, 5, 20, 5)), False
@@ -224,6 +235,8 @@ class _Draw:
             (0, 1 << 15, (1 << 16) - 1, *[self.rng.randrange(1 << 15, 1 << 16)] * 5)
         )
         s = self.rng.choice((*_SHIFT_LIMITS, *[self.rng.randint(26, 36)] * 12))
+        if self.loud:
+            s = self.rng.randint(44, 68)
         return Maxima(
             axis, scaled or self.chance(0.25), self.chance(0.6), to_scales or self.chance(0.2),
             axis != "column" and self.chance(0.45), self.chance(0.3), (m, s), self.seed(),

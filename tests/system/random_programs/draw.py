@@ -171,6 +171,8 @@ class _Draw:
         fill = rng.choices(
             ("random", "minus128", "full", "ones", "zeros", "sparse"), (60, 8, 12, 5, 5, 10)
         )[0]
+        if self.loud and self.chance(0.7):
+            fill = "minus128"
         operand = Operand(
             fill, self.seed(), self.chance(0.35), rng.choice((0, 0, 1, 3)),
             place=self.place(1 << 12),
@@ -236,7 +238,7 @@ class _Draw:
         )
         s = self.rng.choice((*_SHIFT_LIMITS, *[self.rng.randint(26, 36)] * 12))
         if self.loud:
-            s = self.rng.randint(44, 68)
+            s = self.rng.randint(44, 67)
         return Maxima(
             axis, scaled or self.chance(0.25), self.chance(0.6), to_scales or self.chance(0.2),
             axis != "column" and self.chance(0.45), self.chance(0.3), (m, s), self.seed(),

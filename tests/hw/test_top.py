@@ -21,12 +21,13 @@ from hw.isa.instructions import (
     Store,
 )
 from hw.isa.numerics import encode_scale
-from hw.isa.registers import IDENTITY, Control, ErrorCode, Register, Status, counter_address
+from hw.isa.registers import IDENTITY, Control, ErrorCode, Register, Status
 from hw.top import Accelerator
 from sim import functional
 from sim.dram import AxiDram, Master, Slave
 
 from .bench import simulate
+from .host import Host
 
 LEFT, RIGHT, SCALES, OUT, CODE, SIZE = 0x0, 0x400, 0x800, 0x1000, 0x3000, 0x4000
 
@@ -68,10 +69,10 @@ def mixed_program(config: Config, m: int, k: int, n: int) -> list:
         Store(format=Format.INT8_ROW, dram=OUT + 0x800, pitch=pitch(n), **out),
         Store(format=Format.INT8_COLUMN, dram=OUT + 0xA00, pitch=pitch(n), **out),
         Store(format=Format.INT8_ROW_COLUMN, dram=OUT + 0xC00, pitch=pitch(n), **out),
-        Absmax(axis=Axis.ROW, dram=OUT + 0xE00, **out),
-        Absmax(axis=Axis.COLUMN, dram=OUT + 0xF00, **out),
-        Absmax(axis=Axis.TENSOR, dram=OUT + 0x1000, **out),
-        Absmax(axis=Axis.COLUMN, dram=OUT + 0x1100, **out, scaled=1),
+        Absmax(axis=Axis.ROW, to_dram=1, dram=OUT + 0xE00, **out),
+        Absmax(axis=Axis.COLUMN, to_dram=1, dram=OUT + 0xF00, **out),
+        Absmax(axis=Axis.TENSOR, to_dram=1, dram=OUT + 0x1000, **out),
+        Absmax(axis=Axis.COLUMN, to_dram=1, dram=OUT + 0x1100, **out, scaled=1),
         Halt(),
     ]  # fmt: skip
 
@@ -101,33 +102,8 @@ async def serve(ctx, dut: Accelerator, memory: AxiDram) -> None:
         await ctx.tick()
 
 
-class Host:
-    """The AXI4-Lite side."""
-
-    def __init__(self, dut: Accelerator) -> None:
-        self.dut = dut
-
-    async def write(self, ctx, address: int, value: int) -> None:
-        dut = self.dut
-        for name, given in (("awaddr", address), ("wdata", value), ("awvalid", 1), ("wvalid", 1)):
-            ctx.set(getattr(dut, f"s_axil_{name}"), given)
-        await ctx.tick().until(dut.s_axil_awready)
-        ctx.set(dut.s_axil_awvalid, 0)
-        ctx.set(dut.s_axil_wvalid, 0)
-        ctx.set(dut.s_axil_bready, 1)
-        await ctx.tick().until(dut.s_axil_bvalid)
-        ctx.set(dut.s_axil_bready, 0)
-
-    async def read(self, ctx, address: int) -> int:
-        dut = self.dut
-        ctx.set(dut.s_axil_araddr, address)
-        ctx.set(dut.s_axil_arvalid, 1)
-        await ctx.tick().until(dut.s_axil_arready)
-        ctx.set(dut.s_axil_arvalid, 0)
-        ctx.set(dut.s_axil_rready, 1)
-        (value,) = await ctx.tick().sample(dut.s_axil_rdata).until(dut.s_axil_rvalid)
-        ctx.set(dut.s_axil_rready, 0)
-        return value
+class Computer(Host):
+    """The host with its programs."""
 
     async def run(self, ctx, length: int) -> int:
         """Start a program, wait for the interrupt, and return the status."""
@@ -145,10 +121,6 @@ class Host:
         assert not ctx.get(self.dut.irq), "the interrupt is cleared"
         return status
 
-    async def counter(self, ctx, name: str) -> int:
-        address = counter_address(name)
-        return await self.read(ctx, address) | await self.read(ctx, address + 4) << 32
-
 
 @pytest.mark.parametrize("rows, columns, bus", [(2, 3, 8), (3, 2, 4), (4, 4, 8), (4, 2, 64)])
 def test_plain_form_equals_functional_model(rows: int, columns: int, bus: int) -> None:
@@ -165,7 +137,7 @@ def test_plain_form_equals_functional_model(rows: int, columns: int, bus: int) -
     seen = image(config, seed=rows)
     seen[CODE : CODE + len(code)] = np.frombuffer(code, np.uint8)
     memory = AxiDram(seen, bus_bytes=bus, latency=7)
-    host = Host(dut)
+    host = Computer(dut)
 
     async def bench(ctx):
         assert await host.read(ctx, Register.IDENTITY) == IDENTITY
@@ -187,18 +159,20 @@ def test_plain_form_equals_functional_model(rows: int, columns: int, bus: int) -
     simulate(dut, bench, background=[dram])
 
 
-def machine(bus: int) -> tuple[Accelerator, Host, np.ndarray, AxiDram]:
+def machine(bus: int) -> tuple[Accelerator, Computer, np.ndarray, AxiDram]:
     """Return a small accelerator with a bus of that many bytes, and its DRAM."""
     dut = Accelerator(Config(rows=2, columns=2, bus_bytes=bus))
     dram = np.zeros(SIZE, np.uint8)
-    return dut, Host(dut), dram, AxiDram(dram, bus_bytes=bus, latency=7)
+    return dut, Computer(dut), dram, AxiDram(dram, bus_bytes=bus, latency=7)
 
 
 @pytest.mark.parametrize("bus", [8, 32, 64])
 def test_halt_waits_for_the_instruction_right_before_it(bus: int) -> None:
     """Also where both come in one beat: done means that the result is in DRAM."""
     dut, host, dram, memory = machine(bus)
-    store = Absmax(axis=Axis.TENSOR, dram=OUT, rows=1, columns=1, row_stride=1, block_stride=1)
+    store = Absmax(
+        axis=Axis.TENSOR, to_dram=1, dram=OUT, rows=1, columns=1, row_stride=1, block_stride=1
+    )
     code = encode(store) + encode(Halt())
     dram[CODE : CODE + len(code)] = np.frombuffer(code, np.uint8)
     dram[OUT : OUT + 4] = 0xEE  # the output memory holds zeros in this simulator

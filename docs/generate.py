@@ -1,4 +1,7 @@
-"""Write docs/instructions.md from the code: ``python docs/generate.py``. A test holds it to that."""
+"""Write docs/instructions.md, docs/pipeline.svg and the table of docs/pipeline.md from the code.
+
+``python docs/generate.py``; a test holds the pages to it.
+"""
 
 from __future__ import annotations
 
@@ -91,4 +94,10 @@ def _documentation(enum: type[Enum]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
+    import pipeline_svg
+    from pipeline_trace import record
+
     PAGE.write_text(page())
+    trace = record()
+    pipeline_svg.DRAWING.write_text(pipeline_svg.drawing(trace))
+    pipeline_svg.PAGE.write_text(pipeline_svg.with_table(pipeline_svg.PAGE.read_text(), trace))

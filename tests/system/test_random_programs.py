@@ -20,10 +20,13 @@ from .random_programs.layout import Layout
 from .random_programs.lower import lower
 from .random_programs.minimise import explain, expression, minimise
 from .random_programs.rungs import Failure, check
+from .random_programs.sequence import check_sequence, shorten
 
 SEEDS = range(1000)
 DEFAULT = range(100)
 BLOCK = 50
+LONGEST = 8
+"""Programs in a sequence."""
 RTL_TRIES, MODEL_TRIES = 60, 500
 """Runs that making a failing case small may take: a second each on the RTL."""
 
@@ -55,6 +58,29 @@ def test_rtl_is_functional_model(seed: int) -> None:
 @pytest.mark.parametrize("seed", [seed for seed in SEEDS if seed not in DEFAULT])
 def test_rtl_is_functional_model_on_all_seeds(seed: int) -> None:
     assert_passes(seed, hardware=True)
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["as it is", "reset"])
+@pytest.mark.parametrize("config", cases.CONFIGS)
+def test_programs_one_after_the_other(config: str, reset: bool) -> None:
+    """On a machine that has run others, reset by its register or not."""
+    assert_sequence(config, LONGEST, reset)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("reset", [False, True], ids=["as it is", "reset"])
+@pytest.mark.parametrize("config", cases.CONFIGS)
+def test_many_programs_one_after_the_other(config: str, reset: bool) -> None:
+    assert_sequence(config, 10 * LONGEST, reset)
+
+
+def assert_sequence(config: str, count: int, reset: bool) -> None:
+    """Run the first `count` programs of a configuration in one simulation."""
+    seeds = [seed for seed in SEEDS if draw(seed).config == config][:count]
+    programs = {seed: draw(seed) for seed in seeds}
+    failure = check_sequence(list(programs.values()), reset=reset)
+    if failure is not None:
+        pytest.fail(shorten(seeds, programs, failure, reset=reset), pytrace=False)
 
 
 def test_what_the_programs_reach() -> None:

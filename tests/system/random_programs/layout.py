@@ -96,6 +96,7 @@ class Layout:
     """
 
     config: Config
+    start: int = 0
     matrices: dict[Spot, Matrix] = field(default_factory=dict)
     program: int = 0
     image: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint8))
@@ -103,13 +104,15 @@ class Layout:
     _copies: list[Matrix] = field(default_factory=list)
 
     @classmethod
-    def of(cls, case: Case) -> Layout:
-        """Place everything, one after the other, with random gaps."""
-        layout = cls(CONFIGS[case.config])
+    def of(cls, case: Case, start: int = 0) -> Layout:
+        """Place everything from byte `start` on, one after the other, with random gaps."""
+        layout = cls(CONFIGS[case.config], start)
+        layout._end = start
         gaps = random.Random(case.noise)
         room = round_up(_PROGRAM_ROOM * INSTRUCTION_BYTES, layout.config.bus_bytes)
         if case.program_first:
-            layout._end = room
+            layout.program = start
+            layout._end += room
         for number, step in enumerate(case.steps):
             for turn, action in enumerate(step.actions):
                 layout._end += layout.config.bus_bytes * gaps.choice((0, 0, 1, 3))

@@ -19,7 +19,7 @@ from .expect import Expected, expect
 from .layout import Layout
 from .lower import lower
 
-__all__ = ["COUNTERS", "Failure", "Prepared", "check", "prepare"]
+__all__ = ["COUNTERS", "Failure", "Prepared", "check", "compare", "prepare"]
 
 COUNTERS = (
     "instructions", "macs", "dram_read_bytes", "dram_write_bytes", "saturations",
@@ -71,9 +71,15 @@ class Prepared:
         )
 
 
-def prepare(case: Case) -> Prepared:
-    """Lower a case and compute what it leaves; raises Misfit if it cannot be done."""
-    layout = Layout.of(case)
+def prepare(case: Case, start: int = 0) -> Prepared:
+    """Lower a case that has DRAM from byte `start` on, and compute what it leaves.
+
+    Raises
+    ------
+    Misfit
+        It cannot be done.
+    """
+    layout = Layout.of(case, start)
     program = lower(case, layout)
     expected = expect(case, layout)
     code = b"".join(encode(each) for each in program)

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-from hw.isa.numerics import INT8_MAX, INT32_MAX, INT32_MIN, SHIFT_MAX, SHIFT_MIN
+from hw.isa.numerics import (
+    INT8_MAX,
+    INT32_MAX,
+    INT32_MIN,
+    SHIFT_MAX,
+    SHIFT_MIN,
+    fresh_entry,
+    update_entry,
+)
 
 __all__ = [
     "decode_scales",
+    "fresh_entries",
+    "limit8",
     "magnitudes",
     "matmul",
+    "noise",
     "requantise",
     "requantise8",
     "requantise32",
+    "rescale",
+    "rescale_stochastic",
     "scale_accumulate",
+    "update_entries",
 ]
 
 
@@ -34,8 +50,8 @@ def matmul(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return sums.astype(np.int64).astype(np.int32)
 
 
-def requantise(acc: np.ndarray, m: np.ndarray, s: np.ndarray, low: int, high: int) -> np.ndarray:
-    """Return ``acc * m / 2^s`` rounded half away from zero, once, and limited to [low, high].
+def rescale(acc: np.ndarray, m: np.ndarray, s: np.ndarray) -> np.ndarray:
+    """Return ``acc * m / 2^s`` rounded half away from zero, without a limit.
 
     Parameters
     ----------
@@ -53,7 +69,49 @@ def requantise(acc: np.ndarray, m: np.ndarray, s: np.ndarray, low: int, high: in
     right = np.maximum(s, 1)
     rounded = (product + (np.int64(1) << (right - 1)) - (product < 0)) >> right
     shifted = product << np.maximum(-s, 0)
-    return np.clip(np.where(s > 0, rounded, shifted), low, high)
+    return np.where(s > 0, rounded, shifted)
+
+
+def rescale_stochastic(
+    acc: np.ndarray, m: np.ndarray, s: np.ndarray, bits: np.ndarray
+) -> np.ndarray:
+    """Return ``acc * m / 2^s``, its magnitude rounded up with the probability of its rest.
+
+    As `rescale`, with 32 random `bits` (uint32, from `noise`) for each sum.
+    """
+    # What is added is below 2^63, and the product below 2^47: their sum needs all 64 bits.
+    product = (np.abs(acc.astype(np.int64)) * m).astype(np.uint64)
+    bits = bits.astype(np.uint64)
+    right, left = (np.maximum(each, 0).astype(np.uint64) for each in (s, -s))
+    over, under = (np.maximum(each, 0).astype(np.uint64) for each in (s - 32, 32 - s))
+    magnitude = ((product + (bits >> under << over) >> right) << left).astype(np.int64)
+    return np.where(acc < 0, -magnitude, magnitude)
+
+
+def noise(seed: int, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Return the random bits (uint32) of elements at `rows` and `columns`, broadcast together."""
+    mask = np.uint32(0xFFFF)
+    x, y = (np.asarray(each).astype(np.uint32) & mask for each in (rows, columns))
+    halves = seed & 0xFFFF, seed >> 16 & 0xFFFF
+    for turn in range(8):
+        key = np.uint32(halves[turn & 1] + 0x9E37 * turn & 0xFFFF)
+        x = ((x >> 7 | x << 9) & mask) + y & mask ^ key
+        y = (y << 2 & mask | y >> 14) ^ x
+    return x << 16 | y
+
+
+def limit8(exact: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return rescaled sums limited to int8 in [-127, 127], and how many the limit changed."""
+    limited = np.clip(exact, -INT8_MAX, INT8_MAX)
+    return limited.astype(np.int8), int(np.count_nonzero(limited != exact))
+
+
+def requantise(acc: np.ndarray, m: np.ndarray, s: np.ndarray, low: int, high: int) -> np.ndarray:
+    """Return ``acc * m / 2^s`` rounded half away from zero, once, and limited to [low, high].
+
+    Takes and returns what `rescale` does.
+    """
+    return np.clip(rescale(acc, m, s), low, high)
 
 
 def requantise8(acc: np.ndarray, m: np.ndarray, s: np.ndarray) -> np.ndarray:
@@ -68,12 +126,34 @@ def requantise32(acc: np.ndarray, m: np.ndarray, s: np.ndarray) -> np.ndarray:
 
 def scale_accumulate(
     total: np.ndarray | int, acc: np.ndarray, m: np.ndarray, s: np.ndarray
-) -> np.ndarray:
-    """Return ``total + requantise32(acc, m, s)`` saturated to int32."""
-    exact = total + requantise(acc, m, s, INT32_MIN, INT32_MAX)
-    return np.clip(exact, INT32_MIN, INT32_MAX).astype(np.int32)
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return ``total + requantise32(acc, m, s)`` saturated to int32, and where it was limited.
+
+    The second is True where the addend, the sum or both were limited.
+    """
+    addend = rescale(acc, m, s)
+    limited = np.clip(addend, INT32_MIN, INT32_MAX)
+    exact = total + limited
+    sums = np.clip(exact, INT32_MIN, INT32_MAX)
+    return sums.astype(np.int32), (limited != addend) | (sums != exact)
 
 
 def magnitudes(sums: np.ndarray) -> np.ndarray:
     """Return absolute values of int32 sums as uint32: that of -2^31 is 2^31."""
     return np.abs(sums.astype(np.int64)).astype(np.uint32)
+
+
+def fresh_entries(maxima: np.ndarray) -> np.ndarray:
+    """Return `hw.isa.numerics.fresh_entry` of each maximum, as uint32."""
+    return _each(fresh_entry, maxima)
+
+
+def update_entries(maxima: np.ndarray, factor: int) -> np.ndarray:
+    """Return `hw.isa.numerics.update_entry` of each maximum and one factor, as uint32."""
+    return _each(lambda absmax: update_entry(absmax, factor), maxima)
+
+
+def _each(function: Callable[[int], int], maxima: np.ndarray) -> np.ndarray:
+    values, places = np.unique(maxima, return_inverse=True)
+    entries = np.array([function(value) for value in values.tolist()], np.uint32)
+    return entries[places].reshape(maxima.shape)

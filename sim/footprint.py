@@ -35,6 +35,10 @@ class Space(IntEnum):
     COLUMN_SCALE = Memory.COLUMN_SCALE
     OUTPUT = 5
     DRAM = 6
+    ROW_MAXIMUM = 7
+    """Maxima of rows and tensors, kept by the store engine: words of one."""
+    COLUMN_MAXIMUM = 8
+    """Maxima of columns: words of one, as many to a column-scale word as it has lanes."""
 
     @property
     def title(self) -> str:
@@ -58,10 +62,12 @@ def words_in(config: Config, space: Space) -> int:
             return 2 * config.output_depth
         case Space.ACCUMULATE_SCALE:
             return config.accumulate_scale_depth
-        case Space.ROW_SCALE:
+        case Space.ROW_SCALE | Space.ROW_MAXIMUM:
             return config.row_scale_depth
         case Space.COLUMN_SCALE:
             return config.column_scale_depth
+        case Space.COLUMN_MAXIMUM:
+            return config.column_scale_depth * config.columns
         case Space.DRAM:
             raise ValueError("DRAM is not an on-chip memory")
         case _:
@@ -97,6 +103,10 @@ class Grid:
         """Return an index of all words in order: a slice if they are consecutive."""
         if self.is_dense:
             return slice(self.base, self.base + self.rows * self.blocks)
+        return self.words()
+
+    def words(self) -> np.ndarray:
+        """Return the addresses of all words in order."""
         rows = np.arange(self.rows)[:, None] * self.row_stride
         return (self.base + rows + np.arange(self.blocks) * self.block_stride).ravel()
 
@@ -134,7 +144,10 @@ def footprint(config: Config, instruction: Instruction) -> tuple[Access, ...]:
 
 
 def dram_bytes(config: Config, instruction: Load | Store | Absmax) -> tuple[int, int, int]:
-    """Return (rows, bytes a row, pitch) of what an instruction moves from or to DRAM."""
+    """Return (rows, bytes a row, pitch) of what an instruction moves from or to DRAM.
+
+    Of an ABSMAX it is what it moves if it writes to DRAM at all.
+    """
     match instruction:
         case Load():
             return instruction.rows, instruction.columns, instruction.pitch
@@ -175,8 +188,9 @@ def _load(config: Config, load: Load) -> tuple[Access, ...]:
         Memory.ROW_SCALE: 4,
         Memory.COLUMN_SCALE: 4 * config.columns,
     }[load.memory]
-    count = blocks(load.columns, bytes_in_word)
-    grid = Grid(load.base, load.rows, count, load.row_stride, load.block_stride)
+    rows, extent = (load.rows, load.columns)[:: -1 if load.transpose else 1]
+    count = blocks(extent, bytes_in_word)
+    grid = Grid(load.base, rows, count, load.row_stride, load.block_stride)
     return _dram(config, load, False), Access(Space(load.memory), True, grid)
 
 
@@ -200,7 +214,7 @@ def _execute(config: Config, execute: Execute) -> tuple[Access, ...]:
     )  # fmt: skip
     accesses = [Access(Space.INPUT, False, left), Access(Space.WEIGHT, False, right)]
     if execute.scale:
-        scales = Grid(execute.scale_base, execute.rows, 1, 1, 1)
+        scales = _list(execute.scale_base, execute.rows)
         accesses.append(Access(Space.ACCUMULATE_SCALE, False, scales))
     if execute.accumulate:
         accesses.append(Access(Space.OUTPUT, False, out))
@@ -217,13 +231,13 @@ def _output(config: Config, instruction: Store | Absmax) -> Access:
 
 def _store(config: Config, store: Store) -> tuple[Access, ...]:
     sums, written = _output(config, store), _dram(config, store, True)
-    by_row = Access(Space.ROW_SCALE, False, Grid(store.row_scale, store.rows, 1, 1, 1))
-    lanes = Grid(store.column_scale, 1, sums.grid.blocks, 0, 1)
-    by_column = Access(Space.COLUMN_SCALE, False, lanes)
+    scales = 1 if store.format is Format.INT8_TENSOR else store.rows
+    by_row = Access(Space.ROW_SCALE, False, _list(store.row_scale, scales))
+    by_column = Access(Space.COLUMN_SCALE, False, _row(store.column_scale, sums.grid.blocks))
     match store.format:
         case Format.INT32:
             return sums, written
-        case Format.INT8_ROW:
+        case Format.INT8_ROW | Format.INT8_TENSOR:
             return sums, by_row, written
         case Format.INT8_COLUMN:
             return sums, by_column, written
@@ -234,11 +248,33 @@ def _store(config: Config, store: Store) -> tuple[Access, ...]:
 
 
 def _absmax(config: Config, absmax: Absmax) -> tuple[Access, ...]:
-    sums, written = _output(config, absmax), _dram(config, absmax, True)
-    if not absmax.scaled:
-        return sums, written
-    return (
-        sums,
-        Access(Space.ROW_SCALE, False, Grid(absmax.row_scale, absmax.rows, 1, 1, 1)),
-        written,
-    )
+    count, by_column = _maxima(absmax), absmax.axis is Axis.COLUMN
+    sums, base = _output(config, absmax), absmax.scale_base
+    scales = Access(Space.ROW_SCALE, True, _list(base, count))
+    kept, places = Space.ROW_MAXIMUM, scales.grid
+    if by_column:
+        scales = Access(Space.COLUMN_SCALE, True, _row(base, blocks(count, config.columns)))
+        kept, places = Space.COLUMN_MAXIMUM, _list(base * config.columns, count)
+    found = [sums]
+    if absmax.scaled:
+        found.append(Access(Space.ROW_SCALE, False, _list(absmax.row_scale, absmax.rows)))
+    if absmax.merge:
+        found.append(Access(kept, False, places))
+    if absmax.to_updates:
+        found.append(Access(Space.ROW_SCALE, False, _list(absmax.factor, 1)))
+        found.append(Access(Space.ACCUMULATE_SCALE, True, _list(absmax.update_base, count)))
+    if absmax.to_scales:
+        found.append(scales)
+    if absmax.to_dram:
+        found.append(_dram(config, absmax, True))
+    return (*found, Access(kept, True, places))
+
+
+def _list(base: int, count: int) -> Grid:
+    """Return consecutive words, a row each."""
+    return Grid(base, count, 1, 1, 1)
+
+
+def _row(base: int, count: int) -> Grid:
+    """Return consecutive words, all of one row."""
+    return Grid(base, 1, count, 0, 1)

@@ -26,6 +26,8 @@ class Memories:
             Space.ACCUMULATE_SCALE: (1, np.uint32),
             Space.ROW_SCALE: (1, np.uint32),
             Space.COLUMN_SCALE: (config.columns, np.uint32),
+            Space.ROW_MAXIMUM: (1, np.uint32),
+            Space.COLUMN_MAXIMUM: (1, np.uint32),
         }
         self._data = {
             space: np.full((words_in(config, space), lanes), POISON[np.dtype(kind)], kind)
@@ -57,6 +59,10 @@ class Memories:
     def read(self, access: Access) -> np.ndarray:
         """Return a matrix (rows, blocks * lanes)."""
         return self._data[access.space][access.grid.index()].reshape(access.grid.rows, -1)
+
+    def word(self, space: Space, address: int) -> int:
+        """Return a word of a memory of one lane."""
+        return int(self._data[space][address, 0])
 
     def write(self, access: Access, values: np.ndarray) -> None:
         """Write a matrix (rows, blocks * lanes)."""

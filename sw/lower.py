@@ -245,6 +245,7 @@ class _Writer:
             case Maxima():
                 where |= self._unit(output.unit, tile)
                 where["scaled"] = int(bool(output.unit))
+                where["to_dram"] = 1
                 where["dram"] = self._maxima_address(job, output, buffer, tile)
                 self.instructions.append(Absmax(axis=output.axis, **where))
             case _:

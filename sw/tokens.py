@@ -6,9 +6,13 @@ already implies it. What is known when an instruction starts is kept as four num
 LOADs are done, how many EXECUTEs have released their operands, how many EXECUTEs are done, how
 many STOREs are done. A token carries all that its sender knew.
 
+Two engines meet in DRAM, in the output memory, in the scale memories, which LOAD and ABSMAX write,
+and in those of the operands.
+
 An EXECUTE releases its operands when the last is read and all EXECUTEs before it have released
 theirs; one that scales reads scales as it writes results, and releases only when done. That is
-when it sends its token to LOAD. To STORE it sends when its last result is written.
+when it sends its token to LOAD, which so tells, too, that those that scale are done up to there. To
+STORE it sends when its last result is written.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hw.isa.config import Config
-from hw.isa.instructions import Engine, Execute, Instruction
+from hw.isa.instructions import Engine, Instruction
 from sim.footprint import Access, Space, footprint, words_in
 
 __all__ = ["Point", "Tokened", "add_tokens", "conflicts"]
@@ -162,12 +166,21 @@ class _Plan:
                 self._of_engine[point.engine].append(point.index)
         # Tokens of each pair, in order: the sender's place, and the index of who takes it.
         self._sent: dict[Pair, list[tuple[int, int]]] = defaultdict(list)
+        self._scaling = self._scaling_executes()
         self._known: list[Knowledge] = []
         now: dict[Engine, Knowledge] = dict.fromkeys(Engine, (0, 0, 0, 0))
         for point, need in zip(points, needs, strict=True):
             if point is not None:
                 now[point.engine] = self._wait(point, need, now[point.engine])
             self._known.append((0, 0, 0, 0) if point is None else now[point.engine])
+
+    def _scaling_executes(self) -> list[int]:
+        """Return for each EXECUTE how many there are up to and with the last that scales."""
+        found, last = [], 0
+        for order, index in enumerate(self._of_engine[Engine.EXECUTE]):
+            last = order + 1 if self._instructions[index].scale else last
+            found.append(last)
+        return found
 
     def _wait(self, point: Point, needs: dict[Engine, int], known: Knowledge) -> Knowledge:
         """Let an instruction take the tokens it needs; return what is known then.
@@ -180,11 +193,18 @@ class _Plan:
             if known[_event(sender, point.engine)] > order:
                 continue
             self._sent[sender, point.engine].append((order, point.index))
-            told = list(self._known[places[sender]])
-            for event in _told(self._instructions[places[sender]], point.engine):
-                told[event] = order + 1
-            known = tuple(map(max, known, told))
+            known = tuple(map(max, known, self._known[places[sender]]))
+            known = tuple(map(max, known, self._told(sender, order, point.engine)))
         return known
+
+    def _told(self, sender: Engine, order: int, receiver: Engine) -> Knowledge:
+        """Return what a token tells of its sender, the instruction of this order."""
+        told = [0, 0, 0, 0]
+        told[_event(sender, receiver)] = order + 1
+        if sender is Engine.EXECUTE:
+            told[EXECUTE_RELEASED] = order + 1
+            told[EXECUTE_DONE] = max(told[EXECUTE_DONE], self._scaling[order])
+        return tuple(told)
 
     def overflows(self, limit: int) -> list[tuple[int, Engine, int]]:
         """Return needs to add so that at most `limit` tokens of a pair are ever on their way.
@@ -257,11 +277,3 @@ def _event(sender: Engine, receiver: Engine) -> int:
     if sender is Engine.STORE:
         return STORE_DONE
     return EXECUTE_RELEASED if receiver is Engine.LOAD else EXECUTE_DONE
-
-
-def _told(sender: Instruction, receiver: Engine) -> tuple[int, ...]:
-    """Return all numbers that a token raises to the sender's place."""
-    event = _event(sender.engine, receiver)
-    if event == EXECUTE_DONE or (isinstance(sender, Execute) and sender.scale):
-        return EXECUTE_RELEASED, EXECUTE_DONE
-    return (event,)

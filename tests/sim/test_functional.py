@@ -16,7 +16,6 @@ from hw.isa.instructions import (
     Execute,
     Format,
     Halt,
-    Instruction,
     Load,
     Memory,
     Store,
@@ -24,95 +23,8 @@ from hw.isa.instructions import (
 from hw.isa.numerics import decode_scale, requantise8, requantise32, scale_accumulate
 from hw.isa.registers import ErrorCode
 from sim.functional import ProgramError, run
-from sim.result import RunResult
 
-SIZES = [(2, 3), (3, 2), (4, 4), (5, 8)]
-CONFIGS = [Config(rows=rows, columns=columns) for rows, columns in SIZES]
-LEFT, RIGHT, SCALES, OUT = 0x0, 0x1000, 0x2000, 0x3000
-PROGRAM = 0x8000
-
-
-def execute(
-    config: Config, program: list[Instruction], dram: np.ndarray | None = None
-) -> tuple[np.ndarray, RunResult]:
-    """Run instructions; return the DRAM after them and the result."""
-    image = np.zeros(1 << 16, np.uint8)
-    if dram is not None:
-        image[: len(dram)] = dram
-    code = b"".join(map(encode, program))
-    return image, run(config, code, image, program_address=PROGRAM)
-
-
-def put(dram: np.ndarray, address: int, matrix: np.ndarray, pitch: int) -> None:
-    """Write a matrix into DRAM row by row."""
-    for r, row in enumerate(matrix):
-        data = np.ascontiguousarray(row).view(np.uint8)
-        dram[address + r * pitch : address + r * pitch + data.size] = data
-
-
-def take(
-    dram: np.ndarray, address: int, shape: tuple[int, int], pitch: int, kind: str
-) -> np.ndarray:
-    """Read a matrix from DRAM row by row."""
-    size = shape[1] * np.dtype(kind).itemsize
-    rows = [dram[address + r * pitch : address + r * pitch + size] for r in range(shape[0])]
-    return np.stack([row.view(kind) for row in rows])
-
-
-class Example:
-    """A product in DRAM, and the instructions that load it; m x k by k x n."""
-
-    def __init__(
-        self, config: Config, dataflow: Dataflow, m: int, k: int, n: int, seed: int
-    ) -> None:
-        rng = np.random.default_rng(seed)
-        self.config, self.m, self.k, self.n = config, m, k, n
-        self.left = rng.integers(-128, 128, (m, k), np.int8)
-        self.right = rng.integers(-128, 128, (k, n), np.int8)
-        self.entries = rng.integers(1 << 15, 1 << 16, 64).astype(np.uint32)
-        self.entries |= rng.integers(10, 24, 64).astype(np.uint32) << 16
-        self.dram = np.zeros(1 << 15, np.uint8)
-        lying = self.left if dataflow is Dataflow.WS else self.left.T
-        put(self.dram, LEFT, lying, 64)
-        put(self.dram, RIGHT, self.right, 64)
-        put(self.dram, SCALES, self.entries[None], 0)
-        self.left_blocks = -(-lying.shape[1] // config.rows)
-        self.right_blocks = -(-n // config.columns)
-        self.loads = [
-            Load(memory=Memory.INPUT, dram=LEFT, pitch=64, rows=lying.shape[0],
-                 columns=lying.shape[1], base=1, row_stride=self.left_blocks, block_stride=1),
-            # Blocks outside, rows inside: the other way to lie.
-            Load(memory=Memory.WEIGHT, dram=RIGHT, pitch=64, rows=k, columns=n, base=2,
-                 row_stride=1, block_stride=k),
-            Load(memory=Memory.ACCUMULATE_SCALE, dram=SCALES, rows=1, columns=4 * m, base=3,
-                 block_stride=1, signal_execute=1),
-        ]  # fmt: skip
-        self.execute = Execute(
-            dataflow=dataflow, rows=m, reduction=k, columns=n, wait_load=1,
-            left_base=1, left_row_stride=self.left_blocks, left_block_stride=1,
-            right_base=2, right_row_stride=1, right_block_stride=k,
-            out_base=5, out_row_stride=self.right_blocks, out_block_stride=1, signal_store=1,
-        )  # fmt: skip
-        self.store = Store(
-            format=Format.INT32, dram=OUT, pitch=128, rows=m, columns=n, base=5,
-            row_stride=self.right_blocks, block_stride=1, wait_execute=1,
-        )  # fmt: skip
-
-    @property
-    def exact(self) -> np.ndarray:
-        """The product, int64."""
-        return self.left.astype(np.int64) @ self.right.astype(np.int64)
-
-    def run(self, *after: Instruction, load: tuple[Instruction, ...] = ()) -> np.ndarray:
-        """Load, run the instructions, halt; return the DRAM."""
-        dram, result = execute(self.config, [*load, *self.loads, *after, Halt()], self.dram)
-        assert result.error is ErrorCode.NONE and result.error_instruction is None
-        return dram
-
-    def sums(self, dram: np.ndarray) -> np.ndarray:
-        """Return what `store` stored."""
-        return take(dram, OUT, (self.m, self.n), 128, "<i4")
-
+from .example import CONFIGS, OUT, SCALES, Example, execute, put, take
 
 SHAPES = [(1, 1, 1), (2, 3, 5), (7, 5, 3), (4, 4, 4), (5, 9, 7), (9, 2, 11)]
 
@@ -176,6 +88,42 @@ def test_store_requantises_by_column_seed_5(config):
     assert actual.tolist() == expected
 
 
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.rows}x{c.columns}")
+def test_store_requantises_by_tensor_seed_10(config):
+    example = Example(config, Dataflow.WS, 5, 9, 7, seed=10)
+    load = Load(memory=Memory.ROW_SCALE, dram=SCALES, rows=1, columns=4, base=2, block_stride=1)
+    store = replace(example.store, format=Format.INT8_TENSOR, row_scale=2)
+    actual = take(example.run(example.execute, store, load=(load,)), OUT, (5, 7), 128, "i1")
+    scale = decode_scale(int(example.entries[0]))
+    assert actual.tolist() == [[requantise8(int(v), *scale) for v in row] for row in example.exact]
+
+
+def test_the_later_of_overlapping_rows_stays():
+    example = Example(Config(), Dataflow.WS, 3, 4, 5, seed=6)
+    store = replace(example.store, pitch=8)
+    found = example.run(example.execute, store)[OUT : OUT + 36].view("<i4")
+    exact = example.exact.ravel().tolist()
+    assert found.tolist() == [*exact[:2], *exact[5:7], *exact[10:15]]
+
+
+@pytest.mark.parametrize("memory", [Memory.INPUT, Memory.WEIGHT])
+@pytest.mark.parametrize("dataflow", Dataflow)
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.rows}x{c.columns}")
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_transposed_loads_seed_11(config, shape, dataflow, memory):
+    """An operand that lies in DRAM the other way round gives the same product."""
+    example = Example(config, dataflow, *shape, seed=11)
+    place = example.loads[memory]
+    plain = take(example.dram, place.dram, (place.rows, place.columns), 64, "i1")
+    example.dram[place.dram : place.dram + 0x1000] = 0
+    put(example.dram, place.dram, plain.T, 64)
+    example.loads[memory] = replace(place, transpose=1, rows=place.columns, columns=place.rows)
+    dram, result = example.outcome(example.execute, example.store)
+    assert np.array_equal(example.sums(dram), example.exact)
+    beats = [each.rows * -(-each.columns // 8) for each in example.loads]
+    assert result.counters["dram_read_bytes"] == 8 * sum(beats) + 32 * 6
+
+
 def test_store_leaves_what_is_between_rows():
     example = Example(Config(), Dataflow.WS, 3, 4, 5, seed=6)
     example.dram[OUT : OUT + 512] = 0xEE
@@ -208,7 +156,7 @@ def test_absmax_seed_7(config, scaled):
     example = Example(config, Dataflow.WS, 5, 9, 7, seed=7)
     load = Load(memory=Memory.ROW_SCALE, dram=SCALES, rows=1, columns=20, base=2, block_stride=1)
     common = dict(rows=5, columns=7, base=5, row_stride=example.right_blocks, block_stride=1,
-                  scaled=scaled, row_scale=2)  # fmt: skip
+                  scaled=scaled, row_scale=2, to_dram=1)  # fmt: skip
     dram = example.run(
         example.execute,
         Absmax(axis=Axis.ROW, dram=OUT, wait_execute=1, **common),
@@ -242,6 +190,8 @@ def test_counters_seed_8():
         "macs": 5 * 9 * 7,
         "dram_read_bytes": left + right + scales + code,
         "dram_write_bytes": 5 * 32,
+        "saturations": 0,
+        "accumulate_saturations": 0,
     }
 
 
@@ -274,7 +224,8 @@ EXECUTE = Execute(
     right_row_stride=1, right_block_stride=1, out_row_stride=1, out_block_stride=1,
 )  # fmt: skip
 STORE = Store(format=Format.INT32, dram=0, rows=1, columns=4, row_stride=1, block_stride=1)
-READY = [LOAD, RIGHT_LOAD, EXECUTE]
+READY = [LOAD, replace(RIGHT_LOAD, signal_execute=1),
+         replace(EXECUTE, wait_load=1, signal_store=1)]  # fmt: skip
 WRONG = {
     "unaligned address": ([replace(LOAD, dram=4)],
                           "has DRAM address 0x4, no multiple of the bus width of 8 bytes"),
@@ -290,6 +241,13 @@ WRONG = {
                             "reaches word 128 of the 128 of the row-scale memory"),
     "a fraction of a scale": ([replace(LOAD, memory=Memory.COLUMN_SCALE, columns=6)],
                               "loads a fraction of a scale"),
+    "transposed scales": ([replace(LOAD, memory=Memory.ROW_SCALE, transpose=1)],
+                          "transposes into the row-scale memory"),
+    "past a memory by a transposed load": (
+        [replace(LOAD, rows=5, columns=3, transpose=1, base=123, row_stride=2, block_stride=1)],
+        "reaches word 128 of the 128 of the input memory"),
+    "over the program": ([*READY, replace(STORE, wait_execute=1, dram=0x7FF8, columns=3)],
+                         "writes DRAM byte 0x8000, where the program lies"),
     "words twice": ([replace(LOAD, columns=8)], "writes a word of the input memory twice"),
     "results twice": ([LOAD, RIGHT_LOAD, replace(EXECUTE, rows=2, left_row_stride=0,
                                                  out_row_stride=0)],
@@ -310,7 +268,11 @@ WRONG = {
                                replace(STORE, format=Format.INT8_COLUMN)],
                               "reads word 0 of the column-scale memory, which nothing has written"),
     "a token too many": ([replace(LOAD, signal_execute=1), replace(EXECUTE, wait_load=2)],
-                         "waits for 2 tokens of LOAD, but only 1 were sent before it"),
+                         "waits for 2 tokens of LOAD, but only 1 were sent before it: a deadlock, "
+                         "EXECUTE waits for a token of LOAD that no instruction sends"),
+    "a token too late": ([LOAD, replace(EXECUTE, wait_load=1), replace(LOAD, signal_execute=1)],
+                         "waits for 1 tokens of LOAD, but only 0 were sent before it: "
+                         "instruction 2 sends EXECUTE the last of them"),
     "a token of its own": ([replace(LOAD, wait_load=1)],
                            "waits for LOAD, from which it cannot receive tokens"),
     "a token to itself": ([replace(LOAD, signal_load=1)],
@@ -336,8 +298,10 @@ def test_programs_without_a_defined_outcome_are_refused(program, message):
 
 
 def test_column_scales_may_be_loaded_in_part():
-    load = replace(LOAD, memory=Memory.COLUMN_SCALE, columns=12)
-    store = replace(STORE, format=Format.INT8_COLUMN, columns=3)
+    load = replace(LOAD, memory=Memory.COLUMN_SCALE, columns=12, signal_store=1)
+    store = replace(
+        STORE, format=Format.INT8_COLUMN, columns=3, dram=64, wait_load=1, wait_execute=1
+    )
     _, result = execute(Config(), [*READY, load, store, Halt()])
     assert result.error is ErrorCode.NONE
 

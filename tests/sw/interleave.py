@@ -58,7 +58,10 @@ def touched(config: Config, each: Instruction) -> Touched:
         lanes = {Memory.INPUT: config.rows, Memory.WEIGHT: config.columns,
                  Memory.ACCUMULATE_SCALE: 4, Memory.ROW_SCALE: 4,
                  Memory.COLUMN_SCALE: 4 * config.columns}[each.memory]  # fmt: skip
-        target = _words(each.memory.name, each.base, each.rows, each.columns, lanes,
+        rows, columns = each.rows, each.columns
+        if each.transpose:
+            rows, columns = columns, rows
+        target = _words(each.memory.name, each.base, rows, columns, lanes,
                         each.row_stride, each.block_stride)  # fmt: skip
         return Touched(set(), _dram(each, 1), target)
     if isinstance(each, Execute):
@@ -66,16 +69,36 @@ def touched(config: Config, each: Instruction) -> Touched:
     sums = _words("OUTPUT", each.base, each.rows, each.columns, config.columns,
                   each.row_stride, each.block_stride)  # fmt: skip
     if isinstance(each, Absmax):
-        count = {Axis.ROW: each.rows, Axis.COLUMN: each.columns, Axis.TENSOR: 1}
-        if each.scaled:
-            sums |= {("ROW_SCALE", each.row_scale + r) for r in range(each.rows)}
-        return Touched(set(), sums, {("dram", each.dram + b) for b in range(4 * count[each.axis])})
+        return _touched_by_absmax(config, each, sums)
     if each.format in (Format.INT8_ROW, Format.INT8_ROW_COLUMN):
         sums |= {("ROW_SCALE", each.row_scale + r) for r in range(each.rows)}
+    if each.format is Format.INT8_TENSOR:
+        sums |= {("ROW_SCALE", each.row_scale)}
     if each.format in (Format.INT8_COLUMN, Format.INT8_ROW_COLUMN):
         blocks = -(-each.columns // config.columns)
         sums |= {("COLUMN_SCALE", each.column_scale + b) for b in range(blocks)}
     return Touched(set(), sums, _dram(each, 4 if each.format is Format.INT32 else 1))
+
+
+def _touched_by_absmax(config: Config, each: Absmax, reads: set[Word]) -> Touched:
+    count = {Axis.ROW: each.rows, Axis.COLUMN: each.columns, Axis.TENSOR: 1}[each.axis]
+    kept, scales, lanes = "ROW_MAXIMUM", "ROW_SCALE", 1
+    if each.axis is Axis.COLUMN:
+        kept, scales, lanes = "COLUMN_MAXIMUM", "COLUMN_SCALE", config.columns
+    maxima = {(kept, each.scale_base * lanes + i) for i in range(count)}
+    writes = set(maxima)
+    if each.scaled:
+        reads |= {("ROW_SCALE", each.row_scale + r) for r in range(each.rows)}
+    if each.merge:
+        reads |= maxima
+    if each.to_dram:
+        writes |= {("dram", each.dram + b) for b in range(4 * count)}
+    if each.to_scales:
+        writes |= {(scales, each.scale_base + i // lanes) for i in range(count)}
+    if each.to_updates:
+        reads |= {("ROW_SCALE", each.factor)}
+        writes |= {("ACCUMULATE_SCALE", each.update_base + i) for i in range(count)}
+    return Touched(set(), reads, writes)
 
 
 def _touched_by_execute(config: Config, each: Execute) -> Touched:

@@ -1,0 +1,65 @@
+"""What an instruction may not do, whatever the memories hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hw.isa.config import Config
+from hw.isa.instructions import Absmax, Axis, Instruction, Load, Memory, Store
+
+from .footprint import Access, Space, blocks, dram_bytes
+
+__all__ = ["misuse", "wrong_address"]
+
+
+def misuse(instruction: Instruction, accesses: Sequence[Access]) -> str | None:
+    """Return which use of its fields has no meaning, if any."""
+    match instruction:
+        case Load() if instruction.memory not in (Memory.INPUT, Memory.WEIGHT):
+            if instruction.transpose:
+                return f"transposes into the {Space(instruction.memory).title}"
+            return "loads a fraction of a scale" if instruction.columns % 4 else None
+        case Absmax() if instruction.to_updates and instruction.axis is Axis.COLUMN:
+            return "makes updates of the maxima of columns, but they scale rows"
+        case Absmax():
+            # When a row's entry is written, other rows may have been rescaled already, or not yet.
+            return _changes_what_it_reads(accesses)
+        case _:
+            return None
+
+
+def _changes_what_it_reads(accesses: Sequence[Access]) -> str | None:
+    scales = [access for access in accesses if access.space is Space.ROW_SCALE]
+    read = [access.grid.words() for access in scales if not access.write]
+    written = [access.grid.words() for access in scales if access.write]
+    if not read or not written:
+        return None
+    both = np.intersect1d(np.concatenate(read), np.concatenate(written))
+    return f"reads and writes word {both[0]} of the {Space.ROW_SCALE.title}" if both.size else None
+
+
+def wrong_address(
+    config: Config,
+    instruction: Load | Store | Absmax,
+    access: Access,
+    dram_size: int,
+    program: range,
+) -> str | None:
+    """Return what is wrong with an access to DRAM, if anything; `program` are bytes of it."""
+    bus = config.bus_bytes
+    rows, _, pitch = dram_bytes(config, instruction)
+    for name, value in (("address", instruction.dram), ("pitch", pitch if rows > 1 else 0)):
+        if value % bus:
+            return f"has DRAM {name} {value:#x}, no multiple of the bus width of {bus} bytes"
+    end = (access.grid.last + 1) * bus
+    if end > min(dram_size, 1 << config.address_bits):
+        return f"reaches DRAM byte {end - 1:#x}, but there are {dram_size:#x}"
+    if access.write and instruction.dram < program.stop and end > program.start:
+        # Instructions are fetched ahead of those that run: nobody can say which would be seen.
+        beats = access.grid.words()
+        hit = beats[(beats >= program.start // bus) & (beats < blocks(program.stop, bus))]
+        if hit.size:
+            return f"writes DRAM byte {hit[0] * bus:#x}, where the program lies"
+    return None

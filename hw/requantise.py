@@ -32,6 +32,8 @@ class Requantise(wiring.Component):
     bypass : In(1)
         Pass the value through unchanged (32 bits only).
     result : Out(signed(bits))
+    limited : Out(1)
+        The result was limited.
 
     Timing
     ------
@@ -48,6 +50,7 @@ class Requantise(wiring.Component):
                 "scale": In(SCALE),
                 "bypass": In(1),
                 "result": Out(signed(bits)),
+                "limited": Out(1),
             }
         )
 
@@ -100,14 +103,17 @@ class Requantise(wiring.Component):
 
     def _limited(self, m: Module, quotient: Signal, overflow: Signal, sign: Signal) -> None:
         result = Signal(signed(self._bits), reset_less=True)
+        beyond = Signal()
+        m.d.sync += self.limited.eq(beyond)
         if self._bits == 8:
             limited = Signal(unsigned(7))
-            m.d.comb += limited.eq(Mux(overflow, 127, quotient))
+            m.d.comb += [limited.eq(Mux(overflow, 127, quotient)), beyond.eq(overflow)]
             m.d.sync += result.eq(Mux(sign, -limited, limited))
         else:
             low, high = -(1 << 31), (1 << 31) - 1
+            m.d.comb += beyond.eq(overflow | (quotient > Mux(sign, -low, high)))
             with m.If(sign):
-                m.d.sync += result.eq(Mux(overflow | (quotient > -low), low, -quotient))
+                m.d.sync += result.eq(Mux(beyond, low, -quotient))
             with m.Else():
-                m.d.sync += result.eq(Mux(overflow | (quotient > high), high, quotient))
+                m.d.sync += result.eq(Mux(beyond, high, quotient))
         m.d.comb += self.result.eq(result)

@@ -50,7 +50,7 @@ class Accelerator(wiring.Component):
         m.submodules.registers = Registers(config)
         m.submodules.controller = controller = Controller(config)
         m.submodules.reader = reader = ReadMaster(config)
-        m.submodules.load = load = LoadEngine(config)
+        m.submodules.load = load = LoadEngine(config, builder)
         m.submodules.execute = execute = ExecuteEngine(config, builder)
         m.submodules.store = store = StoreEngine(config, builder)
         m.submodules.writer = writer = WriteMaster(config)

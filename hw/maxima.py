@@ -236,7 +236,7 @@ class Maxima(wiring.Component):
             valid & tag.end & use.to_scales,
         )
         flags_later = delayed(m, flags, last, "flags_later", reset=True)
-        makes_update = valid & use.to_updates & ~use.by_column
+        makes_update = valid & use.to_updates
         m.d.comb += [
             fresh.maximum.eq(merged),
             updated.maximum.eq(merged),

@@ -17,13 +17,23 @@ reduction, so these scales must go before the column copy can be used. Two ways 
 "rescaled"
     H's rows are first brought to the unit of the largest, ``requant32`` by S_X[i] / max S_X, and
     the column copy is made of the result: two roundings. X and dY have plain column copies.
+
+Scales of the updates
+---------------------
+Two ways too, to bring H_row.B to the unit of X.W (dH_row.A^T to that of dY.W^T):
+
+"chip"
+    The host rounds the factor that all rows share to one entry, and the chip multiplies it by the
+    maximum of each row and rounds once more.
+"exact"
+    The whole ratio of each row, in exact rationals, rounded once: what the chip's way is held to.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -31,131 +41,60 @@ from torch import Tensor
 from .numerics import (
     Axis,
     absmax,
+    factor_entry,
+    fresh_entry,
     gemm,
-    multiplier,
     multipliers,
+    noise,
     quantise,
     requantise,
     requantise8,
     scale_accumulate,
+    stochastic8,
+    update_entry,
 )
+from .scales import parts
+from .site import Gain, LoraSite, Operand, Product, Requantised
 
-__all__ = ["ColumnCopies", "Gain", "LoraSite", "Operand", "Product", "Requantised", "lora_site"]
+__all__ = [
+    "ColumnCopies",
+    "Gain",
+    "LoraSite",
+    "Operand",
+    "Product",
+    "Requantised",
+    "Rounding",
+    "UpdateScales",
+    "lora_site",
+]
 
 ColumnCopies = Literal["weighted", "rescaled"]
+UpdateScales = Literal["chip", "exact"]
+Rounding = Literal["nearest", "stochastic"]
 LEVELS = 127
 
 
 @dataclass(frozen=True)
-class Operand:
-    """A float matrix quantised on the host.
+class _Options:
+    """How a site is computed; see `lora_site`."""
 
-    Members
-    -------
-    values : int8 (M, N)
-    scale : float64, (M, 1), (1, N) or (1, 1)
-        Real value of one step.
-    absmax : float64, shaped as `scale`
-        The exact ``127 * scale``; ratios are made of it, as rationals.
-    """
+    scaling: int | float | Fraction
+    column_copies: ColumnCopies
+    update_scales: UpdateScales
+    rounding: Rounding
+    seed: int
 
-    values: Tensor
-    scale: Tensor
-    absmax: Tensor
-
-
-@dataclass(frozen=True)
-class Gain:
-    """Multipliers of a requantisation: m and s, int64, (M, 1) or (1, N)."""
-
-    m: Tensor
-    s: Tensor
-
-
-@dataclass(frozen=True)
-class Product:
-    """Sums that left the array: int32 `sums` (M, N), float64 `scale` that broadcasts."""
-
-    sums: Tensor
-    scale: Tensor
-
-    @property
-    def real(self) -> Tensor:
-        """The values the sums stand for, float64 (M, N)."""
-        return self.sums.double() * self.scale
-
-
-@dataclass(frozen=True)
-class Requantised:
-    """An INT8 copy made of sums.
-
-    Members
-    -------
-    values : int8 (M, N)
-    scale : float64, (M, 1) or (1, N)
-        Real value of one step: ``S_acc * absmax / 127``, S_acc the scale of `source`.
-    absmax : int64, (M, 1) or (1, N)
-        Absolute maximum of the sums the copy was made of.
-    gain : Gain
-        Of the ratio 127 / absmax.
-    source : Product
-        The sums the copy was made of: the product; its rows in a common unit ("rescaled"); or the
-        product with its row scales left out, because the other operand carries them ("weighted").
-    unit : Gain or None
-        Row multipliers that brought the product to the common unit, if they did.
-    """
-
-    values: Tensor
-    scale: Tensor
-    absmax: Tensor
-    gain: Gain
-    source: Product
-    unit: Gain | None = None
-
-
-@dataclass(frozen=True)
-class LoraSite:
-    """Every value of one site, in the order of the numerics page.
-
-    Members
-    -------
-    x_row, dy_row, x_column, dy_column, w, a, b : Operand
-        The INT8 copies made on the host; x_column and dy_column as `column_copies` says.
-    h : Product, (n, r); h_row, h_column : Requantised
-        X.A, and its two copies.
-    y_base : Product, (n, d2); y_update : Product; y_gain : Gain, (n, 1); y : Product
-        X.W; H_row.B; the multipliers that bring the second to the unit of the first; the total.
-    dh, dh_row, dh_column, dx_base, dx_update, dx_gain, dx
-        The same for dH = dY.B^T (n, r) and dX = dY.W^T + dH_row.A^T (n, d1).
-    da : Product, (d1, r)
-        X_column^T . dH_column.
-    db : Product, (d2, r)
-        dY_column^T . H_column: the gradient of B transposed.
-    """
-
-    x_row: Operand
-    dy_row: Operand
-    x_column: Operand
-    dy_column: Operand
-    w: Operand
-    a: Operand
-    b: Operand
-    h: Product
-    h_row: Requantised
-    h_column: Requantised
-    y_base: Product
-    y_update: Product
-    y_gain: Gain
-    y: Product
-    dh: Product
-    dh_row: Requantised
-    dh_column: Requantised
-    dx_base: Product
-    dx_update: Product
-    dx_gain: Gain
-    dx: Product
-    da: Product
-    db: Product
+    def __post_init__(self) -> None:
+        if not self.scaling > 0:
+            raise ValueError(f"scaling must be above 0, not {self.scaling}")
+        for name, kind in (
+            ("column_copies", ColumnCopies),
+            ("update_scales", UpdateScales),
+            ("rounding", Rounding),
+        ):
+            value: Any = getattr(self, name)
+            if value not in get_args(kind):
+                raise ValueError(f"{name} must be one of {get_args(kind)}, not {value!r}")
 
 
 def lora_site(
@@ -167,6 +106,9 @@ def lora_site(
     *,
     scaling: int | float | Fraction = 1,
     column_copies: ColumnCopies = "weighted",
+    update_scales: UpdateScales = "chip",
+    rounding: Rounding = "nearest",
+    seed: int = 0,
 ) -> LoraSite:
     """Run one training step's products of a LoRA site in INT8.
 
@@ -181,21 +123,23 @@ def lora_site(
         alpha / r. It enters the multipliers of Y and dX and the scales of dA and dB.
     column_copies : "weighted" or "rescaled"
         How row scales leave the column copies; see the module.
+    update_scales : "chip" or "exact"
+        How the multipliers of Y and dX are made; see the module.
+    rounding : "nearest" or "stochastic"
+        Of the four INT8 copies made of sums. By chance, an element of a copy takes the noise of its
+        row (token) and column (of the rank); what the copies are rescaled by is rounded to nearest.
+    seed : int, 0 to 2^32 - 1
+        Of the noise.
 
     Raises
     ------
     ValueError
-        W is all zero (its unit, that of Y and dX, is then undefined), or `scaling` or
-        `column_copies` is not as above.
+        W is all zero (its unit, that of Y and dX, is then undefined); an option is not as above; or
+        the factor of the updates is too small or too large for an entry.
     """
     if not bool(w.any()):
         raise ValueError("w must not be all zero: its scale is the unit of Y and dX")
-    if not scaling > 0:
-        raise ValueError(f"scaling must be above 0, not {scaling}")
-    if column_copies not in get_args(ColumnCopies):
-        raise ValueError(
-            f"column_copies must be one of {get_args(ColumnCopies)}, not {column_copies!r}"
-        )
+    options = _Options(scaling, column_copies, update_scales, rounding, seed)
     weighted = column_copies == "weighted"
     x_row, dy_row = _operand(x, "row"), _operand(dy, "row")
     x_column = _operand(x.double() * dy_row.scale if weighted else x, "column")
@@ -203,15 +147,15 @@ def lora_site(
     qw, qa, qb = (_operand(weight, "tensor") for weight in (w, a, b))
 
     h = _product(x_row, qa)
-    h_row = _row_copy(h)
-    h_column = _column_copy(h, x_row, qa, column_copies)
-    y_base, y_update, y_gain, y = _scaled_sum(x_row, qw, h_row, qa, qb, scaling)
+    h_row = _copy(h, "row", options)
+    h_column = _column_copy(h, x_row, qa, options)
+    y_base, y_update, y_gain, y = _scaled_sum(x_row, qw, h_row, qa, qb, options)
 
     dh = _product(dy_row, _transposed(qb))
-    dh_row = _row_copy(dh)
-    dh_column = _column_copy(dh, dy_row, qb, column_copies)
+    dh_row = _copy(dh, "row", options)
+    dh_column = _column_copy(dh, dy_row, qb, options)
     dx_base, dx_update, dx_gain, dx = _scaled_sum(
-        dy_row, _transposed(qw), dh_row, qb, _transposed(qa), scaling
+        dy_row, _transposed(qw), dh_row, qb, _transposed(qa), options
     )
 
     da = _product(_transposed(x_column), dh_column, float(scaling))
@@ -239,29 +183,29 @@ def _product(left: Operand, right: Operand | Requantised, factor: float = 1.0) -
     return Product(gemm(left.values, right.values), left.scale * right.scale * factor)
 
 
-def _row_copy(product: Product) -> Requantised:
-    """Return the row-scaled INT8 copy of sums."""
-    largest = absmax(product.sums, "row")
-    gain = _gain([LEVELS] * largest.numel(), largest)
-    values = requantise8(product.sums, gain.m, gain.s)
-    return Requantised(values, product.scale * largest / LEVELS, largest, gain, product)
+def _copy(source: Product, axis: Axis, options: _Options, unit: Gain | None = None) -> Requantised:
+    """Return the INT8 copy of sums, scaled by the maximum of each group."""
+    largest = absmax(source.sums, axis)
+    gain = Gain(*parts(fresh_entry(largest)))
+    if options.rounding == "stochastic":
+        rows, columns = (torch.arange(size) for size in source.sums.shape)
+        bits = noise(options.seed, rows[:, None], columns)
+        values = stochastic8(source.sums, gain.m, gain.s, bits)
+    else:
+        values = requantise8(source.sums, gain.m, gain.s)
+    return Requantised(values, source.scale * largest / LEVELS, largest, gain, source, unit)
 
 
-def _column_copy(
-    product: Product, left: Operand, right: Operand, column_copies: ColumnCopies
-) -> Requantised:
+def _column_copy(product: Product, left: Operand, right: Operand, options: _Options) -> Requantised:
     """Return the column-scaled INT8 copy of sums, free of the row scales of `left`."""
     unit, source = None, Product(product.sums, right.scale)
-    if column_copies == "rescaled":
+    if options.column_copies == "rescaled":
         rows = _rationals(left.absmax)
         top = max(rows)
         m, s = multipliers(rows, [top] * len(rows))
         unit = Gain(m[:, None], s[:, None])
         source = Product(requantise(product.sums, unit.m, unit.s), left.scale.amax() * right.scale)
-    largest = absmax(source.sums, "column")
-    gain = _gain([LEVELS] * largest.numel(), largest)
-    values = requantise8(source.sums, gain.m, gain.s)
-    return Requantised(values, source.scale * largest / LEVELS, largest, gain, source, unit)
+    return _copy(source, "column", options, unit)
 
 
 def _scaled_sum(
@@ -270,7 +214,7 @@ def _scaled_sum(
     low_rank: Requantised,
     down: Operand,
     up: Operand,
-    scaling: int | float | Fraction,
+    options: _Options,
 ) -> tuple[Product, Product, Gain, Product]:
     """Return left.weight, low_rank.up, the row gains of the second, and the saturating total.
 
@@ -280,17 +224,16 @@ def _scaled_sum(
     """
     base, update = _product(left, weight), _product(low_rank, up)
     (a_down,), (a_up,), (a_weight,) = (_rationals(o.absmax) for o in (down, up, weight))
-    factor = Fraction(scaling) * a_down * a_up / (LEVELS * LEVELS * a_weight)
-    pairs = [multiplier(factor * largest) for largest in low_rank.absmax.flatten().tolist()]
-    gain = Gain(*(column[:, None] for column in torch.tensor(pairs).unbind(1)))
+    factor = Fraction(options.scaling) * a_down * a_up / (LEVELS * LEVELS * a_weight)
+    largest = low_rank.absmax
+    if options.update_scales == "chip":
+        gain = Gain(*parts(update_entry(largest, factor_entry(factor))))
+    else:
+        ratios = [factor * value for value in largest.flatten().tolist()]
+        m, s = multipliers(ratios, [1] * len(ratios))
+        gain = Gain(m[:, None], s[:, None])
     total = scale_accumulate(base.sums, update.sums, gain.m, gain.s)
     return base, update, gain, Product(total, base.scale)
-
-
-def _gain(numerators: list[int], denominators: Tensor) -> Gain:
-    """Return the multipliers of ``numerators / denominators``, in the shape of the latter."""
-    m, s = multipliers(numerators, denominators.flatten().tolist())
-    return Gain(m.reshape(denominators.shape), s.reshape(denominators.shape))
 
 
 def _rationals(values: Tensor) -> list[Fraction]:

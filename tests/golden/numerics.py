@@ -9,31 +9,51 @@ Tensors are exact: int64, or float64 holding integers below 2^53.
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from .noise import noise
+from .scales import (
+    HIGHEST_SHIFT,
+    MULTIPLIER_BITS,
+    delayed_entry,
+    factor_entry,
+    fresh_entry,
+    multiplier,
+    multipliers,
+    update_entry,
+)
+
 __all__ = [
     "INT32_MAX",
     "INT32_MIN",
+    "Axis",
     "absmax",
+    "delayed_entry",
+    "factor_entry",
+    "fresh_entry",
     "gemm",
+    "limited",
+    "merged",
     "multiplier",
     "multipliers",
+    "noise",
     "quantise",
     "requantise",
     "requantise8",
     "scale_accumulate",
+    "stochastic",
+    "stochastic8",
+    "update_entry",
 ]
 
 Axis = Literal["row", "column", "tensor"]
-Ratio = int | float | Fraction
 
 INT32_MIN, INT32_MAX = -(1 << 31), (1 << 31) - 1
 INT8_LIMIT = 127
-MULTIPLIER_BITS = 16
+NOISE_BITS = 32
 
 _DIMENSIONS: dict[str, tuple[int, ...]] = {"row": (1,), "column": (0,), "tensor": (0, 1)}
 
@@ -87,50 +107,19 @@ def absmax(values: Tensor, axis: Axis) -> Tensor:
     return exact.abs().amax(dim=_DIMENSIONS[axis], keepdim=True)
 
 
-def multiplier(numerator: Ratio, denominator: Ratio = 1) -> tuple[int, int]:
-    """Return the 16-bit multiplier m and shift s whose ``m / 2^s`` stands for a ratio.
-
-    ``m = floor(ratio * 2^s + 1/2)`` and ``2^15 <= m < 2^16``, in exact rationals. Two shifts meet
-    that for one ratio in 90 000, those whose m would lie a quarter to a half under 2^15 (127/130049
-    is one: 32768 or 65535). Taken is the larger s, the closer of the two.
+def merged(before: Tensor | None, values: Tensor, axis: Axis) -> Tensor:
+    """Return the maxima of groups that span tiles: those found so far, and one more tile.
 
     Parameters
     ----------
-    numerator, denominator : int, float or Fraction, at least 0
-        Floats count as the exact rational they hold.
-
-    Returns
-    -------
-    m, s : int
-        (0, 0) for a ratio of zero, and for a denominator of zero (the scale of an empty group).
-
-    Raises
-    ------
-    ValueError
-        A negative argument.
+    before : int64 tensor shaped as the result, or None
+        What the tiles before gave.
+    values : tensor, (M, N)
+        The tile.
+    axis : "row", "column" or "tensor"
     """
-    if numerator < 0 or denominator < 0:
-        raise ValueError(f"ratio must not be negative: {numerator} / {denominator}")
-    if numerator == 0 or denominator == 0:
-        return 0, 0
-    ratio = Fraction(numerator) / Fraction(denominator)
-    exponent = ratio.numerator.bit_length() - ratio.denominator.bit_length()
-    if ratio < Fraction(2) ** exponent:
-        exponent -= 1
-    # Now 2^exponent <= ratio < 2^(exponent + 1), so ratio * 2^s lies in [2^15, 2^16).
-    s = MULTIPLIER_BITS - 1 - exponent
-    m = (ratio * Fraction(2) ** s + Fraction(1, 2)).__floor__()
-    if m == 1 << MULTIPLIER_BITS:
-        # Within half a step of 2^16: one shift less, where the same formula gives 2^15.
-        return m >> 1, s - 1
-    return m, s
-
-
-def multipliers(numerators: list[Ratio], denominators: list[Ratio]) -> tuple[Tensor, Tensor]:
-    """Return `multiplier` of each pair as two int64 tensors of shape (len,)."""
-    pairs = [multiplier(n, d) for n, d in zip(numerators, denominators, strict=True)]
-    m, s = torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2).unbind(1)
-    return m, s
+    found = absmax(values, axis)
+    return found if before is None else torch.maximum(before, found)
 
 
 def requantise(
@@ -159,6 +148,59 @@ def requantise(
     ValueError
         A multiplier or bound is out of range.
     """
+    product, s = _product(acc, m, s, low, high)
+    # |product| <= 2^31 * (2^16 - 1) < 2^47. So a shift of 48 or more gives less than one half,
+    # hence 0, and may be taken as 48: 2^47 + 2^47 fits int64.
+    magnitude = product.abs()
+    right = s.clamp(1, 48)
+    rounded = (magnitude + (torch.ones_like(right) << (right - 1))) >> right
+    return _signed(product, torch.where(s > 0, rounded, _left(magnitude, s)), low, high)
+
+
+def stochastic(
+    acc: Tensor,
+    m: Tensor | int,
+    s: Tensor | int,
+    bits: Tensor,
+    low: int = INT32_MIN,
+    high: int = INT32_MAX,
+) -> Tensor:
+    """Multiply sums by ``m / 2^s``, round by chance, and clamp.
+
+    The magnitude is cut to a whole number, and raised by one with the probability of what was cut
+    off: when that and a uniform ``u = floor(bits * 2^s / 2^32)`` make a whole step together.
+
+    Parameters
+    ----------
+    acc, m, low, high : as in `requantise`
+    s : int or int64 tensor that broadcasts against `acc`
+        At most 63, as an entry keeps it.
+    bits : int64 tensor that broadcasts against `acc`
+        32 random bits an element, as from `noise`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `requantise`; or a shift is above 63.
+    """
+    product, s = _product(acc, m, s, low, high)
+    if bool((s > HIGHEST_SHIFT).any()):
+        raise ValueError(f"shifts of stochastic rounding must be at most {HIGHEST_SHIFT}")
+    magnitude, right = product.abs(), s.clamp(min=1)
+    one = torch.ones_like(right)
+    whole = magnitude >> right
+    rest = magnitude - (whole << right)
+    uniform = (bits >> (NOISE_BITS - right).clamp(min=0)) << (right - NOISE_BITS).clamp(min=0)
+    # 2^s - 1 in two halves, for 2^63 is no int64; and u + rest >= 2^s told without the sum.
+    largest = ((one << (right - 1)) - 1) + (one << (right - 1))
+    raised = whole + (uniform > largest - rest).long()
+    return _signed(product, torch.where(s > 0, raised, _left(magnitude, s)), low, high)
+
+
+def _product(
+    acc: Tensor, m: Tensor | int, s: Tensor | int, low: int, high: int
+) -> tuple[Tensor, Tensor]:
+    """Check the arguments of a requantisation; return the products and shifts, int64."""
     if acc.dtype != torch.int32:
         raise TypeError(f"sums must be int32, not {acc.dtype}")
     if not INT32_MIN <= low <= high <= INT32_MAX:
@@ -166,21 +208,40 @@ def requantise(
     m, s = torch.as_tensor(m, dtype=torch.int64), torch.as_tensor(s, dtype=torch.int64)
     if bool(((m < 0) | (m >= 1 << MULTIPLIER_BITS)).any()):
         raise ValueError(f"multipliers must be 0 to {(1 << MULTIPLIER_BITS) - 1}")
-    product = acc.to(torch.int64) * m
-    # |product| <= 2^31 * (2^16 - 1) < 2^47. So a shift of 48 or more gives less than one half,
-    # hence 0, and may be taken as 48: 2^47 + 2^47 fits int64.
-    magnitude = product.abs()
-    right = s.clamp(1, 48)
-    rounded = (magnitude + (torch.ones_like(right) << (right - 1))) >> right
+    return acc.to(torch.int64) * m, s
+
+
+def _left(magnitude: Tensor, s: Tensor) -> Tensor:
+    """Return magnitudes shifted to the left by ``-s``, where s is zero or below."""
     # To the left, 2^31 already reaches both bounds, whatever the shift, and so does 1 << 31:
     # cutting both there changes nothing after the clamp, and 2^31 << 31 fits int64.
-    shifted = magnitude.clamp(max=1 << 31) << (-s).clamp(0, 31)
-    return (product.sign() * torch.where(s > 0, rounded, shifted)).clamp(low, high).to(torch.int32)
+    return magnitude.clamp(max=1 << 31) << (-s).clamp(0, 31)
+
+
+def _signed(product: Tensor, magnitude: Tensor, low: int, high: int) -> Tensor:
+    return (product.sign() * magnitude).clamp(low, high).to(torch.int32)
 
 
 def requantise8(acc: Tensor, m: Tensor | int, s: Tensor | int) -> Tensor:
     """Requantise sums to int8 in [-127, 127]; arguments as in `requantise`."""
     return requantise(acc, m, s, -INT8_LIMIT, INT8_LIMIT).to(torch.int8)
+
+
+def stochastic8(acc: Tensor, m: Tensor | int, s: Tensor | int, bits: Tensor) -> Tensor:
+    """Requantise sums to int8 in [-127, 127] by chance; arguments as in `stochastic`."""
+    return stochastic(acc, m, s, bits, -INT8_LIMIT, INT8_LIMIT).to(torch.int8)
+
+
+def limited(acc: Tensor, m: Tensor | int, s: Tensor | int, bits: Tensor | None = None) -> int:
+    """Return how many elements requantising to INT8 limits: rounded, they leave [-127, 127].
+
+    Parameters
+    ----------
+    acc, m, s : as in `requantise`
+    bits : as in `stochastic`, or None if rounding is to nearest
+    """
+    free = requantise(acc, m, s) if bits is None else stochastic(acc, m, s, bits)
+    return int((free.long().abs() > INT8_LIMIT).sum())
 
 
 def scale_accumulate(total: Tensor, acc: Tensor, m: Tensor | int, s: Tensor | int) -> Tensor:

@@ -95,6 +95,15 @@ class ReadMaster(wiring.Component):
         A beat came with SLVERR or DECERR.
     beat : Out(1)
         A beat was taken, for the counter.
+    flush : In(1)
+        Take no more bursts, and throw away the data of those taken; they are asked for and read
+        to their end, since an address that is offered may not be withdrawn.
+    outstanding : Out(1)
+        A burst is taken and its last beat has not come.
+    idle : Out(1)
+        Nothing is outstanding or held.
+    moves : Out(1)
+        An address or a beat passes, for the watchdog.
     ar..., r...
         The AXI4 channels.
 
@@ -114,6 +123,10 @@ class ReadMaster(wiring.Component):
                 "load_data": Out(beat),
                 "error": Out(1),
                 "beat": Out(1),
+                "flush": In(1),
+                "outstanding": Out(1),
+                "idle": Out(1),
+                "moves": Out(1),
                 **read_members(config),
             }
         )
@@ -127,7 +140,7 @@ class ReadMaster(wiring.Component):
         asked, ended, free = Signal(), Signal(), Signal()
         entry = Signal(layout)
         m.d.comb += [
-            free.eq((pending != config.read_outstanding) & addresses.w_rdy),
+            free.eq((pending != config.read_outstanding) & addresses.w_rdy & ~self.flush),
             self.fetch.ready.eq(free),
             self.load.ready.eq(free & ~self.fetch.valid),
             asked.eq(free & (self.fetch.valid | self.load.valid)),
@@ -136,6 +149,8 @@ class ReadMaster(wiring.Component):
             addresses.w_data.eq(entry),
             addresses.w_en.eq(asked),
             ended.eq(self.rvalid & self.rready & self.rlast),
+            self.outstanding.eq(pending != 0),
+            self.moves.eq((self.arvalid & self.arready) | self.beat),
         ]
         m.d.sync += pending.eq(pending + asked - ended)
         _address(m, self, "ar", config, addresses)
@@ -154,9 +169,12 @@ class ReadMaster(wiring.Component):
             self.error.eq(self.beat & self.rresp[1]),
             self.fetch_data.p.eq(beats.r_data[:-1]),
             self.load_data.p.eq(beats.r_data[:-1]),
-            self.fetch_data.valid.eq(beats.r_rdy & (owner == FETCH)),
-            self.load_data.valid.eq(beats.r_rdy & (owner == LOAD)),
-            beats.r_en.eq(Mux(owner == FETCH, self.fetch_data.ready, self.load_data.ready)),
+            self.fetch_data.valid.eq(beats.r_rdy & (owner == FETCH) & ~self.flush),
+            self.load_data.valid.eq(beats.r_rdy & (owner == LOAD) & ~self.flush),
+            beats.r_en.eq(
+                Mux(owner == FETCH, self.fetch_data.ready, self.load_data.ready) | self.flush
+            ),
+            self.idle.eq(~self.outstanding & (beats.level == 0)),
         ]
 
 
@@ -172,8 +190,15 @@ class WriteMaster(wiring.Component):
         A burst was answered with SLVERR or DECERR.
     beat : Out(1)
         A beat was sent, for the counter.
+    answered : Out(1)
+        A burst was answered.
+    flush : In(1)
+        Take no more bursts and no more beats; the beats that bursts still lack are sent with no
+        byte marked for writing.
     idle : Out(1)
         Every burst has been answered.
+    moves : Out(1)
+        An address, a beat or an answer passes, for the watchdog.
     aw..., w..., b...
         The AXI4 channels.
 
@@ -190,7 +215,10 @@ class WriteMaster(wiring.Component):
                 "beats": In(stream.Signature(beat_layout(config))),
                 "error": Out(1),
                 "beat": Out(1),
+                "answered": Out(1),
+                "flush": In(1),
                 "idle": Out(1),
+                "moves": Out(1),
                 **write_members(config),
             }
         )
@@ -204,9 +232,10 @@ class WriteMaster(wiring.Component):
             width=len(self.bursts.p.beats), depth=config.write_outstanding + 1
         )
         pending = Signal(range(config.write_outstanding + 1))
-        taken, answered, free = Signal(), Signal(), Signal()
+        taken, room, free = Signal(), Signal(), Signal()
         m.d.comb += [
-            free.eq((pending != config.write_outstanding) & addresses.w_rdy & lengths.w_rdy),
+            room.eq(addresses.w_rdy & lengths.w_rdy),
+            free.eq((pending != config.write_outstanding) & room & ~self.flush),
             self.bursts.ready.eq(free),
             taken.eq(free & self.bursts.valid),
             addresses.w_data.eq(self.bursts.p),
@@ -214,11 +243,12 @@ class WriteMaster(wiring.Component):
             lengths.w_data.eq(self.bursts.p.beats),
             lengths.w_en.eq(taken),
             self.bready.eq(1),
-            answered.eq(self.bvalid),
+            self.answered.eq(self.bvalid),
             self.error.eq(self.bvalid & self.bresp[1]),
             self.idle.eq(pending == 0),
+            self.moves.eq((self.awvalid & self.awready) | self.beat | self.answered),
         ]
-        m.d.sync += pending.eq(pending + taken - answered)
+        m.d.sync += pending.eq(pending + taken - self.answered)
         _address(m, self, "aw", config, addresses)
         self._data(m, lengths)
         return m
@@ -234,11 +264,13 @@ class WriteMaster(wiring.Component):
         entry, head = Signal(layout), layout(out.r_data)
         m.d.comb += [
             last.eq(sent == lengths.r_data - 1),
-            moves.eq(self.beats.valid & lengths.r_rdy & out.w_rdy),
-            self.beats.ready.eq(lengths.r_rdy & out.w_rdy),
+            moves.eq((self.beats.valid | self.flush) & lengths.r_rdy & out.w_rdy),
+            self.beats.ready.eq(lengths.r_rdy & out.w_rdy & ~self.flush),
             lengths.r_en.eq(moves & last),
             entry.data.eq(self.beats.p.data),
-            entry.strb.eq(Cat(self.beats.p.count > byte for byte in range(config.bus_bytes))),
+            entry.strb.eq(
+                Cat((self.beats.p.count > byte) & ~self.flush for byte in range(config.bus_bytes))
+            ),
             entry.last.eq(last),
             out.w_data.eq(entry),
             out.w_en.eq(moves),

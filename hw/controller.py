@@ -1,4 +1,4 @@
-"""Fetch, decode, dispatch and interlock: from programs in DRAM to instructions whose turn it is."""
+"""Decode, dispatch and interlock: from fetched words to instructions whose turn it is."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out, connect
 from amaranth.utils import exact_log2
 
-from .bursts import Bursts, burst_layout
-from .gearbox import Gearbox
+from .bursts import burst_layout
+from .fetch import Fetch
 from .isa.config import Config
 from .isa.encoding import CLASSES
-from .isa.instructions import INSTRUCTION_BYTES, Engine, Instruction, Opcode, fields_of
+from .isa.instructions import Engine, Instruction, Opcode, fields_of
 from .isa.registers import ErrorCode
-from .layout import INSTRUCTION_BITS, instruction_layout
+from .layout import INSTRUCTION_BITS, WAITING_BITS, instruction_layout
 
-__all__ = ["Controller", "Fetch", "Interlock", "legal"]
+__all__ = ["Controller", "Interlock", "legal"]
 
 
 def legal(word: Any) -> Any:
@@ -36,76 +36,6 @@ def legal(word: Any) -> Any:
     return found
 
 
-class Fetch(wiring.Component):
-    """Read the program ahead of its execution.
-
-    Members
-    -------
-    start : In(1); base : In; length : In
-        Begin at beat `base` (in bus words) with `length` instructions.
-    bursts : Out(stream of burst_layout); beats : In(stream of one beat)
-    o : Out(stream of an instruction word)
-    idle : Out(1)
-        Nothing is asked for or held.
-    """
-
-    LONGEST = 8
-    """Beats in a burst: enough to hide the bus, few enough to leave it to the load engine."""
-
-    def __init__(self, config: Config) -> None:
-        self._config = config
-        self._burst = min(config.burst_beats, self.LONGEST)
-        super().__init__(
-            {
-                "start": In(1),
-                "base": In(config.address_bits - exact_log2(config.bus_bytes)),
-                "length": In(24),
-                "bursts": Out(stream.Signature(burst_layout(config))),
-                "beats": In(stream.Signature(8 * config.bus_bytes)),
-                "o": Out(stream.Signature(INSTRUCTION_BITS)),
-                "idle": Out(1),
-            }
-        )
-
-    def elaborate(self, platform: Any) -> Module:
-        m = Module()
-        config = self._config
-        bus, room = config.bus_bytes, 4 * self._burst
-        m.submodules.cutter = cutter = Bursts(config, self._burst)
-        m.submodules.queue = queue = SyncFIFOBuffered(width=8 * bus, depth=room)
-        m.submodules.gearbox = gearbox = Gearbox(bus, INSTRUCTION_BYTES)
-        program_bytes = self.length * INSTRUCTION_BYTES
-        asked = Signal(range(room + 1))
-        enough, taken = Signal(), Signal()
-        m.d.comb += [
-            cutter.i.valid.eq(self.start & (self.length != 0)),
-            cutter.i.p.beat.eq(self.base),
-            cutter.i.p.rows.eq(1),
-            cutter.i.p.row_beats.eq((program_bytes + (bus - 1)) >> exact_log2(bus)),
-            # Beats are asked for only where the queue has a place for them.
-            enough.eq(asked + cutter.o.p.beats <= room),
-            self.bursts.p.eq(cutter.o.p),
-            self.bursts.valid.eq(cutter.o.valid & enough),
-            cutter.o.ready.eq(self.bursts.ready & enough),
-            queue.w_data.eq(self.beats.p),
-            queue.w_en.eq(self.beats.valid),
-            self.beats.ready.eq(queue.w_rdy),
-            gearbox.i.p.data.eq(queue.r_data),
-            gearbox.i.p.count.eq(bus),
-            gearbox.i.valid.eq(queue.r_rdy),
-            queue.r_en.eq(gearbox.i.ready),
-            taken.eq(queue.r_rdy & gearbox.i.ready),
-            self.o.p.eq(gearbox.o.p.data),
-            self.o.valid.eq(gearbox.o.valid),
-            gearbox.o.ready.eq(self.o.ready),
-            self.idle.eq(cutter.i.ready & (asked == 0) & ~gearbox.o.valid),
-        ]
-        m.d.sync += asked.eq(
-            asked + Mux(self.bursts.valid & self.bursts.ready, cutter.o.p.beats, 0) - taken
-        )
-        return m
-
-
 class Interlock(wiring.Component):
     """Hold one engine's instructions until their tokens are there.
 
@@ -121,6 +51,8 @@ class Interlock(wiring.Component):
         A token from that engine (the own engine's is not used).
     stop : In(1)
         Let nothing more through.
+    waiting : Out, one bit an engine
+        The engine would take the instruction that is here, but tokens of that peer are missing.
     """
 
     def __init__(self, config: Config, engine: Engine) -> None:
@@ -129,6 +61,7 @@ class Interlock(wiring.Component):
             "i": In(stream.Signature(INSTRUCTION_BITS)),
             "o": Out(stream.Signature(INSTRUCTION_BITS)),
             "stop": In(1),
+            "waiting": Out(len(Engine)),
         }
         members |= {peer.name.lower(): In(1) for peer in Engine}
         super().__init__(members)
@@ -136,7 +69,7 @@ class Interlock(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         header = instruction_layout(Instruction)(self.i.p)
-        ready, passes = Signal(), Signal()
+        asked, ready, passes = Signal(), Signal(), Signal()
         enough = []
         for peer in Engine:
             if peer == self._engine:
@@ -146,7 +79,9 @@ class Interlock(wiring.Component):
             tokens = Signal(self._config.token_bits, name=f"tokens_from_{name}")
             m.d.sync += tokens.eq(tokens + getattr(self, name) - Mux(passes, wanted, 0))
             enough.append(tokens >= wanted)
+            m.d.comb += self.waiting[peer].eq(asked & ~enough[-1])
         m.d.comb += [
+            asked.eq(self.i.valid & self.o.ready),
             ready.eq(enough[0] & enough[1] & ~self.stop),
             self.o.p.eq(self.i.p),
             self.o.valid.eq(self.i.valid & ready),
@@ -173,8 +108,13 @@ class Controller(wiring.Component):
         All engines are idle and every write is answered.
     fault : In(ErrorCode)
         An error outside, zero for none: stop with this code.
+    timeout : In(ErrorCode)
+        An error of the watchdog, zero for none: stop with this code at once, since what is to be
+        finished may never be. It does not replace the code of an error before.
     running, done : Out(1); error : Out(8); dispatched : Out(24)
         State: running a program, reached its halt, error code, instructions dispatched so far.
+    waiting : Out
+        As Register.WAITING, of the cycle before; with an error, of the cycle of its cause.
     retired : Out(1)
         An instruction is dispatched, for the counter.
 
@@ -193,10 +133,12 @@ class Controller(wiring.Component):
             "beats": In(stream.Signature(8 * config.bus_bytes)),
             "idle": In(1),
             "fault": In(8),
+            "timeout": In(8),
             "running": Out(1),
             "done": Out(1),
             "error": Out(8),
             "dispatched": Out(24),
+            "waiting": Out(WAITING_BITS),
             "retired": Out(1),
         }
         for engine in Engine:
@@ -220,6 +162,10 @@ class Controller(wiring.Component):
         stop = Signal()
         m.d.comb += stop.eq(self.error != 0)
         queues = {engine: self._queue(m, engine, stop) for engine in Engine}
+        with m.If(~stop):
+            for engine in Engine:
+                gate = m.submodules[f"{engine.name.lower()}_interlock"]
+                m.d.sync += self.waiting.word_select(engine, 4).eq(gate.waiting)
         self._dispatch(m, fetch, queues)
         return m
 
@@ -261,6 +207,10 @@ class Controller(wiring.Component):
             m.d.sync += self.dispatched.eq(self.dispatched + 1)
         with m.If(self.start):
             m.d.sync += [self.running.eq(1), self.done.eq(0), self.dispatched.eq(0)]
+        with m.Elif(self.running & (self.timeout != 0)):
+            m.d.sync += [self.running.eq(0), self.done.eq(0), ending.eq(0)]
+            with m.If(~self.error.any()):
+                m.d.sync += self.error.eq(self.timeout)
         with m.Elif(decoding & (self.fault != 0)):
             m.d.sync += [self.error.eq(self.fault), ending.eq(1)]
         with m.Elif(decoding & (self.dispatched == self.length)):

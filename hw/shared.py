@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from amaranth import ClockSignal, Instance, Module, ResetSignal
+from amaranth import ClockSignal, Instance, Module, ResetSignal, Signal
 from amaranth.lib import wiring
 
 __all__ = ["Builder"]
@@ -26,11 +26,18 @@ class Builder:
         to convert are collected in `units`, the memories in `memories`.
     share : bool, optional
         Whether repeated units are instances of one module; as `emit` by default.
+
+    Attributes
+    ----------
+    soft_reset : Signal or None
+        Resets the instances of the unit that is being converted, beside the domain's reset. A
+        `ResetInserter` passes over instances, so whoever uses one says it here too.
     """
 
     def __init__(self, *, emit: bool = False, share: bool | None = None) -> None:
         self.emit = emit
         self.share = emit if share is None else share
+        self.soft_reset: Signal | None = None
         self.units: dict[str, wiring.Component] = {}
         self.memories: dict[str, Any] = {}
 
@@ -55,9 +62,11 @@ class Builder:
         m.submodules[name] = self._instance(module, signature, interface)
         return interface
 
-    @staticmethod
-    def _instance(module: str, signature: wiring.Signature, interface: Any) -> Instance:
-        ports = {"i_clk": ClockSignal(), "i_rst": ResetSignal()}
+    def _instance(self, module: str, signature: wiring.Signature, interface: Any) -> Instance:
+        reset: Any = ResetSignal()
+        if self.soft_reset is not None:
+            reset |= self.soft_reset
+        ports = {"i_clk": ClockSignal(), "i_rst": reset}
         for path, member, value in signature.flatten(interface):
             direction = "i" if member.flow is wiring.In else "o"
             ports[f"{direction}_{'__'.join(map(str, path))}"] = value

@@ -38,6 +38,24 @@ class Macro:
         lanes = f"_by{self.granularity}" if self.granularity != self.width else ""
         return f"cdmqta_sram_{self.ports}_{self.depth}x{self.width}{lanes}"
 
+    def listing(self) -> dict[str, int | str]:
+        """Return what a memory compiler asks for, all in plain values.
+
+        Every read takes one cycle. Where reads and writes have ports of their own, a read of the
+        word that is being written returns the old word.
+        """
+        shared = self.ports == "1rw"
+        return {
+            "name": self.name,
+            "depth": self.depth,
+            "width": self.width,
+            "ports": self.ports,
+            "read_ports": 0 if shared else 1,
+            "write_ports": 0 if shared else 1,
+            "read_write_ports": 1 if shared else 0,
+            "write_granularity": self.granularity,
+        }
+
 
 class Sram(wiring.Component):
     """A memory that reads and writes in one cycle (``1r1w``).

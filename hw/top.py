@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Module, Mux
+from amaranth import Cat, Module, Mux, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect
 
@@ -18,6 +18,7 @@ from .load import LoadEngine
 from .registers import Registers, lite_members
 from .shared import Builder
 from .store import StoreEngine
+from .watchdog import Watchdog
 
 __all__ = ["Accelerator"]
 
@@ -47,13 +48,18 @@ class Accelerator(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         config, builder = self._config, self._builder
-        m.submodules.registers = Registers(config)
-        m.submodules.controller = controller = Controller(config)
+        m.submodules.registers = registers = Registers(config)
+        m.submodules.watchdog = Watchdog()
         m.submodules.reader = reader = ReadMaster(config)
-        m.submodules.load = load = LoadEngine(config)
-        m.submodules.execute = execute = ExecuteEngine(config, builder)
-        m.submodules.store = store = StoreEngine(config, builder)
         m.submodules.writer = writer = WriteMaster(config)
+        # A reset by the host: the bus masters flush, and all that works on a program starts anew.
+        reset = Signal(name="soft_reset")
+        m.d.comb += reset.eq(registers.resetting)
+        builder.soft_reset, resets = reset, ResetInserter(reset)
+        m.submodules.controller = controller = resets(Controller(config))
+        m.submodules.load = load = resets(LoadEngine(config))
+        m.submodules.execute = execute = resets(ExecuteEngine(config, builder))
+        m.submodules.store = store = resets(StoreEngine(config, builder))
 
         # DRAM -> load -> buffers -> feed -> array -> accumulate -> requantise -> store -> DRAM
         connect(m, load.bursts, reader.load)
@@ -68,8 +74,10 @@ class Accelerator(wiring.Component):
             execute.read_address.eq(store.read_address),
             store.read_data.eq(execute.read_data),
             store.half_busy.eq(execute.half_busy),
-            store.written.eq(writer.idle),
+            store.answered.eq(writer.answered),
+            store.seed.eq(registers.seed),
         ]
+        connect(m, store.accumulate_scale, execute.write_update)
         connect(m, store.bursts, writer.bursts)
         connect(m, store.beats, writer.beats)
 
@@ -88,6 +96,7 @@ class Accelerator(wiring.Component):
             ]
         self._tokens(m)
         self._state(m)
+        self._watch(m)
         self._count(m)
         self._ports(m)
         return m
@@ -136,10 +145,45 @@ class Accelerator(wiring.Component):
             registers.done.eq(controller.done),
             registers.error.eq(controller.error),
             registers.dispatched.eq(controller.dispatched),
+            registers.waiting.eq(controller.waiting),
+            registers.clean.eq(reader.idle & writer.idle),
+            reader.flush.eq(registers.resetting),
+            writer.flush.eq(registers.resetting),
             registers.fed.eq(execute.fed),
             registers.written.eq(execute.written),
             self.irq.eq(registers.irq),
         ]
+
+    def _watch(self, m: Module) -> None:
+        """Tell the watchdog what moves, and the controller what the watchdog finds."""
+        units = m.submodules
+        watchdog, controller = units.watchdog, units.controller
+        execute, reader, writer = units.execute, units.reader, units.writer
+        steps = (
+            reader.moves, writer.moves, controller.retired, self.trace.any(),
+            execute.fed, execute.written, units.store.read_enable,
+        )  # fmt: skip
+        m.d.comb += [
+            watchdog.limit.eq(units.registers.watchdog),
+            watchdog.running.eq(controller.running),
+            watchdog.moves.eq(Cat(steps).any()),
+            watchdog.reads.eq(reader.outstanding),
+            watchdog.writes.eq(~writer.idle),
+            controller.timeout.eq(watchdog.error),
+        ]
+
+    @staticmethod
+    def _waits(controller: Controller) -> dict[str, Any]:
+        """Return the steps of the counters of instructions that wait for tokens."""
+        steps = {}
+        for engine in Engine:
+            bits = controller.waiting.word_select(engine, 4) & ~controller.error.any().replicate(4)
+            steps[f"{engine.name.lower()}_stalled_on_token"] = bits.any()
+            for peer in Engine:
+                if peer != engine:
+                    name = f"{engine.name.lower()}_stalled_on_{peer.name.lower()}"
+                    steps[name] = bits[peer]
+        return steps
 
     def _count(self, m: Module) -> None:
         """Say what each counter grows by in a cycle."""
@@ -155,6 +199,14 @@ class Accelerator(wiring.Component):
             "load_busy": units.load.busy,
             "execute_busy": units.execute.busy,
             "store_busy": units.store.busy,
+            "array_fed": units.execute.array_fed,
+            "load_stalled_on_dram": units.load.stalled_on_dram,
+            "load_stalled_on_memory": units.load.stalled_on_memory,
+            "store_stalled_on_dram": units.store.stalled_on_dram,
+            "store_stalled_on_memory": units.store.stalled_on_memory,
+            "saturations": units.store.saturations,
+            "accumulate_saturations": units.execute.accumulate_saturations,
+            **self._waits(units.controller),
         }
         missing = {counter.name for counter in COUNTERS} ^ set(steps)
         if missing:

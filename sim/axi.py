@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from enum import IntEnum
 
-__all__ = ["Fault", "Master", "Response", "Slave", "Stalls"]
+__all__ = ["CHANNELS", "Fault", "Hang", "Master", "Response", "Slave", "Stalls"]
+
+
+CHANNELS = ("ar", "r", "aw", "w", "b")
+"""The channels of an AXI4 port."""
 
 
 class Response(IntEnum):
@@ -99,3 +103,30 @@ class Fault:
     response: Response = Response.SLVERR
     reads: bool = True
     writes: bool = True
+
+
+@dataclass(frozen=True)
+class Hang:
+    """A channel stands still at the first access to bytes `start` to `stop` (excluded).
+
+    ``ar`` and ``aw`` do not take the address of such a burst, and ``b`` does not answer it; ``r``
+    does not give such a beat, and ``w`` does not take it. Channels are in order, so what is behind
+    waits too. It begins when something first waits for it, and ends `cycles` cycles later, for
+    good; without, never.
+
+    Raises
+    ------
+    ValueError
+        There is no such channel, or `cycles` is not above 0.
+    """
+
+    channel: str
+    start: int
+    stop: int
+    cycles: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.channel not in CHANNELS:
+            raise ValueError(f"channel must be one of {'|'.join(CHANNELS)}, not {self.channel!r}")
+        if self.cycles is not None and self.cycles <= 0:
+            raise ValueError(f"cycles must be above 0, not {self.cycles}")

@@ -1,4 +1,4 @@
-"""The cocotb bench: runs one program of a request file against the simulated DRAM.
+"""The cocotb bench: runs the programs of a request file against the simulated DRAM.
 
 Runs in the simulator's process. The clock's falling edge is in the middle of a cycle: outputs of
 the top come from registers and stand still there, and what is driven there is in force at the
@@ -16,7 +16,6 @@ from typing import Any
 import cocotb
 import numpy as np
 from cocotb.clock import Clock
-from cocotb.triggers import ReadOnly
 
 from hw.isa.config import Config
 from hw.isa.registers import (
@@ -32,15 +31,14 @@ from hw.isa.registers import (
 from .axi import Master, Slave
 from .dram import AccessError, AxiDram
 from .harness import EVENTS, FLAGS, pack_answers, unpack_address
+from .lite import Failure, LitePort
 from .protocol import ProtocolChecker, ProtocolError
-from .request import REQUEST_VARIABLE, Reply, Request
+from .request import REQUEST_VARIABLE, Ending, Place, Reply, Request
 
-__all__ = ["Bench", "Failure", "program"]
+__all__ = ["Bench", "programs"]
 
 _PERIOD_NS = 2
 _RESET_CYCLES = 4
-_LITE_CYCLES = 1000
-"""An AXI4-Lite access that takes longer has failed."""
 _GLANCE = 1024
 """Cycles between looks at the wall clock and at the limits; a power of two."""
 _REPORT_SECONDS = 0.2
@@ -49,13 +47,9 @@ _ARVALID, _RREADY, _AWVALID, _WVALID, _BREADY = (1 << bit for bit in range(len(F
 _IRQ = 1 << EVENTS
 
 
-class Failure(Exception):
-    """The run cannot end as it should; the message is one line for the user."""
-
-
 @cocotb.test()
-async def program(dut: Any) -> None:
-    """Run the program of the request file and write the reply file."""
+async def programs(dut: Any) -> None:
+    """Run the programs of the request file and write the reply file."""
     request = Request.read(Path(os.environ[REQUEST_VARIABLE]))
     image = np.load(request.image, mmap_mode="r+")
     bench = Bench(dut, request, np.asarray(image))
@@ -85,6 +79,7 @@ class Bench:
         self.dut = dut
         self.request = request
         self.reply = Reply()
+        self.ending = Ending()
         self.cycle = 0
         self.irq = False
         self.dram = AxiDram(
@@ -102,76 +97,76 @@ class Bench:
         self._read_address, self._write_address = dut.read_address, dut.write_address
         self._read_data, self._write_data = dut.read_data, dut.write_data
         self._write_strobes = dut.write_strobes
+        self._lite = LitePort(dut, self._tick)
         self._master = Master()
         self._driven = 0
         self._seen = (0, 0, 0)
         self._quiet_since = 0
+        self._began = self._interrupt = 0
         self._next_report = 0.0
 
     async def run(self) -> None:
-        """Reset, run the program, and fill in the reply."""
+        """Reset, run the programs, and fill in the reply."""
         await self._reset()
         await self._check_identity()
-        await self._point_at_program()
+        await self._lite.write(Register.WATCHDOG, self.request.watchdog)
+        await self._lite.write(Register.SEED, self.request.noise_seed)
         gc.freeze()  # what is there by now stays: looking through it again takes a tenth of a run
+        for place in self.request.programs:
+            if self.reply.endings:
+                await self._again()
+            self.ending = Ending()
+            self.reply.endings.append(self.ending)
+            await self._run(place)
+
+    async def _run(self, place: Place) -> None:
+        """Run one program and fill in its ending."""
+        await self._lite.write(Register.PROGRAM_LOW, place.address & 0xFFFFFFFF)
+        await self._lite.write(Register.PROGRAM_HIGH, place.address >> 32)
+        await self._lite.write(Register.PROGRAM_LENGTH, place.length)
+        dram, ending = self.dram, self.ending
+        before = dram.read_beats, dram.write_beats
         started = time.perf_counter()
-        await self.write(Register.CONTROL, Control.START | Control.INTERRUPT_ENABLE)
+        await self._lite.write(Register.CONTROL, Control.START | Control.INTERRUPT_ENABLE)
         while not self.irq:
             await self._tick()
             if not self.cycle & (_GLANCE - 1):
-                self._glance()
-        end = self.cycle - 1
-        self.reply.seconds = time.perf_counter() - started
-        await self._collect(end)
+                self._glance("interrupt")
+        ending.seconds = time.perf_counter() - started
+        pulses, self.ending = ending.trace, Ending()  # what engines do from now on is not counted
+        await self._collect(ending)
+        start = self._interrupt - ending.counters["cycles"]
+        ending.trace = [(cycle - start, bits) for cycle, bits in pulses]
+        if ending.status & Status.DONE:
+            self._check_traffic(ending, *before)
 
-    async def write(self, address: int, value: int) -> None:
-        """Write a register."""
-        dut = self.dut
-        dut.s_axil_awaddr.value, dut.s_axil_wdata.value = int(address), int(value)
-        await self._access(("aw", "w"), "b", f"write of register {address:#x}")
+    async def _again(self) -> None:
+        """Make the machine ready for another program."""
+        self._began = self._quiet_since = self.cycle
+        if not self.request.reset and not self.reply.endings[-1].status & Status.ERROR:
+            await self._lite.write(Register.INTERRUPT, 1)
+        else:
+            await self._lite.write(Register.CONTROL, Control.RESET | Control.INTERRUPT_ENABLE)
+            while await self._lite.read(Register.STATUS) & Status.RESETTING:
+                self._glance("end of the reset")
+            self._check_reset(await self._lite.read(Register.STATUS))
+        if _number(self._flags, "an output flag") & _IRQ:
+            raise Failure("the interrupt is pending before the program starts")
+        self.irq = False
 
-    async def read(self, address: int) -> int:
-        """Return a register."""
-        self.dut.s_axil_araddr.value = int(address)
-        return await self._access(("ar",), "r", f"read of register {address:#x}")
-
-    async def _access(self, sends: tuple[str, ...], answer: str, what: str) -> int:
-        """Carry out one AXI4-Lite access and return its data, if any.
-
-        The register port may answer in the very cycle it is asked, so its outputs are read when
-        all has settled, after what is driven in this cycle.
-        """
-        waiting = list(sends)
-        for channel in sends:
-            self._lite(f"{channel}valid").value = 1
-        self._lite(f"{answer}ready").value = 1
-        for _ in range(_LITE_CYCLES):
-            await ReadOnly()
-            taken = [channel for channel in waiting if int(self._lite(f"{channel}ready").value)]
-            answered = int(self._lite(f"{answer}valid").value)
-            response = int(self._lite(f"{answer}resp").value) if answered else 0
-            data = int(self._lite("rdata").value) if answered and answer == "r" else 0
-            await self._tick()
-            for channel in taken:
-                self._lite(f"{channel}valid").value = 0
-                waiting.remove(channel)
-            if answered:
-                self._lite(f"{answer}ready").value = 0
-                if response:
-                    raise Failure(f"the {what} was answered with response {response}")
-                return data
-        raise Failure(f"the {what} was not answered in {_LITE_CYCLES} cycles")
-
-    def _lite(self, name: str) -> Any:
-        return getattr(self.dut, f"s_axil_{name}")
+    def _check_reset(self, status: int) -> None:
+        """Check that a reset left neither state nor traffic."""
+        if status:
+            raise Failure(f"the status after a reset is {status:#x}")
+        if self.dram.pending_reads or self.dram.pending_writes:
+            raise Failure(
+                f"the reset is over with {self.dram.pending_reads} read beats and "
+                f"{self.dram.pending_writes} write bursts outstanding"
+            )
 
     async def _reset(self) -> None:
         dut = self.dut
-        for name in ("awvalid", "wvalid", "bready", "arvalid", "rready"):
-            self._lite(name).value = 0
-        for name in ("awaddr", "wdata", "araddr"):
-            self._lite(name).value = 0
-        self._lite("wstrb").value = 15
+        self._lite.clear()
         dut.answers.value = dut.read_data.value = 0
         dut.rst.value = 1
         Clock(dut.clk, _PERIOD_NS, "ns").start()
@@ -184,15 +179,9 @@ class Bench:
 
     async def _check_identity(self) -> None:
         for register, expected in ((Register.IDENTITY, IDENTITY), (Register.VERSION, VERSION)):
-            found = await self.read(register)
+            found = await self._lite.read(register)
             if found != expected:
                 raise Failure(f"register {register.name} is {found:#x}, not {expected:#x}")
-
-    async def _point_at_program(self) -> None:
-        address = self.request.program_address
-        await self.write(Register.PROGRAM_LOW, address & 0xFFFFFFFF)
-        await self.write(Register.PROGRAM_HIGH, address >> 32)
-        await self.write(Register.PROGRAM_LENGTH, self.request.program_length)
 
     async def _tick(self) -> None:
         """Go to the middle of the next cycle and do everything that happens in it."""
@@ -204,9 +193,10 @@ class Bench:
             self.checker.step(self._master, slave)
         self._drive(slave)
         if flags >= _IRQ:
-            self.irq = bool(flags & _IRQ)
+            if flags & _IRQ and not self.irq:
+                self.irq, self._interrupt = True, self.cycle
             if flags >> EVENTS + 1:
-                self.reply.trace.append((self.cycle, flags >> EVENTS + 1))
+                self.ending.trace.append((self.cycle, flags >> EVENTS + 1))
         self.cycle += 1
 
     def _sample(self, flags: int) -> None:
@@ -239,48 +229,48 @@ class Bench:
             self._driven = answers
             self._answers.value = answers
 
-    def _glance(self) -> None:
+    def _glance(self, goal: str) -> None:
         """Give up where nothing moves or the limit is reached; say how far the run is."""
         request = self.request
-        seen = (self.dram.read_beats, self.dram.write_beats, len(self.reply.trace))
+        seen = (self.dram.read_beats, self.dram.write_beats, len(self.ending.trace))
         if seen != self._seen:
             self._seen, self._quiet_since = seen, self.cycle
         elif self.cycle - self._quiet_since > request.quiet_cycles:
-            raise Failure(f"nothing moved for {self.cycle - self._quiet_since} cycles")
-        if request.max_cycles is not None and self.cycle > request.max_cycles:
-            raise Failure(f"no interrupt after {self.cycle} cycles")
+            quiet = self.cycle - self._quiet_since
+            raise Failure(f"no {goal}: nothing moved for {quiet} cycles")
+        passed = self.cycle - self._began
+        if request.max_cycles is not None and passed > request.max_cycles:
+            raise Failure(f"no {goal} after {passed} cycles")
         now = time.monotonic()
         if now > self._next_report:
             self._next_report = now + _REPORT_SECONDS
             request.progress.write_text(str(self.cycle))
 
-    async def _collect(self, end: int) -> None:
-        """Read status and counters of the run whose interrupt was seen in cycle `end`."""
-        reply = self.reply
-        reply.status = await self.read(Register.STATUS)
-        reply.error_instruction = await self.read(Register.ERROR_INSTRUCTION)
+    async def _collect(self, ending: Ending) -> None:
+        """Read status and counters of the program that ended last."""
+        ending.status = await self._lite.read(Register.STATUS)
+        ending.error_instruction = await self._lite.read(Register.ERROR_INSTRUCTION)
+        done, error = bool(ending.status & Status.DONE), bool(ending.status & Status.ERROR)
+        if ending.status & Status.BUSY or done == error:
+            raise Failure(f"the interrupt came with status {ending.status:#x}")
+        if error:
+            ending.waiting = await self._lite.read(Register.WAITING)
         for counter in COUNTERS:
             address = counter_address(counter.name)
-            low, high = await self.read(address), await self.read(address + 4)
-            reply.counters[counter.name] = high << 32 | low
-        start = end - reply.counters["cycles"]
-        reply.trace = [(cycle - start, bits) for cycle, bits in reply.trace]
-        done, error = reply.status & Status.DONE, reply.status & Status.ERROR
-        if reply.status & Status.BUSY or bool(done) == bool(error):
-            raise Failure(f"the interrupt came with status {reply.status:#x}")
-        if done:
-            self._check_traffic()
+            low, high = await self._lite.read(address), await self._lite.read(address + 4)
+            ending.counters[counter.name] = high << 32 | low
 
-    def _check_traffic(self) -> None:
-        """Compare what the machine says it moved with what the DRAM saw."""
-        dram, counters = self.dram, self.reply.counters
+    def _check_traffic(self, ending: Ending, reads: int, writes: int) -> None:
+        """Compare what the machine says it moved with what the DRAM saw since it had `reads`."""
+        dram, counters = self.dram, ending.counters
         if dram.pending_reads or dram.pending_writes:
             raise Failure(
                 f"the program is done with {dram.pending_reads} read beats and "
                 f"{dram.pending_writes} write bursts outstanding"
             )
         bus = self.request.config.bus_bytes
-        for name, beats in (("read", dram.read_beats), ("write", dram.write_beats)):
+        moved = {"read": dram.read_beats - reads, "write": dram.write_beats - writes}
+        for name, beats in moved.items():
             counted = counters[f"dram_{name}_bytes"]
             if counted != beats * bus:
                 raise Failure(f"dram_{name}_bytes is {counted}, but {beats * bus} bytes moved")

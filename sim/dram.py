@@ -10,9 +10,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from .axi import Fault, Master, Response, Slave, Stalls
+from .axi import Fault, Hang, Master, Response, Slave, Stalls
 
-__all__ = ["AccessError", "AxiDram", "Fault", "Master", "Response", "Slave", "Stalls"]
+__all__ = ["AccessError", "AxiDram", "Fault", "Hang", "Master", "Response", "Slave", "Stalls"]
 
 
 class AccessError(ValueError):
@@ -48,8 +48,8 @@ class AxiDram:
         Bandwidth shared by reads and writes; without, each direction moves a beat every cycle.
     stalls : Stalls, optional
         Random back-pressure, drawn from `seed`, one stream of numbers a channel.
-    faults : iterable of Fault, optional
-        Ranges that answer with an error; where two overlap, the first counts.
+    faults : iterable of Fault or Hang, optional
+        Ranges that answer with an error, or not at all; where two faults overlap, the first counts.
 
     Timing
     ------
@@ -91,7 +91,7 @@ class AxiDram:
         bytes_per_cycle: float | Fraction | None = None,
         stalls: Stalls | None = None,
         seed: int = 0,
-        faults: Iterable[Fault] = (),
+        faults: Iterable[Fault | Hang] = (),
     ) -> None:
         if image.dtype != np.uint8 or image.ndim != 1:
             raise ValueError(f"image must be 1-D uint8, not {image.ndim}-D {image.dtype}")
@@ -108,9 +108,12 @@ class AxiDram:
         self._size = bus_bytes.bit_length() - 1
         self._full = (1 << bus_bytes) - 1
         self._latency = latency
-        self._faults = tuple(faults)
-        # (first cycle, id, data, response, last) of every beat still to be offered
-        self._reads: deque[tuple[int, int, int, int, int]] = deque()
+        faults = tuple(faults)
+        self._faults = tuple(fault for fault in faults if isinstance(fault, Fault))
+        self._hangs = tuple(hang for hang in faults if isinstance(hang, Hang))
+        self._hanging: dict[Hang, int] = {}  # the cycle in which each began
+        # (first cycle, id, data, response, last, address) of every beat still to be offered
+        self._reads: deque[tuple[int, int, int, int, int, int]] = deque()
         self._read_held = False
         self._writes: deque[_Write] = deque()
         self._responses: deque[_Write] = deque()
@@ -132,6 +135,13 @@ class AxiDram:
         """Return what the memory drives in this cycle, and carry out the cycle's handshakes."""
         stop_ar, stop_r, stop_aw, stop_w, stop_b = self._draw() if self._randoms else _FLOWING
         slave = self.slave
+        if self._hangs:
+            stop_ar |= bool(master.arvalid) and self._hangs_at(
+                "ar", master.araddr, master.arlen + 1
+            )
+            stop_aw |= bool(master.awvalid) and self._hangs_at(
+                "aw", master.awaddr, master.awlen + 1
+            )
         slave.awready = not stop_aw
         if master.awvalid and not stop_aw:
             self._check(master.awaddr, master.awsize, master.awburst)
@@ -143,6 +153,9 @@ class AxiDram:
             and self._reads[0][0] <= self.cycle
         )
         write = bool(master.wvalid and self._writes and not stop_w)
+        if self._hangs:
+            read = read and not self._hangs_at("r", self._reads[0][5])
+            write = write and not self._hangs_at("w", self._next_beat())
         if self._rate:
             read, write = self._spend(read, write)
         if not self._response_held:
@@ -162,6 +175,21 @@ class AxiDram:
                 self._apply(self._responses.popleft())
         self.cycle += 1
         return slave
+
+    def _hangs_at(self, channel: str, address: int, beats: int = 1) -> bool:
+        """Return whether a channel stands still at a burst."""
+        stop = address + beats * self._bus
+        for hang in self._hangs:
+            if hang.channel == channel and address < hang.stop and stop > hang.start:
+                began = self._hanging.setdefault(hang, self.cycle)
+                if hang.cycles is None or self.cycle < began + hang.cycles:
+                    return True
+        return False
+
+    def _next_beat(self) -> int:
+        """Return the address of the write beat to come."""
+        burst = self._writes[0]
+        return burst.address + len(burst.beats) * self._bus
 
     def _budget(self, bytes_per_cycle: float | Fraction | None) -> None:
         # Everything counts in units of 1/denominator byte, so that no fraction is ever rounded.
@@ -197,7 +225,7 @@ class AxiDram:
         slave = self.slave
         slave.rvalid = granted
         if granted:
-            _, slave.rid, slave.rdata, slave.rresp, slave.rlast = self._reads.popleft()
+            _, slave.rid, slave.rdata, slave.rresp, slave.rlast, _ = self._reads.popleft()
             self.read_beats += 1
 
     def _accept_read(self, master: Master) -> None:
@@ -210,7 +238,7 @@ class AxiDram:
             at = beat * bus
             response = 0 if clean else self._response(start + at, write=False)
             data = 0 if response else int.from_bytes(raw[at : at + bus], "little")
-            self._reads.append((ready, master.arid, data, response, beat == last))
+            self._reads.append((ready, master.arid, data, response, beat == last, start + at))
 
     def _response(self, address: int, *, write: bool) -> int:
         """Return the response of the beat at `address`."""
@@ -234,6 +262,9 @@ class AxiDram:
     def _offer_response(self, stop: bool) -> None:
         slave = self.slave
         slave.bvalid = not stop and bool(self._responses) and self._responses[0].ready <= self.cycle
+        if slave.bvalid and self._hangs:
+            burst = self._responses[0]
+            slave.bvalid = not self._hangs_at("b", burst.address, burst.length)
         if slave.bvalid:
             burst = self._responses[0]
             slave.bid = burst.id

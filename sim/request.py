@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from hw.isa.config import Config
 
-from .axi import Fault, Response, Stalls
+from .axi import Fault, Hang, Response, Stalls
 
-__all__ = ["BENCH", "REQUEST_VARIABLE", "Reply", "Request"]
+__all__ = ["BENCH", "REQUEST_VARIABLE", "Ending", "Place", "Reply", "Request"]
 
 BENCH = "sim.bench"
 """The test module that reads a request."""
@@ -20,21 +21,33 @@ REQUEST_VARIABLE = "CDMQTA_REQUEST"
 
 
 @dataclass(frozen=True)
-class Request:
-    """One run.
+class Place:
+    """Where a program lies: its first byte, and its number of instructions."""
 
-    `image` is an ``.npy`` file of uint8 that already holds the program, and is changed in place.
-    `max_cycles` bounds the run; `quiet_cycles` bounds the time in which nothing moves.
+    address: int
+    length: int
+
+
+@dataclass(frozen=True)
+class Request:
+    """Programs to run, one after the other.
+
+    `image` is an ``.npy`` file of uint8 that already holds the programs, and is changed in place.
+    After an error, and with `reset` in any case, the machine is reset before the next program.
+    `watchdog` and `noise_seed` are the values of their registers, written once at the start.
+    `max_cycles` bounds a program; `quiet_cycles` bounds the time in which nothing moves.
     """
 
     config: Config
     image: Path
-    program_address: int
-    program_length: int
+    programs: tuple[Place, ...]
+    reset: bool
+    watchdog: int
+    noise_seed: int
     latency: int
     bytes_per_cycle: float | None
     stalls: Stalls
-    faults: tuple[Fault, ...]
+    faults: tuple[Fault | Hang, ...]
     seed: int
     max_cycles: int | None
     quiet_cycles: int
@@ -51,35 +64,50 @@ class Request:
     def read(cls, path: Path) -> Request:
         """Return the request that `write` wrote."""
         values = json.loads(path.read_text())
-        faults = (
-            Fault(**{**fault, "response": Response(fault["response"])})
-            for fault in values["faults"]
-        )
         converted = {
             "config": Config.from_mapping(values["config"]),
             "stalls": Stalls(**values["stalls"]),
-            "faults": tuple(faults),
+            "faults": tuple(_fault(fault) for fault in values["faults"]),
+            "programs": tuple(Place(**place) for place in values["programs"]),
             **{name: Path(values[name]) for name in ("image", "reply", "progress")},
         }
         return cls(**{**values, **converted})
+
+
+def _fault(values: dict[str, Any]) -> Fault | Hang:
+    if "channel" in values:
+        return Hang(**values)
+    return Fault(**{**values, "response": Response(values["response"])})
+
+
+@dataclass
+class Ending:
+    """What happened to one program.
+
+    `trace` lists (cycle, bits of the port ``trace``) of every cycle with a pulse; cycle 0 is the
+    one in which the counter ``cycles`` is 0, so that the interrupt comes in cycle
+    ``counters["cycles"]``.
+    """
+
+    status: int = 0
+    error_instruction: int = 0
+    waiting: int = 0
+    counters: dict[str, int] = field(default_factory=dict)
+    trace: list[tuple[int, int]] = field(default_factory=list)
+    seconds: float = 0.0
 
 
 @dataclass
 class Reply:
     """What happened.
 
-    `failure` says why the run was given up, and `rule` that it broke the AXI protocol. `trace`
-    lists (cycle, bits of the port ``trace``) of every cycle with a pulse; cycle 0 is the one in
-    which the counter ``cycles`` is 0, so that the interrupt comes in cycle ``counters["cycles"]``.
+    `failure` says why the last of the programs in `endings` was given up, and `rule` that the AXI
+    protocol was broken.
     """
 
     failure: str | None = None
     rule: bool = False
-    status: int = 0
-    error_instruction: int = 0
-    counters: dict[str, int] = field(default_factory=dict)
-    trace: list[tuple[int, int]] = field(default_factory=list)
-    seconds: float = 0.0
+    endings: list[Ending] = field(default_factory=list)
 
     def write(self, path: Path) -> None:
         """Write the reply as JSON, whole or not at all."""
@@ -91,4 +119,8 @@ class Reply:
     def read(cls, path: Path) -> Reply:
         """Return the reply that `write` wrote."""
         values = json.loads(path.read_text())
-        return cls(**{**values, "trace": [tuple(item) for item in values["trace"]]})
+        endings = [
+            Ending(**{**ending, "trace": [tuple(item) for item in ending["trace"]]})
+            for ending in values["endings"]
+        ]
+        return cls(**{**values, "endings": endings})

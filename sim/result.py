@@ -8,7 +8,7 @@ from hw.isa.config import Config
 from hw.isa.instructions import Engine
 from hw.isa.registers import ErrorCode
 
-__all__ = ["BackendError", "DramTiming", "Event", "MachineError", "RunResult"]
+__all__ = ["BackendError", "DramTiming", "Event", "MachineError", "RunResult", "describe_waiting"]
 
 
 class BackendError(RuntimeError):
@@ -20,10 +20,24 @@ class MachineError(RuntimeError):
 
     def __init__(self, result: RunResult) -> None:
         self.result = result
-        super().__init__(
+        message = (
             f"the machine stopped with {result.error.name} (code {int(result.error)}) "
             f"after {result.error_instruction} instructions"
         )
+        if result.error is ErrorCode.TOKEN_DEADLOCK:
+            message += f": {describe_waiting(result.waiting)}"
+        super().__init__(message)
+
+
+def describe_waiting(waiting: int) -> str:
+    """Return the bits of Register.WAITING in words, as in "EXECUTE waits for LOAD"."""
+    parts = [
+        f"{engine.name} waits for {peer.name}"
+        for engine in Engine
+        for peer in Engine
+        if waiting >> 4 * engine + peer & 1
+    ]
+    return ", ".join(parts) or "no engine waits for tokens"
 
 
 @dataclass(frozen=True)
@@ -66,7 +80,7 @@ class RunResult:
     """Outcome of one run of a program.
 
     `counters` holds those of `hw.isa.registers.COUNTERS` that the backend knows. `seconds` is the
-    wall time of the run itself, without building.
+    wall time of the run itself, without building. `waiting` is Register.WAITING after an error.
     """
 
     backend: str
@@ -75,3 +89,4 @@ class RunResult:
     counters: dict[str, int]
     seconds: float
     events: tuple[Event, ...] = field(default=(), repr=False)
+    waiting: int = 0

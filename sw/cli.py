@@ -120,14 +120,7 @@ def generate(config: Config, report: Report, output: str, memories: str) -> None
         if show is not None:
             show("emit", 0)
         emission = emit(config, memories)
-    listed = [
-        {
-            "name": memory.macro.name, "depth": memory.macro.depth, "width": memory.macro.width,
-            "ports": memory.macro.ports, "write_granularity": memory.macro.granularity,
-            "instances": memory.instances,
-        }
-        for memory in emission.memories
-    ]  # fmt: skip
+    listed = [memory.listing() for memory in emission.memories]
     files = {
         "cdmqta.v": emission.verilog,
         "memories.json": json.dumps(listed, indent=2) + "\n",

@@ -127,6 +127,30 @@ def test_every_unit_is_used_and_none_is_missing(name):
     assert counted["cdmqta_lane"] == config.columns
 
 
+def test_the_memory_list_says_what_to_order():
+    found = {memory.macro.name: memory.listing() for memory in emission("3x5").memories}
+    assert found["cdmqta_sram_1rw_64x24"] == {
+        "name": "cdmqta_sram_1rw_64x24", "depth": 64, "width": 24, "ports": "1rw",
+        "read_ports": 0, "write_ports": 0, "read_write_ports": 1, "write_granularity": 24,
+        "instances": 2,
+    }  # fmt: skip
+    # 32 words of 5 scale entries of 24 bits, each of which can be written alone.
+    assert found["cdmqta_sram_1r1w_32x120_by24"] == {
+        "name": "cdmqta_sram_1r1w_32x120_by24", "depth": 32, "width": 120, "ports": "1r1w",
+        "read_ports": 1, "write_ports": 1, "read_write_ports": 0, "write_granularity": 24,
+        "instances": 1,
+    }  # fmt: skip
+    text = emission("3x5").verilog
+    for name, listed in found.items():
+        (body,) = re.findall(rf"^module {name} ?\((.*?)^endmodule", text, re.M | re.S)
+        assert f"[{listed['width'] - 1}:0] store [0:{listed['depth'] - 1}]" in body
+        assert ("input read_enable" in body) == bool(listed["read_ports"])
+        assert ("input enable, input write" in body) == bool(listed["read_write_ports"])
+        lanes = listed["width"] // listed["write_granularity"]
+        if listed["write_ports"]:
+            assert f"[{lanes - 1}:0] write_enable" in body
+
+
 def test_a_black_box_text_leaves_only_the_memories_out():
     behavioural, blackbox = emission("tiny"), emission("tiny", "blackbox")
     assert blackbox.memories == behavioural.memories

@@ -2,152 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 import numpy as np
 import pytest
 
 from hw.isa.config import Config
 from hw.isa.encoding import encode
-from hw.isa.instructions import (
-    Absmax,
-    Axis,
-    Dataflow,
-    Execute,
-    Format,
-    Halt,
-    Load,
-    Memory,
-    Store,
-)
-from hw.isa.numerics import encode_scale
-from hw.isa.registers import IDENTITY, Control, ErrorCode, Register, Status, counter_address
+from hw.isa.instructions import Absmax, Axis, Halt
+from hw.isa.registers import IDENTITY, Control, ErrorCode, Register, Status
 from hw.top import Accelerator
 from sim import functional
-from sim.dram import AxiDram, Master, Slave
+from sim.dram import AxiDram
 
 from .bench import simulate
-
-LEFT, RIGHT, SCALES, OUT, CODE, SIZE = 0x0, 0x400, 0x800, 0x1000, 0x3000, 0x4000
-
-
-def mixed_program(config: Config, m: int, k: int, n: int) -> list:
-    """Return a program that uses both dataflows, every memory, every format and every axis."""
-    rows, columns = config.rows, config.columns
-    left_blocks, blocks = -(-k // rows), -(-n // columns)
-    turned_blocks = -(-m // rows)
-
-    def pitch(size: int) -> int:
-        return -(-size // config.bus_bytes) * config.bus_bytes
-
-    out = {"rows": m, "columns": n, "row_stride": blocks, "block_stride": 1}
-    written = {"row_stride": blocks, "block_stride": 1}
-    entries = {"block_stride": 1, "rows": 1}
-    product = {
-        "rows": m, "reduction": k, "columns": n,
-        "right_row_stride": blocks, "right_block_stride": 1,
-        "out_row_stride": blocks, "out_block_stride": 1,
-    }  # fmt: skip
-    half = config.input_depth
-    return [
-        Load(memory=Memory.INPUT, dram=LEFT, pitch=pitch(k), rows=m, columns=k,
-             row_stride=left_blocks, block_stride=1),
-        Load(memory=Memory.INPUT, dram=LEFT + 0x200, pitch=pitch(m), rows=k, columns=m, base=half,
-             row_stride=turned_blocks, block_stride=1),
-        Load(memory=Memory.WEIGHT, dram=RIGHT, pitch=pitch(n), rows=k, columns=n, **written),
-        Load(memory=Memory.ACCUMULATE_SCALE, dram=SCALES, columns=4 * m, **entries),
-        Load(memory=Memory.ROW_SCALE, dram=SCALES, columns=4 * m, **entries),
-        Load(memory=Memory.COLUMN_SCALE, dram=SCALES + 0x200, columns=4 * n, **entries,
-             signal_execute=1, signal_store=1),
-        Execute(dataflow=Dataflow.WS, left_row_stride=left_blocks, left_block_stride=1, **product,
-                wait_load=1),
-        Execute(dataflow=Dataflow.OS, left_base=half, left_row_stride=turned_blocks,
-                left_block_stride=1, **product, accumulate=1, scale=1, signal_store=1),
-        Store(format=Format.INT32, dram=OUT, pitch=pitch(4 * n), **out, wait_load=1,
-              wait_execute=1),
-        Store(format=Format.INT8_ROW, dram=OUT + 0x800, pitch=pitch(n), **out),
-        Store(format=Format.INT8_COLUMN, dram=OUT + 0xA00, pitch=pitch(n), **out),
-        Store(format=Format.INT8_ROW_COLUMN, dram=OUT + 0xC00, pitch=pitch(n), **out),
-        Absmax(axis=Axis.ROW, dram=OUT + 0xE00, **out),
-        Absmax(axis=Axis.COLUMN, dram=OUT + 0xF00, **out),
-        Absmax(axis=Axis.TENSOR, dram=OUT + 0x1000, **out),
-        Absmax(axis=Axis.COLUMN, dram=OUT + 0x1100, **out, scaled=1),
-        Halt(),
-    ]  # fmt: skip
-
-
-def image(config: Config, seed: int, n_entries: int = 64) -> np.ndarray:
-    """Return a DRAM full of random bytes, with legal scale entries at their places."""
-    rng = np.random.default_rng(seed)
-    dram = rng.integers(0, 256, SIZE, dtype=np.uint8)
-    for place in (SCALES, SCALES + 0x200):
-        table = [
-            encode_scale(int(rng.integers(1 << 15, 1 << 16)), int(rng.integers(14, 24)))
-            for _ in range(n_entries)
-        ]
-        dram[place : place + 4 * n_entries] = np.array(table, np.uint32).view(np.uint8)
-    return dram
-
-
-async def serve(ctx, dut: Accelerator, memory: AxiDram) -> None:
-    """Answer the AXI4 master once a cycle; its outputs are registers, so before the edge."""
-    while True:
-        master = Master(
-            **{item.name: ctx.get(getattr(dut, f"m_axi_{item.name}")) for item in fields(Master)}
-        )
-        slave = memory.step(master)
-        for item in fields(Slave):
-            ctx.set(getattr(dut, f"m_axi_{item.name}"), int(getattr(slave, item.name)))
-        await ctx.tick()
-
-
-class Host:
-    """The AXI4-Lite side."""
-
-    def __init__(self, dut: Accelerator) -> None:
-        self.dut = dut
-
-    async def write(self, ctx, address: int, value: int) -> None:
-        dut = self.dut
-        for name, given in (("awaddr", address), ("wdata", value), ("awvalid", 1), ("wvalid", 1)):
-            ctx.set(getattr(dut, f"s_axil_{name}"), given)
-        await ctx.tick().until(dut.s_axil_awready)
-        ctx.set(dut.s_axil_awvalid, 0)
-        ctx.set(dut.s_axil_wvalid, 0)
-        ctx.set(dut.s_axil_bready, 1)
-        await ctx.tick().until(dut.s_axil_bvalid)
-        ctx.set(dut.s_axil_bready, 0)
-
-    async def read(self, ctx, address: int) -> int:
-        dut = self.dut
-        ctx.set(dut.s_axil_araddr, address)
-        ctx.set(dut.s_axil_arvalid, 1)
-        await ctx.tick().until(dut.s_axil_arready)
-        ctx.set(dut.s_axil_arvalid, 0)
-        ctx.set(dut.s_axil_rready, 1)
-        (value,) = await ctx.tick().sample(dut.s_axil_rdata).until(dut.s_axil_rvalid)
-        ctx.set(dut.s_axil_rready, 0)
-        return value
-
-    async def run(self, ctx, length: int) -> int:
-        """Start a program, wait for the interrupt, and return the status."""
-        await self.write(ctx, Register.PROGRAM_LOW, CODE)
-        await self.write(ctx, Register.PROGRAM_LENGTH, length)
-        await self.write(ctx, Register.CONTROL, Control.START | Control.INTERRUPT_ENABLE)
-        for _ in range(20_000):
-            if ctx.get(self.dut.irq):
-                break
-            await ctx.tick()
-        else:
-            raise AssertionError("no interrupt")
-        status = await self.read(ctx, Register.STATUS)
-        await self.write(ctx, Register.INTERRUPT, 1)
-        assert not ctx.get(self.dut.irq), "the interrupt is cleared"
-        return status
-
-    async def counter(self, ctx, name: str) -> int:
-        address = counter_address(name)
-        return await self.read(ctx, address) | await self.read(ctx, address + 4) << 32
+from .machine import CODE, OUT, SIZE, Computer, image, mixed_program, serve
 
 
 @pytest.mark.parametrize("rows, columns, bus", [(2, 3, 8), (3, 2, 4), (4, 4, 8), (4, 2, 64)])
@@ -165,7 +32,7 @@ def test_plain_form_equals_functional_model(rows: int, columns: int, bus: int) -
     seen = image(config, seed=rows)
     seen[CODE : CODE + len(code)] = np.frombuffer(code, np.uint8)
     memory = AxiDram(seen, bus_bytes=bus, latency=7)
-    host = Host(dut)
+    host = Computer(dut)
 
     async def bench(ctx):
         assert await host.read(ctx, Register.IDENTITY) == IDENTITY
@@ -187,18 +54,20 @@ def test_plain_form_equals_functional_model(rows: int, columns: int, bus: int) -
     simulate(dut, bench, background=[dram])
 
 
-def machine(bus: int) -> tuple[Accelerator, Host, np.ndarray, AxiDram]:
+def machine(bus: int) -> tuple[Accelerator, Computer, np.ndarray, AxiDram]:
     """Return a small accelerator with a bus of that many bytes, and its DRAM."""
     dut = Accelerator(Config(rows=2, columns=2, bus_bytes=bus))
     dram = np.zeros(SIZE, np.uint8)
-    return dut, Host(dut), dram, AxiDram(dram, bus_bytes=bus, latency=7)
+    return dut, Computer(dut), dram, AxiDram(dram, bus_bytes=bus, latency=7)
 
 
 @pytest.mark.parametrize("bus", [8, 32, 64])
 def test_halt_waits_for_the_instruction_right_before_it(bus: int) -> None:
     """Also where both come in one beat: done means that the result is in DRAM."""
     dut, host, dram, memory = machine(bus)
-    store = Absmax(axis=Axis.TENSOR, dram=OUT, rows=1, columns=1, row_stride=1, block_stride=1)
+    store = Absmax(
+        axis=Axis.TENSOR, to_dram=1, dram=OUT, rows=1, columns=1, row_stride=1, block_stride=1
+    )
     code = encode(store) + encode(Halt())
     dram[CODE : CODE + len(code)] = np.frombuffer(code, np.uint8)
     dram[OUT : OUT + 4] = 0xEE  # the output memory holds zeros in this simulator

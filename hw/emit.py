@@ -94,6 +94,7 @@ def convert_all(unit: Any, name: str, builder: Builder) -> dict[str, str]:
     """Return the Verilog of a unit and of every module its builder shares, by module name."""
     find_yosys()
     texts = {name: _convert(unit, name)}
+    builder.soft_reset = None  # a shared unit has it on its port, and gives it to those inside
     while waiting := [shared for shared in builder.units if shared not in texts]:
         for shared in waiting:
             texts[shared] = _convert(builder.units[shared], shared)

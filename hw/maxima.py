@@ -148,9 +148,10 @@ class Maxima(wiring.Component):
             self.shift.eq((left != 0) & ~self.row_valid & (~use.to_dram | self.room)),
             self.claims.eq(self.shift & use.to_dram),
             lane_end.eq(self.shift & (left == 1)),
-            # Without DRAM nothing holds the queue up, so what it still has takes `left` cycles.
+            # Without DRAM nothing holds the queue up: what it has takes `left` cycles, the last of
+            # which may be that of the next load, LEAD + 1 cycles from now at the earliest.
             self.block_released.eq(
-                self.shift & ~released & Mux(use.to_dram, left == 1, left <= LEAD)
+                self.shift & ~released & Mux(use.to_dram, left == 1, left <= LEAD + 2)
             ),
         ]
         with m.If(self.shift):
@@ -235,7 +236,7 @@ class Maxima(wiring.Component):
             valid & tag.end & use.to_scales,
         )
         flags_later = delayed(m, flags, last, "flags_later", reset=True)
-        makes_update = valid & use.to_updates & ~use.by_column
+        makes_update = valid & use.to_updates
         m.d.comb += [
             fresh.maximum.eq(merged),
             updated.maximum.eq(merged),

@@ -52,7 +52,8 @@ class Retire(wiring.Component):
 
     Timing
     ------
-    At most one instruction ends in a cycle. Bursts of the next queue behind those of the one before.
+    At most one instruction ends in a cycle. Bursts of the next follow those of the one before after
+    three cycles.
     """
 
     def __init__(self, config: Config, instructions: int) -> None:

@@ -29,15 +29,15 @@ class Builder:
 
     Attributes
     ----------
-    soft_reset : Signal
-        Resets instances beside the domain's reset; driven by the top, or zero.
+    soft_reset : Signal or None
+        Resets the instances of the unit that is being converted, beside the domain's reset. A
+        `ResetInserter` passes over instances, so whoever uses one says it here too.
     """
 
     def __init__(self, *, emit: bool = False, share: bool | None = None) -> None:
         self.emit = emit
         self.share = emit if share is None else share
-        # ResetInserter does not reach into instances: they have it on their port.
-        self.soft_reset = Signal(name="soft_reset_of_instances")
+        self.soft_reset: Signal | None = None
         self.units: dict[str, wiring.Component] = {}
         self.memories: dict[str, Any] = {}
 
@@ -63,7 +63,10 @@ class Builder:
         return interface
 
     def _instance(self, module: str, signature: wiring.Signature, interface: Any) -> Instance:
-        ports = {"i_clk": ClockSignal(), "i_rst": ResetSignal() | self.soft_reset}
+        reset: Any = ResetSignal()
+        if self.soft_reset is not None:
+            reset |= self.soft_reset
+        ports = {"i_clk": ClockSignal(), "i_rst": reset}
         for path, member, value in signature.flatten(interface):
             direction = "i" if member.flow is wiring.In else "o"
             ports[f"{direction}_{'__'.join(map(str, path))}"] = value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Cat, Module, Mux, Signal, unsigned
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 from amaranth.utils import exact_log2
@@ -15,8 +15,7 @@ from .axi import beat_layout
 from .bursts import burst_layout
 from .edge import delayed
 from .isa.config import Config
-from .isa.instructions import Absmax, Axis, Format, Opcode, Store
-from .layout import INSTRUCTION_BITS, SCALE, instruction_layout
+from .layout import INSTRUCTION_BITS, SCALE
 from .load import entry_layout, lane_entry_layout
 from .maxima import LEAD, Maxima
 from .noise import Keys
@@ -26,6 +25,8 @@ from .retire import Retire
 from .rowwalk import RowWalk
 from .shared import Builder
 from .sram import Sram
+from .storedecode import StoreDecode
+from .storegate import StoreGate
 
 __all__ = ["StoreEngine"]
 
@@ -115,10 +116,11 @@ class StoreEngine(wiring.Component):
         m.submodules.maxima = Maxima(config, self._builder, INSTRUCTIONS)
         m.submodules.row_maximum = RowMaximum(config)
         m.submodules.keys = keys = Keys()
+        m.submodules.gate = StoreGate(config, self._depths, INSTRUCTIONS)
+        m.submodules.decode = decode = StoreDecode(config)
         m.d.comb += keys.seed.eq(self.seed)
-        factor = self._accept(m)
-        issue = self._issue(m, factor)
-        later = Later(m, m.submodules.walk.o.p, issue, ROW_MAXIMUM)
+        self._accept(m, decode)
+        later = self._read(m, decode)
         lanes = self._lanes(m, later)
         self._scales(m, later, lanes)
         self._collect(m, later, lanes)
@@ -127,172 +129,60 @@ class StoreEngine(wiring.Component):
         self._outside(m)
         return m
 
-    def _accept(self, m: Module) -> Signal:
-        """Hand an instruction to every unit that has a part in it; return its factor's address."""
+    def _accept(self, m: Module, decode: StoreDecode) -> None:
+        """Hand an instruction to every unit that has a part in it."""
         units = m.submodules
-        store = instruction_layout(Store)(self.i.p)
-        absmax = instruction_layout(Absmax)(self.i.p)
         targets = (units.walk.i, units.retire.i, units.pack.order, units.maxima.i)
-        taken, reduces, writes = Signal(), Signal(), Signal()
+        taken = Signal()
         m.d.comb += [
+            decode.i.eq(self.i.p),
             self.i.ready.eq(Cat(target.ready for target in targets).all()),
             taken.eq(self.i.valid & self.i.ready),
-            reduces.eq(store.opcode == Opcode.ABSMAX),
-            writes.eq(~reduces | absmax.to_dram),
             units.walk.i.valid.eq(taken),
+            units.walk.i.p.eq(decode.matrix),
             units.retire.i.valid.eq(taken),
-            units.retire.i.p.writes.eq(writes),
-            units.retire.i.p.maxima.eq(reduces),
-            units.retire.i.p.signal_load.eq(store.signal_load),
-            units.retire.i.p.signal_execute.eq(store.signal_execute),
-            units.pack.order.valid.eq(taken & writes),
-            units.maxima.i.valid.eq(taken & reduces),
-            units.maxima.i.p.by_column.eq(absmax.axis == Axis.COLUMN),
-        ]
-        for name in ("merge", "to_dram", "to_scales", "to_updates", "scale_base", "update_base"):
-            m.d.comb += getattr(units.maxima.i.p, name).eq(getattr(absmax, name))
-        self._matrix(m, store, absmax, reduces)
-        self._region(m, store, absmax, reduces)
-        factor = Signal(exact_log2(self._config.row_scale_depth), reset_less=True)
-        with m.If(taken):
-            m.d.sync += factor.eq(absmax.factor)
-        return factor
-
-    def _matrix(self, m: Module, store: Any, absmax: Any, reduces: Signal) -> None:
-        """Say which words are read and what is done with them."""
-        matrix = m.submodules.walk.i.p
-        control = matrix.control
-        for name in ("rows", "columns", "base", "row_stride", "block_stride", "row_scale"):
-            m.d.comb += getattr(matrix, name).eq(
-                Mux(reduces, getattr(absmax, name), getattr(store, name))
-            )
-        by_both = store.format == Format.INT8_ROW_COLUMN
-        updates = absmax.to_updates & (absmax.axis != Axis.COLUMN)
-        m.d.comb += [
-            matrix.column_scale.eq(store.column_scale),
-            matrix.noise_row.eq(store.origin_row),
-            matrix.noise_column.eq(store.origin_column),
-            matrix.one_scale.eq(~reduces & (store.format == Format.INT8_TENSOR)),
-            matrix.by_block.eq(control.by_column),
-            control.sums.eq(~reduces & (store.format == Format.INT32)),
-            control.narrow.eq(~reduces & (store.format != Format.INT32)),
-            control.reduces.eq(reduces),
-            control.by_column.eq(reduces & (absmax.axis == Axis.COLUMN)),
-            control.tensor.eq(absmax.axis == Axis.TENSOR),
-            control.rescaled.eq(Mux(reduces, absmax.scaled, by_both)),
-            control.by_row.eq(
-                (store.format == Format.INT8_ROW) | (store.format == Format.INT8_TENSOR)
-            ),
-            control.stochastic.eq(control.narrow & store.stochastic),
-            control.to_dram.eq(absmax.to_dram),
-            control.to_scales.eq(absmax.to_scales),
-            control.needs_factor.eq(reduces & updates),
-            control.needs_scales.eq(control.narrow | (reduces & (absmax.scaled | updates))),
-            # The factor is kept in one register: until its user is through, no other may come.
-            control.needs_maxima.eq(reduces & (absmax.merge | updates)),
+            units.retire.i.p.eq(decode.ending),
+            units.retire.region.eq(decode.region),
+            units.pack.order.valid.eq(taken & decode.writes),
+            units.pack.order.p.eq(decode.kind),
+            units.maxima.i.valid.eq(taken & decode.reduces),
+            units.maxima.i.p.eq(decode.use),
         ]
 
-    def _region(self, m: Module, store: Any, absmax: Any, reduces: Signal) -> None:
-        """Say where the result goes, and in what form: rows, or one list of maxima."""
-        bus = self._config.bus_bytes
-        units = m.submodules
-        row_bytes, narrow = Signal(19), Signal()
-        m.d.comb += narrow.eq(store.format != Format.INT32)
-        with m.If(~reduces):
-            m.d.comb += row_bytes.eq(Mux(narrow, store.columns, 4 * store.columns))
-        with m.Else():
-            with m.Switch(absmax.axis):
-                with m.Case(Axis.ROW):
-                    m.d.comb += row_bytes.eq(4 * absmax.rows)
-                with m.Case(Axis.COLUMN):
-                    m.d.comb += row_bytes.eq(4 * absmax.columns)
-                with m.Default():
-                    m.d.comb += row_bytes.eq(4)
-        region = units.retire.region
+    def _read(self, m: Module, decode: StoreDecode) -> Later:
+        """Read the walk's words, and the factor of an instruction before its first."""
+        units, gate = m.submodules, m.submodules.gate
+        word = units.walk.o.p
         m.d.comb += [
-            region.beat.eq(Mux(reduces, absmax.dram, store.dram) >> exact_log2(bus)),
-            region.pitch.eq(store.pitch >> exact_log2(bus)),
-            region.rows.eq(Mux(reduces, 1, store.rows)),
-            region.row_beats.eq((row_bytes + (bus - 1)) >> exact_log2(bus)),
-            units.pack.order.p.eq(
-                Mux(reduces, Kind.MAXIMA, Mux(narrow, Kind.NARROW, Kind.WIDE)),
-            ),
-        ]
-
-    def _issue(self, m: Module, factor: Signal) -> Signal:
-        """Return whether the walk's word is read: its half is free, and its way, and its scales."""
-        walk, maxima = m.submodules.walk, m.submodules.maxima
-        word, control = walk.o.p, walk.o.p.control
-        issue, open_, free = Signal(), Signal(), Signal()
-        known, asks, arrives = Signal(), Signal(), Signal()
-        unfinished = Signal(range(INSTRUCTIONS + 1))
-        unfinished_scales = Signal.like(unfinished)
-        m.d.comb += [
-            free.eq(
-                walk.o.valid
-                & ~(control.needs_scales & (unfinished_scales != 0))
-                & ~(control.needs_maxima & (unfinished != 0))
-            ),
-            asks.eq(free & control.needs_factor & ~known),
-            open_.eq(free & ~asks & self._room(m, issue)),
-            issue.eq(open_ & ~self.half_busy.bit_select(word.address[-1], 1)),
-            self.stalled_on_memory.eq(open_ & ~issue),
-            walk.o.ready.eq(issue),
-            self.read_enable.eq(issue),
+            gate.word.eq(word),
+            gate.valid.eq(units.walk.o.valid),
+            gate.half_busy.eq(self.half_busy),
+            gate.column_claims.eq(units.maxima.claims),
+            units.maxima.room.eq(gate.column_room),
+            gate.block_released.eq(units.maxima.block_released),
+            gate.done.eq(units.maxima.done),
+            gate.done_scales.eq(units.maxima.done_scales),
+            units.walk.o.ready.eq(gate.reads),
+            self.read_enable.eq(gate.reads),
             self.read_address.eq(word.address),
         ]
-        # Entries that an absmax makes count as unmade from its last word until they are written.
-        ends = issue & word.end & control.reduces
-        m.d.sync += [
-            unfinished.eq(unfinished + ends - maxima.done),
-            unfinished_scales.eq(
-                unfinished_scales + (ends & control.to_scales) - maxima.done_scales
-            ),
-            known.eq((known | asks) & ~(issue & word.end)),
-            arrives.eq(asks),
-        ]
-        kept = Signal(SCALE, name="factor_entry", reset_less=True)
-        m.submodules.row_scales = rows = Sram(
-            self._config.row_scale_depth, SCALE.size, self._builder
-        )
-        m.d.comb += [
-            rows.read_enable.eq(issue | asks),
-            rows.read_address.eq(Mux(asks, factor, word.row_scale)),
-            maxima.factor.eq(kept),
-        ]
+        for kind in Kind:
+            name = f"{kind.name.lower()}_taken"
+            m.d.comb += getattr(gate, name).eq(getattr(units.pack, name))
+        units.row_scales = rows = Sram(self._config.row_scale_depth, SCALE.size, self._builder)
+        place, arrives = Signal.like(decode.factor, reset_less=True), Signal()
+        factor = Signal(SCALE, reset_less=True)
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += place.eq(decode.factor)
+        m.d.sync += arrives.eq(gate.reads_factor)
         with m.If(arrives):
-            m.d.sync += kept.eq(rows.read_data)
-        return issue
-
-    def _room(self, m: Module, issue: Signal) -> Signal:
-        """Return whether there will be a place for what the walk's word makes."""
-        out, maxima, word = m.submodules.pack, m.submodules.maxima, m.submodules.walk.o.p
-        control = word.control
-        makes_maximum, by_row, block_inside = Signal(), Signal(), Signal()
+            m.d.sync += factor.eq(rows.read_data)
         m.d.comb += [
-            makes_maximum.eq(control.reduces & Mux(control.tensor, word.end, word.last)),
-            by_row.eq(makes_maximum & control.to_dram & ~control.by_column),
+            rows.read_enable.eq(gate.reads | gate.reads_factor),
+            rows.read_address.eq(Mux(gate.reads_factor, place, word.row_scale)),
+            units.maxima.factor.eq(factor),
         ]
-        # Maxima of a block leave the lanes one by one; no other may come in between.
-        with m.If(issue & makes_maximum & control.by_column):
-            m.d.sync += block_inside.eq(1)
-        with m.Elif(maxima.block_released):
-            m.d.sync += block_inside.eq(0)
-        full = []
-        for kind, wants, claims, taken in (
-            (Kind.WIDE, control.sums, issue & control.sums, out.wide_taken),
-            (Kind.NARROW, control.narrow, issue & control.narrow, out.narrow_taken),
-            (Kind.MAXIMA, by_row, (issue & by_row) | maxima.claims, out.maxima_taken),
-        ):
-            name = kind.name.lower()
-            used = Signal(range(self._depths[kind] + 1), name=f"{name}_used")
-            m.d.sync += used.eq(used + claims - taken)
-            full.append(wants & (used == self._depths[kind]))
-            if kind is Kind.MAXIMA:
-                m.d.comb += maxima.room.eq(used != self._depths[kind])
-        room = Signal()
-        m.d.comb += room.eq(~(Cat(full).any() | (makes_maximum & block_inside)))
-        return room
+        return Later(m, word, gate.reads, ROW_MAXIMUM)
 
     def _lanes(self, m: Module, later: Later) -> list[Any]:
         """Place the lanes, and give each what its word brings along; see `PostLane` for when."""
@@ -301,13 +191,10 @@ class StoreEngine(wiring.Component):
         m.d.comb += noise_start.eq(later.valid[0] & word[0].control.stochastic)
         with m.If(noise_start):
             m.d.sync += noise_row.eq(word[0].noise_row)
-        counted, column_valid, load = Signal(range(config.columns + 1)), Signal(), Signal()
+        counted, column_valid = Signal(range(config.columns + 1)), Signal()
         with m.If(later.valid[RESULT] & word[RESULT].control.narrow):
             m.d.comb += counted.eq(word[RESULT].lanes)
-        m.d.comb += [
-            column_valid.eq(later.valid[MAGNITUDE] & word[MAGNITUDE].control.by_column),
-            load.eq(later.valid[LEAD] & word[LEAD].control.by_column & word[LEAD].last),
-        ]
+        m.d.comb += column_valid.eq(later.valid[MAGNITUDE] & word[MAGNITUDE].control.by_column)
         lanes = []
         for column in range(config.columns):
             lane = self._builder.place(
@@ -326,7 +213,7 @@ class StoreEngine(wiring.Component):
                 lane.lanes.eq(counted),
                 lane.column_valid.eq(column_valid),
                 lane.column_first.eq(word[MAGNITUDE].first),
-                lane.load.eq(load),
+                lane.load.eq(m.submodules.maxima.block_valid),
                 lane.shift.eq(m.submodules.maxima.shift),
             ]
             if lanes:
@@ -406,7 +293,7 @@ class StoreEngine(wiring.Component):
             maxima.row_valid.eq(tree.maximum_valid),
             maxima.row.eq(tree.maximum),
             maxima.row_end.eq(later.word[ROW_MAXIMUM].end),
-            maxima.block_valid.eq(lanes[0].load),
+            maxima.block_valid.eq(later.valid[LEAD] & block.control.by_column & block.last),
             maxima.block_lanes.eq(block.lanes),
             maxima.block_end.eq(block.end),
             maxima.column.eq(lanes[0].chain_out),
@@ -433,6 +320,7 @@ class StoreEngine(wiring.Component):
             self.signal_load.eq(retire.signal_load),
             self.signal_execute.eq(retire.signal_execute),
             self.busy.eq(retire.busy),
+            self.stalled_on_memory.eq(m.submodules.gate.stalled),
             self.accumulate_scale.valid.eq(maxima.update.valid),
             self.accumulate_scale.p.eq(maxima.update.p),
             self.stalled_on_dram.eq(

@@ -54,8 +54,8 @@ class Accelerator(wiring.Component):
         m.submodules.writer = writer = WriteMaster(config)
         # A reset by the host: the bus masters flush, and all that works on a program starts anew.
         reset = Signal(name="soft_reset")
-        m.d.comb += [reset.eq(registers.resetting), builder.soft_reset.eq(reset)]
-        resets = ResetInserter(reset)
+        m.d.comb += reset.eq(registers.resetting)
+        builder.soft_reset, resets = reset, ResetInserter(reset)
         m.submodules.controller = controller = resets(Controller(config))
         m.submodules.load = load = resets(LoadEngine(config, builder))
         m.submodules.execute = execute = resets(ExecuteEngine(config, builder))

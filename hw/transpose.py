@@ -177,9 +177,15 @@ class Transpose(wiring.Component):
             ]
         with m.Elif(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
-        lanes = exchanged(m, found, place, "word_exchanged")
+        first, *others = exchanged(m, found, place, "word_exchanged")
+        present = [Mux(rows >= row, lane, 0) for row, lane in enumerate(others, start=1)]
         m.d.comb += [
-            self.o.p.data.eq(Cat(Mux(i <= rows, lane, 0) for i, lane in enumerate(lanes))),
+            self.o.p.data.eq(Cat(first, *present)),
             self.o.p.block_ends.eq(ends),
             self.o.p.tag.eq(tag),
         ]
+
+    @staticmethod
+    def _kept(lanes: list[Value], rows: Signal) -> list[Value]:
+        """Return the lanes from the second on, zero past the block's last row."""
+        return [Mux(rows > index, lane, 0) for index, lane in enumerate(lanes)]

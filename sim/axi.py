@@ -107,11 +107,12 @@ class Fault:
 
 @dataclass(frozen=True)
 class Hang:
-    """A channel stands still at the first burst that touches bytes `start` to `stop` (excluded).
+    """A channel stands still at the first access to bytes `start` to `stop` (excluded).
 
-    ``ar`` and ``aw`` take no such address, ``w`` no data for it; ``r`` gives no data from there,
-    and ``b`` no response. Channels are in order, so what is behind waits too. It begins when
-    something first waits for it, and ends `cycles` cycles later, for good; without, never.
+    ``ar`` and ``aw`` do not take the address of such a burst, and ``b`` does not answer it; ``r``
+    does not give such a beat, and ``w`` does not take it. Channels are in order, so what is behind
+    waits too. It begins when something first waits for it, and ends `cycles` cycles later, for
+    good; without, never.
 
     Raises
     ------

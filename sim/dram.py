@@ -155,9 +155,7 @@ class AxiDram:
         write = bool(master.wvalid and self._writes and not stop_w)
         if self._hangs:
             read = read and not self._hangs_at("r", self._reads[0][5])
-            write = write and not self._hangs_at(
-                "w", self._writes[0].address, self._writes[0].length
-            )
+            write = write and not self._hangs_at("w", self._next_beat())
         if self._rate:
             read, write = self._spend(read, write)
         if not self._response_held:
@@ -187,6 +185,11 @@ class AxiDram:
                 if hang.cycles is None or self.cycle < began + hang.cycles:
                     return True
         return False
+
+    def _next_beat(self) -> int:
+        """Return the address of the write beat to come."""
+        burst = self._writes[0]
+        return burst.address + len(burst.beats) * self._bus
 
     def _budget(self, bytes_per_cycle: float | Fraction | None) -> None:
         # Everything counts in units of 1/denominator byte, so that no fraction is ever rounded.

@@ -18,13 +18,15 @@ from sim.result import MachineError
 
 from . import runner
 from .console import BAD_INPUT, Report, progress
-from .gemm import run_gemm
+from .gemm import SCALINGS, run_gemm
 from .options import (
+    Margin,
     OutputFile,
     Settings,
     Target,
     backend_options,
     config_options,
+    rounding_options,
     settings_options,
 )
 from .program_file import (
@@ -76,14 +78,15 @@ def cli() -> None:
 @config_options("paper")
 @backend_options("rtl")
 @click.option("--dataflow", type=DATAFLOW, default="auto", show_default=True)
+@rounding_options
 @SEED
-def demo(config: Config, report: Report, target: Target, dataflow: str, seed: int) -> None:
+def demo(config: Config, report: Report, target: Target, **options: Any) -> None:
     """Run all training products of one Stable Diffusion K site, and check every bit."""
     from .demo import SHAPE, run_demo
 
     shape = f"{SHAPE['n']}x{SHAPE['d1']} -> {SHAPE['d2']}, rank {SHAPE['r']}"
     with progress() as show:
-        figures = run_demo(target.device(config, show), seed=seed, dataflow=dataflow)
+        figures = run_demo(target.device(config, show), **options)
     report.line(f"SD 1.5 cross-attention K site {shape}, on a {config.rows}x{config.columns} array")
     runner.print_products(report, figures["products"])
     runner.print_totals(report, figures)
@@ -152,24 +155,45 @@ def generate(config: Config, report: Report, output: str, memories: str) -> None
 @click.option("--transpose-b", is_flag=True, help="The file holds B transposed, N x K.")
 @click.option(
     "--requantise", type=click.Choice([group.value for group in Group]),
-    help="Write C as int8, and its scales to C.scales.npy.",
+    help="Write C as int8, its scales to C.scales.npy, its maxima to C.maxima.npy.",
 )  # fmt: skip
+@click.option(
+    "--scaling", type=click.Choice(SCALINGS), default="fresh", show_default=True,
+    help="Scales of C's own maxima, or of --maxima times --margin.",
+)  # fmt: skip
+@click.option("--maxima", metavar="FILE.npy", help="C.maxima.npy of an earlier step.")
+@click.option(
+    "--margin", type=Margin(), default="1.25", show_default=True,
+    help="By how much maxima may have grown.",
+)  # fmt: skip
+@rounding_options
 def gemm(
-    config: Config, report: Report, target: Target, a: str, b: str, output: str, **options: Any
+    config: Config,
+    report: Report,
+    target: Target,
+    a: str,
+    b: str,
+    output: str,
+    maxima: str | None,
+    **options: Any,
 ) -> None:
     """Multiply two INT8 matrices: A (M x K) by B (K x N), C in int32."""
     left, right = runner.load_matrix(a), runner.load_matrix(b)
-    inner = left.shape[0 if options["transpose_a"] else 1]
-    other = right.shape[1 if options["transpose_b"] else 0]
+    inner, rows = left.shape[:: 1 if options["transpose_a"] else -1]
+    other, columns = right.shape[:: -1 if options["transpose_b"] else 1]
     if inner != other:
         raise click.UsageError(f"{a} has K = {inner} and {b} has K = {other}: they must be equal")
+    check_requantise(maxima=maxima, **options)
+    if maxima is not None:
+        entries = {"row": rows, "column": columns, "tensor": 1}[options["requantise"]]
+        options["maxima"] = runner.load_maxima(maxima, entries)
     with progress() as show, naming(f"{a}, {b}"):
         result = run_gemm(target.device(config, show), left, right, **options)
-    expected = runner.expected_gemm(config, left, right, **options)
-    exact = np.array_equal(result.c, expected)
-    files = {Path(output): runner.npy(result.c)}
-    if result.scales is not None:
-        files[Path(output).with_suffix(".scales.npy")] = runner.npy(result.scales)
+    found = runner.gemm_outputs(result)
+    expected = runner.expected_gemm(left, right, **{"maxima": None} | options)
+    exact = all(np.array_equal(found[name], array) for name, array in expected.items())
+    paths = {name: Path(output).with_suffix(f".{name}.npy") for name in found} | {"C": Path(output)}
+    files = {path: runner.npy(found[name]) for name, path in paths.items()}
     report.keep_clear(*files)
     write_files(files)
     figures = runner.program_figures(result.programs, result.results) | {"exact": exact}
@@ -177,6 +201,19 @@ def gemm(
     report.json(figures)
     if not exact:
         fail(f"{output} differs from the exact product")
+
+
+def check_requantise(
+    *, requantise: str | None, scaling: str, maxima: str | None, rounding: str, **_: Any
+) -> None:
+    """Refuse options of `gemm` that make no sense together."""
+    for option, asked in (("--scaling", scaling != "fresh"), ("--rounding", rounding != "nearest")):
+        if asked and requantise is None:
+            raise click.UsageError(f"{option} needs --requantise: int32 sums are exact")
+    if scaling == "delayed" and maxima is None:
+        raise click.UsageError("--scaling delayed needs --maxima, C.maxima.npy of an earlier step")
+    if scaling == "fresh" and maxima is not None:
+        raise click.UsageError("--maxima needs --scaling delayed, not fresh")
 
 
 @cli.command("compile")

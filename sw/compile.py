@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from hw.isa.config import Config
-from hw.isa.instructions import Axis, Dataflow
+from hw.isa.instructions import Axis
 
-from .dataflow import Choice, choose
-from .lora import Gemm
-from .lower import Copy, Job, Maxima, Output, Sums, lower
-from .place import Request, Role, check_fits, place
+from .job import Copy, Job, Maxima, Output, Sums
+from .lower import lower
+from .place import Request, Role, place
 from .program import Program
-from .tile import Demand, TileError, Tiling, tile
 from .tokens import add_tokens
 
-__all__ = ["compile_jobs", "decide", "input_matrix", "input_table", "output_requests"]
+__all__ = ["compile_jobs", "input_matrix", "input_table", "output_requests"]
 
 
 def compile_jobs(
@@ -39,81 +37,41 @@ def compile_jobs(
     """
     layout = place(config, requests)
     lowered = lower(config, jobs, layout)
-    tokened = add_tokens(config, lowered.instructions)
+    tokened = add_tokens(config, lowered.instructions, lowered.held)
     return Program(name, config, tokened.instructions, layout, lowered.products, meta)
 
 
-def decide(config: Config, choice: Choice, gemm: Gemm, demand: Demand) -> Tiling:
-    """Choose a product's dataflow and tiles.
-
-    With ``auto`` the other dataflow is taken where the tiles of the better one do not fit.
-
-    Raises
-    ------
-    ValueError
-        `choice` is unknown.
-    TileError, PlacementError
-        The product does not fit the memories, or DRAM.
-    """
-    sizes = m, k, n = gemm.m, gemm.k, gemm.n
-    # Before the search for tiles, whose space grows with the sizes.
-    check_fits(config, m * k + k * n + m * n * demand.out_bytes, f"the matrices of {gemm.name}")
-    first = choose(config, choice, *sizes)
-    try:
-        return tile(config, first, *sizes, demand)
-    except TileError:
-        if choice != "auto":
-            raise
-        other = next(dataflow for dataflow in Dataflow if dataflow is not first)
-        try:
-            return tile(config, other, *sizes, demand)
-        except TileError:
-            pass
-        raise
-
-
-def input_matrix(source: str, shape: tuple[int, int], transposed: bool = False) -> Request:
-    """Return the request for an INT8 matrix of the host, of `shape` there, perhaps transposed."""
-    rows, columns = shape[::-1] if transposed else shape
-    name = f"{source}.T" if transposed else source
-    return Request(name, "int8", rows, columns, Role.INPUT, source, transposed)
+def input_matrix(name: str, shape: tuple[int, int]) -> Request:
+    """Return the request for an INT8 matrix of the host."""
+    return Request(name, "int8", *shape, Role.INPUT)
 
 
 def input_table(name: str, entries: int) -> Request:
     """Return the request for a table of scale entries."""
-    return Request(name, "uint32", 1, entries, Role.INPUT, name)
+    return Request(name, "uint32", 1, entries, Role.INPUT)
 
 
-def output_requests(job: Job, sources: dict[str, tuple[str, bool]] | None = None) -> list[Request]:
-    """Return the requests for a job's outputs.
-
-    Parameters
-    ----------
-    sources : dict
-        By buffer name: the host's name and whether the buffer is the transpose of what the host
-        gets; by default the buffer's own.
-    """
+def output_requests(job: Job) -> list[Request]:
+    """Return the requests for what a job writes to DRAM, and for the tables that it loads."""
     requests = []
-    for output in job.outputs:
-        dtype, rows, columns = _shape(job, output)
-        source, transposed = (sources or {}).get(output.buffer, (output.buffer, False))
-        requests.append(
-            Request(output.buffer, dtype, rows, columns, Role.OUTPUT, source, transposed)
-        )
+    for output in (*job.outputs, *job.late):
+        requests.append(_output(job, output))
+        if isinstance(output, Copy) and output.loaded:
+            requests.append(input_table(output.scales, _entries(job, output.axis)))
+        if not isinstance(output, Sums) and output.unit:
+            requests.append(input_table(output.unit, job.tiling.all_rows))
+        if isinstance(output, Maxima) and output.factor:
+            requests.append(input_table(output.factor, 1))
     return requests
 
 
-def _shape(job: Job, output: Output) -> tuple[str, int, int]:
-    m, n = job.gemm.m, job.gemm.n
-    tiles_m, _, tiles_n = job.tiling.counts
-    match output:
-        case Sums():
-            return "int32", m, n
-        case Copy():
-            return "int8", m, n
-        case Maxima(axis=Axis.ROW):
-            return "uint32", tiles_n, m
-        case Maxima(axis=Axis.COLUMN):
-            return "uint32", tiles_m, n
-        case Maxima():
-            return "uint32", tiles_m * tiles_n, 1
+def _output(job: Job, output: Output) -> Request:
+    if isinstance(output, Maxima):
+        return Request(output.buffer, "uint32", 1, _entries(job, output.axis), Role.OUTPUT)
+    dtype = "int32" if isinstance(output, Sums) else "int8"
+    rows, columns = job.tiling.all_rows, job.gemm.n
+    return Request(output.buffer, dtype, rows, columns, Role.OUTPUT, job.swapped)
+
+
+def _entries(job: Job, axis: Axis) -> int:
+    return {Axis.ROW: job.tiling.all_rows, Axis.COLUMN: job.gemm.n, Axis.TENSOR: 1}[axis]

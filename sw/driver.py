@@ -81,13 +81,17 @@ class Device:
         self._options = dict(options or {})
         self._run = BACKENDS[backend]()
 
-    def run(self, program: Program, inputs: Mapping[str, np.ndarray]) -> Run:
+    def run(
+        self, program: Program, inputs: Mapping[str, np.ndarray], *, noise_seed: int = 0
+    ) -> Run:
         """Run a program on new inputs.
 
         Parameters
         ----------
         inputs : dict of arrays
             By name, each as `Program.inputs` says.
+        noise_seed : int
+            Of stochastic rounding, 32 bits.
 
         Raises
         ------
@@ -107,7 +111,8 @@ class Device:
         write_inputs(program, inputs, dram)
         result = self._run(
             self.config, program.encode(), dram,
-            program_address=program.layout.program_address, timing=self.timing, **self._options,
+            program_address=program.layout.program_address, timing=self.timing,
+            noise_seed=noise_seed, **self._options,
         )  # fmt: skip
         if result.error is not ErrorCode.NONE:
             raise MachineError(result)
@@ -124,7 +129,7 @@ def _host(buffer: Buffer, dram: np.ndarray) -> np.ndarray:
 
 
 def write_inputs(program: Program, inputs: Mapping[str, np.ndarray], dram: np.ndarray) -> None:
-    """Check every input and write it to each place it has in a DRAM image.
+    """Check every input and write it to its place in a DRAM image.
 
     Raises
     ------
@@ -143,8 +148,7 @@ def write_inputs(program: Program, inputs: Mapping[str, np.ndarray], dram: np.nd
         _check(name, buffer, inputs[name])
     for buffer in program.buffers:
         if buffer.role is Role.INPUT:
-            array = np.asarray(inputs[buffer.source])
-            buffer.window(dram)[:] = array.T if buffer.transposed else array
+            buffer.window(dram)[:] = inputs[buffer.name]
 
 
 def _check(name: str, buffer: Buffer, array: np.ndarray) -> None:

@@ -1,62 +1,62 @@
-"""The main job: all training products of one LoRA site, in two programs.
+"""The main job: all training products of one LoRA site, in one program.
 
-The first program makes H and dH and the absolute maxima of their rows and columns. The host turns
-these into scale entries, exactly. The second makes H and dH again, now with their INT8 copies, and
-with these everything else. (The maxima stay on the chip, and one program is enough, once the
-requantiser makes its own scales.)
+H and dH come first: their maxima become the scales of their INT8 copies, and of the updates of Y
+and dX, on the chip. The copies go to DRAM, from where the other products load them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from hw.isa.config import Config
 from hw.isa.instructions import Axis, Dataflow
 
-from .compile import compile_jobs, decide, input_matrix, input_table, output_requests
+from .compile import compile_jobs, input_matrix, output_requests
 from .dataflow import Choice, choose_update
+from .decide import decide
+from .gemm import ROUNDINGS, Rounding, operands
+from .job import Copy, Job, Maxima, Output, Sums
 from .lora import Gemm, Site, site_products
-from .lower import Copy, Job, Maxima, Output, Sums
-from .place import Request
 from .program import Program
 from .quantise import COLUMN_COPIES, ColumnCopies
-from .tile import Demand
+from .tile import Span, TileError, Tiling, spans
+from .tile_search import Demand, Problem
 
-__all__ = ["LayerPrograms", "compile_layer"]
+__all__ = ["LOW_RANK", "UPDATED_BY", "LayerPrograms", "compile_layer"]
 
 LOW_RANK = ("H", "dH")
 """The products whose sums become INT8 copies."""
 UPDATED_BY = {"Y": "H", "dX": "dH"}
 """The products that a low-rank product is added to, and that product."""
+UPDATES = {low_rank: name for name, low_rank in UPDATED_BY.items()}
 
 
 @dataclass(frozen=True)
 class LayerPrograms:
-    """Both programs of a site.
+    """The program of a site.
 
     Members
     -------
     site : Site
-    maxima : Program
-        Outputs int32 ``H``, ``dH`` and uint32 ``H.row_maxima``, ``H.column_maxima``, ...
     products : Program
-        Takes scale entries ``H.row_scales``, ``H.column_scales``, ``Y.update_scales``, ...
-        (both take ``H.unit_scales``, ... if column copies are rescaled);
-        outputs INT8 ``H.row``, ``H.column``, ``dH.row``, ``dH.column``, int32 ``Y``, ``dX``,
-        ``dA`` (d1, r), ``dB`` (d2, r).
+        Takes the INT8 copies of `Site.inputs`, the factors ``Y.factor`` and ``dX.factor``, and, if
+        column copies are rescaled, the entries ``H.unit_scales`` and ``dH.unit_scales``. Gives
+        int32 ``H``, ``dH``, ``Y``, ``dX``, ``dA`` (d1, r), ``dB`` (d2, r), INT8 ``H.row``,
+        ``H.column``, ``dH.row``, ``dH.column``, and uint32 ``H.row_maxima``, ``H.column_maxima``,
+        ``dH.row_maxima``, ``dH.column_maxima``.
     """
 
     site: Site
-    maxima: Program
     products: Program
 
     @property
-    def programs(self) -> tuple[Program, Program]:
-        """Both, in the order in which they run."""
-        return self.maxima, self.products
+    def programs(self) -> tuple[Program]:
+        """The program, as files and reports take them."""
+        return (self.products,)
 
     def __str__(self) -> str:
-        return f"{self.site}\n{self.maxima}\n{self.products}"
+        return f"{self.site}\n{self.products}"
 
 
 def compile_layer(
@@ -68,6 +68,7 @@ def compile_layer(
     *,
     dataflow: Choice = "auto",
     column_copies: ColumnCopies = "weighted",
+    rounding: Rounding = "nearest",
 ) -> LayerPrograms:
     """Compile the training products of a LoRA site.
 
@@ -80,6 +81,8 @@ def compile_layer(
         there is one rounding in them.
     column_copies : "weighted" or "rescaled"
         How row scales leave the column copies, see `sw.quantise.ColumnCopies`.
+    rounding : "nearest" or "stochastic"
+        Of the INT8 copies of H and dH.
 
     Raises
     ------
@@ -89,120 +92,174 @@ def compile_layer(
         A product does not fit the memories, or DRAM.
     """
     site = Site(n, d1, d2, r)
-    if column_copies not in COLUMN_COPIES:
-        raise ValueError(
-            f"column_copies must be one of {'|'.join(COLUMN_COPIES)}, not {column_copies!r}"
-        )
+    for name, value, accepted in (
+        ("column_copies", column_copies, COLUMN_COPIES),
+        ("rounding", rounding, ROUNDINGS),
+    ):
+        if value not in accepted:
+            raise ValueError(f"{name} must be one of {'|'.join(accepted)}, not {value!r}")
     meta = {
         "kind": "lora", "n": n, "d1": d1, "d2": d2, "r": r,
-        "dataflow": dataflow, "column_copies": column_copies,
+        "dataflow": dataflow, "column_copies": column_copies, "rounding": rounding,
     }  # fmt: skip
-    planner = _Planner(config, site, dataflow, column_copies == "rescaled")
-    return LayerPrograms(
-        site,
-        planner.program("maxima", planner.first_jobs(), meta),
-        planner.program("products", planner.second_jobs(), meta),
-    )
+    planner = _Planner(config, site, dataflow, column_copies == "rescaled", rounding)
+    jobs = planner.jobs()
+    requests = {name: input_matrix(name, shape) for name, shape in site.inputs.items()}
+    for job in jobs:
+        requests |= {request.name: request for request in output_requests(job)}
+    program = compile_jobs(config, "products", jobs, requests.values(), meta)
+    return LayerPrograms(site, program)
 
 
 class _Planner:
-    """Decides dataflow, tiles and layouts, and keeps which buffers that takes."""
+    """Decides dataflow and tiles of every product, and which rows go together.
 
-    def __init__(self, config: Config, site: Site, choice: Choice, rescaled: bool) -> None:
+    Update scales stay on the chip from the maxima that they are made of to their use. So where
+    there are more tokens than the memory has scales for, they are worked on in slabs, and the
+    column copies, which need the maxima of all, are made of sums that are computed again.
+    """
+
+    def __init__(
+        self, config: Config, site: Site, choice: Choice, rescaled: bool, rounding: Rounding
+    ) -> None:
         self._config, self._site, self._choice = config, site, choice
-        self._rescaled = rescaled
+        self._rescaled, self._stochastic = rescaled, rounding == "stochastic"
         self._gemms = {gemm.name: gemm for gemm in site_products(site)}
         self._update = choose_update(config, choice, site.r)
-        self._requests: dict[str, Request] = {}
 
-    def program(self, name: str, jobs: list[Job], meta: dict[str, int | str]) -> Program:
-        """Return the program of jobs, with the buffers they were found to need."""
-        requests, self._requests = self._requests, {}
-        return compile_jobs(self._config, name, jobs, requests.values(), meta)
-
-    def first_jobs(self) -> list[Job]:
-        """Return H and dH with their maxima."""
+    def jobs(self) -> list[Job]:
+        """Return the jobs in an order in which each finds its operands made."""
+        slabs = self._slabs()
         jobs = []
-        for name in LOW_RANK:
-            rows = Maxima(f"{name}.row_maxima", Axis.ROW)
-            columns = Maxima(f"{name}.column_maxima", Axis.COLUMN, self._unit(name))
-            jobs.append(self._job(self._gemms[name], (Sums(name), rows, columns)))
+        for slab in slabs:
+            jobs += [self._low_rank(name, slab, len(slabs) > 1) for name in LOW_RANK]
+            jobs += [self._updated(name, slab) for name in UPDATED_BY]
+        if len(slabs) > 1:
+            jobs += [self._columns(name) for name in LOW_RANK]
+        for name in ("dA", "dB"):
+            draft = partial(self._draft, self._gemms[name], (Sums(name),), (), Demand())
+            jobs.append(decide(self._config, self._choice, draft, may_swap=False))
         return jobs
 
-    def second_jobs(self) -> list[Job]:
-        """Return all products; H and dH first, because the others read their copies."""
-        jobs = []
-        for name in LOW_RANK:
-            row = Copy(f"{name}.row", Axis.ROW, f"{name}.row_scales")
-            scales = f"{name}.column_scales"
-            column = Copy(f"{name}.column", Axis.COLUMN, scales, self._unit(name))
-            if self._update is Dataflow.WS:
-                jobs.append(self._job(self._gemms[name], (row, column)))
-            else:
-                jobs.append(self._job(self._gemms[name], (column,)))
-                jobs.append(self._transposed_copy(self._gemms[name], row))
-        jobs += [self._job(self._gemms[name], (Sums(name),)) for name in ("Y", "dX", "dA", "dB")]
-        return jobs
+    def _slabs(self) -> tuple[Span, ...]:
+        """Return the rows that are worked on together."""
+        config, n = self._config, self._site.n
+        # Two tables of updates; a row scale and a unit for each row, and two factors.
+        most = min(config.accumulate_scale_depth // 2, config.row_scale_depth // 2 - 1)
+        if n <= most:
+            return (Span(0, n),)
+        step = config.bus_bytes
+        if most < step:
+            raise TileError(
+                f"the scales of {n} tokens do not fit: there is room for {most} at a time, and "
+                f"they are cut at multiples of {step}"
+            )
+        return spans(n, most - most % step)
 
-    def _unit(self, name: str) -> str:
-        return f"{name}.unit_scales" if self._rescaled else ""
-
-    def _transposed_copy(self, gemm: Gemm, row: Copy) -> Job:
-        """Return H^T = A^T.X^T with H's row copy, lying transposed: what an update in OS reads.
-
-        The sums are the same, so a scale for each column gives the same bits as one for each row.
-        """
-        transposed = Gemm(f"{gemm.name}^T", gemm.right.T, gemm.left.T)
-        return self._job(transposed, (Copy(f"{row.buffer}.T", Axis.COLUMN, row.scales),))
-
-    def _job(self, gemm: Gemm, outputs: tuple[Output, ...]) -> Job:
-        config = self._config
+    def _low_rank(self, name: str, slab: Span, parted: bool) -> Job:
+        """Return H or dH: its maxima, its row copy, and, if all rows are there, its column copy."""
+        update = UPDATES[name]
+        row_scales, column_scales, unit = f"{name}.row_scales", f"{name}.column_scales", ""
+        if self._rescaled:
+            unit = f"{name}.unit_scales"
+        outputs = (
+            Maxima(
+                Axis.ROW, f"{name}.row_maxima", row_scales,
+                updates=f"{update}.updates", factor=f"{update}.factor",
+            ),
+            Maxima(Axis.COLUMN, f"{name}.column_maxima", column_scales, unit=unit, kept=parted),
+            Copy(f"{name}.row", Axis.ROW, row_scales, stochastic=self._stochastic),
+            Sums(name),
+        )  # fmt: skip
+        late = () if parted else (self._column_copy(name),)
         demand = Demand(
-            update_reduction=gemm.update.k if gemm.update else 0,
-            update_dataflow=self._update,
-            row_table=gemm.update is not None or _has_table(outputs, Axis.ROW) or self._rescaled,
-            column_table=_has_table(outputs, Axis.COLUMN),
-            out_bytes=sum(4 if isinstance(output, Sums) else 1 for output in outputs),
-        )
-        tiling = decide(config, self._choice, gemm, demand)
-        left, right = self._operands(gemm, tiling.dataflow)
-        job = Job(gemm, tiling, left, right, outputs, self._update)
+            # With the rows of one tile those of all tiles stay until the group is done.
+            row_tables=1 + self._rescaled, row_fixed=2 + (0 if slab.size <= 1 else slab.size),
+            column_tables=1, column_fixed=-(-self._site.r // self._config.columns),
+            row_vectors=True, column_vectors=True, whole_rows=True,
+            group=Axis.TENSOR, late=not parted,
+        )  # fmt: skip
+        return self._part(self._gemms[name], slab, outputs, late, demand)
+
+    def _column_copy(self, name: str) -> Copy:
+        unit = f"{name}.unit_scales" if self._rescaled else ""
+        scales = f"{name}.column_scales"
+        return Copy(f"{name}.column", Axis.COLUMN, scales, unit=unit, stochastic=self._stochastic)
+
+    def _columns(self, name: str) -> Job:
+        """Return the column copy of H or dH alone, with scales that are on the chip."""
+        demand = Demand(
+            row_tables=int(self._rescaled), row_vectors=self._rescaled, whole_rows=True,
+            column_tables=1, column_fixed=-(-self._site.r // self._config.columns),
+        )  # fmt: skip
+        draft = partial(self._draft, self._gemms[name], (self._column_copy(name),), (), demand)
+        job = decide(self._config, self._choice, draft, may_swap=False)
+        return replace(job, frees=(f"{name}.column_scales",))
+
+    def _updated(self, name: str, slab: Span) -> Job:
+        """Return Y or dX."""
+        job = self._part(self._gemms[name], slab, (Sums(name),), (), Demand())
+        return replace(job, frees=(f"{name}.updates",))
+
+    def _part(
+        self,
+        gemm: Gemm,
+        slab: Span,
+        outputs: tuple[Output, ...],
+        late: tuple[Output, ...],
+        demand: Demand,
+    ) -> Job:
+        """Return the job of some rows of a product."""
+        n = self._site.n
+        if slab.size < n:
+            gemm = _rows(gemm, slab)
+        draft = partial(self._draft, gemm, outputs, late, demand)
+        job = decide(self._config, self._choice, draft, may_swap=False)
+        return replace(job, tiling=replace(job.tiling, first_row=slab.start, all_rows=n))
+
+    def _draft(
+        self,
+        gemm: Gemm,
+        outputs: tuple[Output, ...],
+        late: tuple[Output, ...],
+        demand: Demand,
+        dataflow: Dataflow,
+        swap: bool,
+    ) -> tuple[Job, Problem]:
+        """Return a product's job and problem; `swap` is never asked for."""
+        left, right = self._operands(gemm, dataflow)
+        sizes = [
+            4 if isinstance(o, Sums) else 1 for o in (*outputs, *late) if not isinstance(o, Maxima)
+        ]
+        demand = replace(
+            demand, out_bytes=sum(sizes), narrowest=min(sizes),
+            left_transposed=left.transposed, right_transposed=right.transposed,
+        )  # fmt: skip
+        tiling = Tiling(dataflow, gemm.m, gemm.k, gemm.n, 1, 1, 1)
+        job = Job(gemm, tiling, left, right, outputs, late)
         if gemm.update is not None:
-            left, right = self._operands(gemm.update, self._update)
-            scales = f"{gemm.name}.update_scales"
-            job = replace(job, update_left=left, update_right=right, update_scales=scales)
-            self._need(input_table(scales, gemm.m))
-        self._need_outputs(job)
-        return job
+            first, second = self._operands(gemm.update, self._update)
+            job = replace(
+                job, update_dataflow=self._update, update_left=first, update_right=second,
+                update_scales=f"{gemm.name.partition('[')[0]}.updates",
+            )  # fmt: skip
+            demand = replace(
+                demand, update_reduction=gemm.update.k, update_dataflow=self._update,
+                update_left_transposed=first.transposed, update_right_transposed=second.transposed,
+            )  # fmt: skip
+        return job, Problem(self._config, dataflow, gemm.m, gemm.k, gemm.n, demand)
 
-    def _operands(self, gemm: Gemm, dataflow: Dataflow) -> tuple[str, str]:
-        """Return the buffers of a product's operands, lying as the dataflow reads them."""
-        names = []
-        left = gemm.left if dataflow is Dataflow.WS else gemm.left.T
-        for view in (left, gemm.right):
-            if view.tensor in self._site.inputs:
-                shape = self._site.inputs[view.tensor]
-                names.append(self._need(input_matrix(view.tensor, shape, view.transposed)))
-            else:
-                names.append(f"{view.tensor}.T" if view.transposed else view.tensor)
-        return names[0], names[1]
-
-    def _need(self, request: Request) -> str:
-        self._requests.setdefault(request.name, request)
-        return request.name
-
-    def _need_outputs(self, job: Job) -> None:
-        """Ask for a job's output buffers and scale tables."""
-        sources = {f"{name}.row.T": (f"{name}.row", True) for name in LOW_RANK}
-        for request in output_requests(job, sources):
-            self._need(request)
-        for output in job.outputs:
-            if isinstance(output, Copy):
-                entries = job.gemm.m if output.axis is Axis.ROW else job.gemm.n
-                self._need(input_table(output.scales, entries))
-            if isinstance(output, (Copy, Maxima)) and output.unit:
-                self._need(input_table(output.unit, job.gemm.m))
+    def _operands(self, gemm: Gemm, dataflow: Dataflow) -> tuple:
+        """Return operands of the whole tensors: of a slab's rows, tiles know which they are."""
+        found = []
+        for operand in operands(gemm, dataflow):
+            rows, columns = (self._site.inputs | self._site.copies)[operand.buffer]
+            found.append(replace(operand, rows=rows, columns=columns))
+        return tuple(found)
 
 
-def _has_table(outputs: tuple[Output, ...], axis: Axis) -> bool:
-    return any(isinstance(o, (Copy, Maxima)) and o.axis is axis for o in outputs)
+def _rows(gemm: Gemm, slab: Span) -> Gemm:
+    """Return the product of some rows of the left operand, which does not lie transposed."""
+    update = None if gemm.update is None else _rows(gemm.update, slab)
+    name = f"{gemm.name}[{slab.start}:{slab.start + slab.size}]"
+    return Gemm(name, replace(gemm.left, rows=slab.size), gemm.right, update)

@@ -12,17 +12,15 @@ from hw.isa.numerics import INT8_MAX
 from sim.result import RunResult
 
 from .driver import Device
-from .layer import LOW_RANK, UPDATED_BY
 from .lora import Site
 from .program import Program
 from .quantise import (
     ColumnCopies,
     Group,
     Quantised,
-    fresh_scales,
     quantise,
     unit_scales,
-    update_scales,
+    update_factor,
 )
 
 LEFT_OF = {"H": "X.row", "dH": "dY.row"}
@@ -138,70 +136,55 @@ def _site_of(tensors: dict[str, np.ndarray]) -> Site:
     return site
 
 
-def run_layer(device: Device, programs: Sequence[Program], inputs: SiteInputs) -> LayerResult:
-    """Run both programs of a site; between them, turn maxima into scale entries.
+def run_layer(
+    device: Device, programs: Sequence[Program], inputs: SiteInputs, *, noise_seed: int = 0
+) -> LayerResult:
+    """Run the program of a site.
 
     Parameters
     ----------
-    programs : sequence of two Program
-        As `compile_layer` makes them.
+    programs : sequence of one Program
+        As `compile_layer` makes it.
+    noise_seed : int
+        Of stochastic rounding.
 
     Raises
     ------
     ValueError
-        W is all zero, or the programs are for another site.
+        W is all zero, the factor of an update does not fit an entry, or the program is for another
+        site.
     InputError, MachineError
         As `Device.run`.
     """
-    first, second = programs
-    compiled = Site(*(first.meta[name] for name in ("n", "d1", "d2", "r")))
+    (program,) = programs
+    compiled = Site(*(program.meta[name] for name in ("n", "d1", "d2", "r")))
     if compiled != inputs.site:
-        raise ValueError(f"the programs are for {compiled}, not for {inputs.site}")
-    if first.meta["column_copies"] != inputs.column_copies:
+        raise ValueError(f"the program is for {compiled}, not for {inputs.site}")
+    if program.meta["column_copies"] != inputs.column_copies:
         raise ValueError(
-            f"the programs are for {first.meta['column_copies']} column copies, "
+            f"the program is for {program.meta['column_copies']} column copies, "
             f"not for {inputs.column_copies} ones"
         )
-    host = {name: copy.values for name, copy in inputs.copies.items()}
-    for name, left in LEFT_OF.items():
-        host[f"{name}.unit_scales"] = unit_scales(inputs.copies[left])[None, :]
-    before = device.run(first, _known(first, host))
-    maxima = _maxima(before.outputs)
-    tables = _tables(inputs, maxima)
-    after = device.run(second, _known(second, host | tables))
-    arrays = {name: before.outputs[name] for name in LOW_RANK} | after.outputs
-    return LayerResult(
-        arrays, _scales(inputs, maxima), tuple(programs), (before.result, after.result)
-    )
+    run = device.run(program, _host_arrays(inputs), noise_seed=noise_seed)
+    arrays = {name: array for name, array in run.outputs.items() if not name.endswith("_maxima")}
+    return LayerResult(arrays, _scales(inputs, run.outputs), (program,), (run.result,))
 
 
-def _known(program: Program, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {name: array for name, array in arrays.items() if name in program.inputs}
-
-
-def _maxima(outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the maxima behind ``H.row``, ``H.column``, ... over all tiles, uint32 (n or r,)."""
-    found = {}
-    for name in LOW_RANK:
-        found[f"{name}.row"] = outputs[f"{name}.row_maxima"].max(axis=0)
-        found[f"{name}.column"] = outputs[f"{name}.column_maxima"].max(axis=0)
-    return found
-
-
-def _tables(inputs: SiteInputs, maxima: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the scale entries of the second program, uint32 (1, entries)."""
+def _host_arrays(inputs: SiteInputs) -> dict[str, np.ndarray]:
+    """Return everything the program takes."""
     copies = inputs.copies
-    tables = {f"{name}_scales": fresh_scales(values) for name, values in maxima.items()}
-    factors = {"Y": (copies["A"], copies["B"]), "dX": (copies["B"], copies["A"])}
-    for name, low_rank in UPDATED_BY.items():
-        down, up = factors[name]
-        tables[f"{name}.update_scales"] = update_scales(
-            maxima[f"{low_rank}.row"], down, up, copies["W"], inputs.scaling
+    arrays = {name: copy.values for name, copy in copies.items()}
+    if inputs.column_copies == "rescaled":
+        for name, left in LEFT_OF.items():
+            arrays[f"{name}.unit_scales"] = unit_scales(copies[left])[None, :]
+    for name, (down, up) in {"Y": ("A", "B"), "dX": ("B", "A")}.items():
+        arrays[f"{name}.factor"] = update_factor(
+            copies[down], copies[up], copies["W"], inputs.scaling
         )
-    return {name: entries[None, :] for name, entries in tables.items()}
+    return arrays
 
 
-def _scales(inputs: SiteInputs, maxima: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _scales(inputs: SiteInputs, outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return the recorded scale of every array: ``S_acc * absmax / 127`` for copies."""
     scale = {name: copy.scale for name, copy in inputs.copies.items()}
     factor = float(inputs.scaling)
@@ -212,10 +195,10 @@ def _scales(inputs: SiteInputs, maxima: dict[str, np.ndarray]) -> dict[str, np.n
         "dX": scale["dY.row"] * scale["W"],
     }
     for name, weight in (("H", "A"), ("dH", "B")):
-        rows, columns = maxima[f"{name}.row"], maxima[f"{name}.column"]
-        found[f"{name}.row"] = found[name] * rows[:, None] / INT8_MAX
+        rows, columns = outputs[f"{name}.row_maxima"], outputs[f"{name}.column_maxima"]
+        found[f"{name}.row"] = found[name] * rows.T / INT8_MAX
         unit = scale[LEFT_OF[name]].max() if inputs.column_copies == "rescaled" else 1.0
-        found[f"{name}.column"] = unit * scale[weight] * columns[None, :] / INT8_MAX
+        found[f"{name}.column"] = unit * scale[weight] * columns / INT8_MAX
     found["dA"] = scale["X.column"].T * found["dH.column"] * factor
     found["dB"] = scale["dY.column"].T * found["H.column"] * factor
     return found

@@ -38,6 +38,11 @@ class View:
         """The transposed view."""
         return View(self.tensor, self.columns, self.rows, not self.transposed)
 
+    @property
+    def lies(self) -> tuple[int, int]:
+        """Rows and columns of the tensor itself."""
+        return (self.columns, self.rows) if self.transposed else (self.rows, self.columns)
+
     def __str__(self) -> str:
         return f"{self.tensor}{'^T' if self.transposed else ''}"
 

@@ -6,6 +6,7 @@ import os
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,16 @@ from sim.result import DramTiming
 
 from .console import Report
 from .driver import BACKENDS, Device
+from .gemm import ROUNDINGS
 
 __all__ = [
+    "Margin",
     "OutputFile",
     "Settings",
     "Target",
     "backend_options",
     "config_options",
+    "rounding_options",
     "settings_options",
 ]
 
@@ -216,6 +220,34 @@ def _rate(text: str) -> float:
     if not rate > 0:
         raise click.UsageError(f"--dram-gbps must be a positive number or unlimited, not {text!r}")
     return rate
+
+
+def rounding_options(command: Callable) -> Callable:
+    """Add --rounding and --noise-seed; the command gets `rounding` and `noise_seed`."""
+    command = click.option(
+        "--noise-seed", type=click.IntRange(0, (1 << 32) - 1), default=0, show_default=True,
+        help="Of stochastic rounding.",
+    )(command)  # fmt: skip
+    return click.option(
+        "--rounding", type=click.Choice(ROUNDINGS), default="nearest", show_default=True,
+        help="Of INT8 results.",
+    )(command)  # fmt: skip
+
+
+class Margin(click.ParamType):
+    """A rational above 0, such as 1.25 or 5/4."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Fraction:
+        """Return the rational."""
+        try:
+            margin = Fraction(value)
+        except (ValueError, ZeroDivisionError):
+            margin = Fraction(0)
+        if margin <= 0:
+            self.fail(f"must be a number above 0, such as 1.25 or 5/4, not {value!r}", param, ctx)
+        return margin
 
 
 class OutputFile(click.ParamType):

@@ -42,10 +42,8 @@ class Request:
     rows, columns : int
         As it lies in DRAM.
     role : Role
-    source : str
-        Name of the matrix on the host; several inputs may lie in DRAM twice.
     transposed : bool
-        Whether the host's matrix is the transpose of this one.
+        Whether the host gets the transpose of an output; inputs lie as the host has them.
     """
 
     name: str
@@ -53,7 +51,6 @@ class Request:
     rows: int
     columns: int
     role: Role
-    source: str
     transposed: bool = False
 
 
@@ -91,10 +88,9 @@ class Buffer(Request):
         return rows[:, : self.columns * kind.itemsize].view(kind)
 
     def __str__(self) -> str:
-        of = f" of {self.source}{'^T' if self.transposed else ''}"
         return (
             f"{self.address:#010x}-{self.end:#010x} {self.role} {self.name}: {self.dtype} "
-            f"{self.rows}x{self.columns}, pitch {self.pitch}" + (of if self.role == "input" else "")
+            f"{self.rows}x{self.columns}, pitch {self.pitch}{', transposed' if self.transposed else ''}"
         )
 
 

@@ -20,7 +20,7 @@ def product_rows(program: Program, result: RunResult | None) -> list[dict[str, A
     Returns
     -------
     list of dict
-        `product`, `shape` ([M, K, N]), `dataflow`, `macs`, `instructions` ([first, last]), and, if
+        `product`, `shape` ([M, K, N]), `dataflow`, `swapped`, `macs`, `instructions` ([first, last]), and, if
         the run has events, `cycles` and `utilisation` (MACs / (cycles x rows x columns)).
     """
     events = result.events if result else ()
@@ -32,6 +32,7 @@ def product_rows(program: Program, result: RunResult | None) -> list[dict[str, A
             "product": product.name,
             "shape": [product.m, product.k, product.n],
             "dataflow": product.dataflow,
+            "swapped": product.swapped,
             "macs": product.macs,
             "instructions": [product.start, product.stop - 1],
         }

@@ -24,6 +24,8 @@ class ProductSpan:
         Shape; the reduction of an update is not counted in k.
     dataflow : str
         ws or os, and ws+os if its update runs in the other one.
+    swapped : bool
+        Whether the transpose is computed: N x K by K x M.
     macs : int
     start, stop : int
         Instructions `start` to ``stop - 1``.
@@ -34,6 +36,7 @@ class ProductSpan:
     k: int
     n: int
     dataflow: str
+    swapped: bool
     macs: int
     start: int
     stop: int
@@ -41,7 +44,7 @@ class ProductSpan:
     def __str__(self) -> str:
         return (
             f"{self.start:6}-{self.stop - 1:<6} {self.name} {self.m}x{self.k}x{self.n} "
-            f"{self.dataflow} {self.macs} MACs"
+            f"{self.dataflow}{' swapped' if self.swapped else ''} {self.macs} MACs"
         )
 
 
@@ -86,13 +89,13 @@ class Program:
 
     @property
     def inputs(self) -> dict[str, Buffer]:
-        """What the host must give, by name: one of the buffers of each source."""
-        return {b.source: b for b in reversed(self.buffers) if b.role is Role.INPUT}
+        """What the host must give, by name."""
+        return {b.name: b for b in self.buffers if b.role is Role.INPUT}
 
     @property
     def outputs(self) -> dict[str, Buffer]:
         """What the host gets back, by name."""
-        return {b.source: b for b in self.buffers if b.role is Role.OUTPUT}
+        return {b.name: b for b in self.buffers if b.role is Role.OUTPUT}
 
     @property
     def dram_bytes(self) -> int:

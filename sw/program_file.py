@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 MAGIC = b"CDMQTA\r\n"
-FORMAT = 1
+FORMAT = 2
 _PREFIX = struct.Struct("<8sIQQ")
 _DIGEST = 32
 _MARK = "#!program "
@@ -106,7 +106,7 @@ def read_programs(path: str | os.PathLike[str]) -> tuple[Program, ...]:
     Raises
     ------
     ProgramFileError
-        The file cannot be read, is something else, is newer than this program, or is damaged.
+        The file cannot be read, is something else, is of another version, or is damaged.
     """
     try:
         data = Path(path).read_bytes()
@@ -120,6 +120,10 @@ def read_programs(path: str | os.PathLike[str]) -> tuple[Program, ...]:
     if version > FORMAT:
         raise ProgramFileError(
             f"{path} has format version {version}, newer than {FORMAT}, the newest known here"
+        )
+    if version < FORMAT:
+        raise ProgramFileError(
+            f"{path} has format version {version}, and only {FORMAT} can be read: compile it again"
         )
     size = _PREFIX.size + text_size + code_size + _DIGEST
     if len(data) < size:

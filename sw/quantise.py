@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from hw.isa.numerics import INT8_MAX, encode_scale, multiplier
+from hw.isa.numerics import INT8_MAX, encode_factor, encode_scale, multiplier
 
 __all__ = [
     "COLUMN_COPIES",
@@ -19,7 +19,7 @@ __all__ = [
     "fresh_scales",
     "quantise",
     "unit_scales",
-    "update_scales",
+    "update_factor",
 ]
 
 ColumnCopies = Literal["weighted", "rescaled"]
@@ -94,8 +94,8 @@ def quantise(x: np.ndarray, group: Group) -> Quantised:
     return Quantised(values, absmax, group)
 
 
-def fresh_scales(maxima: np.ndarray) -> np.ndarray:
-    """Return the scale entries that bring sums of absolute maximum a to [-127, 127]: 127 / a.
+def fresh_scales(maxima: np.ndarray, margin: Fraction = Fraction(1)) -> np.ndarray:
+    """Return the scale entries that bring sums of maximum ``margin a`` to 127: 127 / (margin a).
 
     Parameters
     ----------
@@ -106,7 +106,8 @@ def fresh_scales(maxima: np.ndarray) -> np.ndarray:
     uint32, (count,)
         The entry of a = 0 is 0: every output is 0.
     """
-    return _entries([Fraction(INT8_MAX, a) if a else Fraction(0) for a in maxima.ravel().tolist()])
+    top = INT8_MAX / margin
+    return _entries([top / a if a else Fraction(0) for a in maxima.ravel().tolist()])
 
 
 def unit_scales(left: Quantised) -> np.ndarray:
@@ -126,23 +127,21 @@ def unit_scales(left: Quantised) -> np.ndarray:
     return _entries([a / top if top else Fraction(0) for a in rows])
 
 
-def update_scales(
-    maxima: np.ndarray,
+def update_factor(
     down: Quantised,
     up: Quantised,
     weight: Quantised,
     scaling: int | float | Fraction = 1,
 ) -> np.ndarray:
-    """Return the scale entries that bring a LoRA update to the unit of the sums it is added to.
+    """Return the entry by which the chip turns maxima into the scales of a LoRA update.
 
-    Row i of the low-rank copy has scale ``S_left[i] S_down a[i] / 127``, the sums have
-    ``S_left[i] S_weight``: the ratio ``S_down S_up a[i] / (127 S_weight)`` is free of S_left.
-    Every float counts as the exact rational it holds.
+    Row i of the low-rank copy has scale ``S_left[i] S_down a[i] / 127``, the sums it is added to
+    have ``S_left[i] S_weight``: the ratio ``S_down S_up a[i] / (127 S_weight)`` is free of S_left,
+    and all but the maximum a[i] is the same in all rows. Every float counts as the exact rational
+    it holds.
 
     Parameters
     ----------
-    maxima : uint32, (n,)
-        Absolute maxima a of the rows of the low-rank product's sums.
     down, up, weight : Quantised, per tensor
         A, B, W for Y; B, A, W for dX.
     scaling : number
@@ -150,12 +149,13 @@ def update_scales(
 
     Returns
     -------
-    uint32, (n,)
+    uint32, (1, 1)
 
     Raises
     ------
     ValueError
-        The weight is all zero, so that the sums have no unit; or `scaling` is not above 0.
+        The weight is all zero, so that the sums have no unit; `scaling` is not above 0; or the
+        factor is too small or too large for an entry.
     """
     if not scaling > 0:
         raise ValueError(f"scaling must be above 0, not {scaling}")
@@ -163,7 +163,7 @@ def update_scales(
     if not a_weight:
         raise ValueError("the weight must not be all zero: its scale is the unit of Y and dX")
     factor = Fraction(scaling) * a_down * a_up / (INT8_MAX * INT8_MAX * a_weight)
-    return _entries([factor * a for a in maxima.ravel().tolist()])
+    return np.array([[encode_factor(factor)]], np.uint32)
 
 
 def _entries(ratios: list[Fraction]) -> np.ndarray:

@@ -2,96 +2,163 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from bisect import insort
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
 
-__all__ = ["Alternating", "Residency"]
+from .tile import TileError
+
+__all__ = ["Residency", "Results"]
 
 
-@dataclass
+@dataclass(slots=True)
 class _Resident:
     key: Hashable
     base: int
     words: int
     used: int
+    stays: bool
 
     @property
     def end(self) -> int:
         return self.base + self.words
 
 
+FOREVER = 1 << 62
+"""When a tile was used last that must stay: later than anything."""
+
+
 class Residency:
-    """Tiles in a memory of two halves, each tile inside one half if it fits there.
+    """Tiles in a memory of two halves, each tile inside one half if it fits there; or of one.
 
     A tile that is still there is not loaded again. A new one goes to the half in which it drives
     out nothing, or what was used longest ago, and of two such halves to the one that was not used
     last: so that one half fills while the other is read.
     """
 
-    def __init__(self, half: int) -> None:
-        self._half = half
-        self._tiles: list[_Resident] = []
+    def __init__(self, half: int, halves: int = 2) -> None:
+        self._half, self._size = half, half * halves
+        self._tiles: list[_Resident] = []  # by base
+        self._by_key: dict[Hashable, _Resident] = {}
         self._time = 0
-        self._last_half = 1
+        self._last_half = halves - 1
 
-    def get(self, key: Hashable, words: int) -> tuple[int, bool]:
+    def get(self, key: Hashable, words: int, stays: bool = False) -> tuple[int, bool]:
         """Return the first word of a tile, and whether it must be loaded there.
+
+        Parameters
+        ----------
+        stays : bool
+            It is not driven out before it is freed.
 
         Raises
         ------
-        ValueError
-            The tile is larger than the memory: tiling has gone wrong.
+        TileError
+            There is no room for the tile beside those that stay.
         """
         self._time += 1
+        tile = self._by_key.get(key)
+        if tile is not None:
+            tile.used = FOREVER if tile.stays else self._time
+            self._last_half = tile.base // self._half
+            return tile.base, False
+        base = self._place(words)
+        new = _Resident(key, base, words, FOREVER if stays else self._time, stays)
+        kept = [t for t in self._tiles if t.end <= base or new.end <= t.base]
         for tile in self._tiles:
-            if tile.key == key:
-                tile.used = self._time
-                self._last_half = tile.base // self._half
-                return tile.base, False
-        if words > 2 * self._half:
-            raise ValueError(f"a tile of {words} words in a memory of {2 * self._half}")
-        if words > self._half:
-            halves = [self._room(0, 2 * self._half, words)]
-        else:
-            order = (1 - self._last_half, self._last_half)
-            halves = [self._room(h * self._half, (h + 1) * self._half, words) for h in order]
-        _, base = min(halves, key=lambda room: room[0])
-        new = _Resident(key, base, words, self._time)
-        self._tiles = [t for t in self._tiles if t.end <= base or new.end <= t.base] + [new]
+            if tile.base < new.end and base < tile.end:
+                del self._by_key[tile.key]
+        insort(kept, new, key=attrgetter("base"))
+        self._tiles, self._by_key[key] = kept, new
         self._last_half = base // self._half
         return base, True
+
+    def free(self, chosen: Callable[[Any], bool]) -> None:
+        """Forget the tiles whose keys are chosen."""
+        self._tiles = [tile for tile in self._tiles if not chosen(tile.key)]
+        self._by_key = {tile.key: tile for tile in self._tiles}
+
+    def _place(self, words: int) -> int:
+        if words > self._half:
+            rooms = [self._room(0, self._size, words)]
+        else:
+            order = (1 - self._last_half, self._last_half) if self._size > self._half else (0,)
+            rooms = [self._room(h * self._half, (h + 1) * self._half, words) for h in order]
+        used, base = min(rooms, key=lambda room: room[0])
+        if used >= FOREVER:
+            raise TileError(
+                f"a tile of {words} words finds no room in a memory of {self._size}, "
+                f"where {sum(t.words for t in self._tiles if t.stays)} must stay"
+            )
+        return base
 
     def _room(self, start: int, end: int, words: int) -> tuple[int, int]:
         """Return (last use of what must go, base) of the best place for `words` in [start, end)."""
         inside = [t for t in self._tiles if t.base < end and start < t.end]
-        bases = {start, *(t.end for t in inside), *(t.base - words for t in inside), end - words}
-        places = []
-        for base in sorted(bases):
-            if start <= base and base + words <= end:
-                gone = [t.used for t in inside if t.base < base + words and base < t.end]
-                places.append((max(gone, default=-1), base))
-        return min(places)
+        best: tuple[int, int] | None = None
+        first = 0
+        # Places behind a tile, or at the start; `first` is the first tile that reaches into one.
+        for base in [start, *(t.end for t in inside), end - words]:
+            if base < start or base + words > end:
+                continue
+            while first < len(inside) and inside[first].end <= base:
+                first += 1
+            gone, index = -1, first
+            while index < len(inside) and inside[index].base < base + words:
+                gone = max(gone, inside[index].used)
+                index += 1
+            if gone < 0:
+                return gone, base
+            if best is None or gone < best[0]:
+                best = gone, base
+        return best or (FOREVER, start)
 
 
-class Alternating:
-    """Places for results: one half of the output memory after the other."""
+class Results:
+    """Places for results: one half of the output memory after the other, the oldest place in each.
+
+    So a result is stored from one half while the next is computed in the other, and a place is
+    written again only when all others of its half have been: by then it has been stored.
+    """
 
     def __init__(self, half: int) -> None:
-        self._half, self._next = half, 0
+        self._half = half
+        self._next, self._starts = 0, [0, 0]
 
     def get(self, words: int) -> int:
         """Return the first word for a tile of results.
 
         Raises
         ------
-        ValueError
-            The tile is larger than the memory: tiling has gone wrong.
+        TileError
+            The tile is larger than the memory.
         """
         if words > 2 * self._half:
-            raise ValueError(f"a tile of {words} words in a memory of {2 * self._half}")
+            raise TileError(f"a tile of {words} words in a memory of {2 * self._half}")
         if words > self._half:
-            self._next = 0
+            self._next, self._starts = 0, [0, 0]
             return 0
-        base = self._next * self._half
-        self._next = 1 - self._next
-        return base
+        half = self._next
+        start = self._starts[half]
+        if start + words > self._half:
+            start = 0
+        self._starts[half] = start + words
+        self._next = 1 - half
+        return half * self._half + start
+
+    def get_all(self, sizes: Sequence[int]) -> list[int] | None:
+        """Return the first words for tiles that are there together, or None if they do not fit."""
+        if len(sizes) == 1:
+            return [self.get(sizes[0])]
+        starts, bases = [0, 0], []
+        for words in sizes:
+            half = min((self._next, 1 - self._next), key=lambda h: starts[h] + words > self._half)
+            if starts[half] + words > self._half:
+                return None
+            bases.append(half * self._half + starts[half])
+            starts[half] += words
+            self._next = 1 - half
+        self._starts = starts
+        return bases

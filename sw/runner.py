@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hw.isa.config import Config, ConfigError
-from sim.arithmetic import decode_scales, matmul, requantise8
+from sim.arithmetic import (
+    decode_scales,
+    limit8,
+    magnitudes,
+    matmul,
+    noise,
+    rescale,
+    rescale_stochastic,
+)
 from sim.functional import ProgramError
 from sim.report import timeline
 from sim.result import RunResult
@@ -18,7 +27,7 @@ from sim.result import RunResult
 from .console import Report
 from .demo import make_site
 from .driver import Device, InputError
-from .gemm import run_gemm_programs
+from .gemm import GemmResult, run_gemm_program
 from .layer_run import quantise_site, run_layer
 from .options import Settings
 from .product_rows import product_rows
@@ -29,8 +38,10 @@ from .quantise import fresh_scales
 __all__ = [
     "configuration",
     "expected_gemm",
+    "gemm_outputs",
     "load_job",
     "load_matrix",
+    "load_maxima",
     "npy",
     "print_products",
     "print_totals",
@@ -48,18 +59,38 @@ def load_matrix(file: str) -> np.ndarray:
     InputError
         The file cannot be read, or holds something else.
     """
-    try:
-        with open(file, "rb") as stream:
-            array = np.lib.format.read_array(stream, allow_pickle=False)
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read: {error.strerror}") from None
-    except (MemoryError, OverflowError, TypeError, ValueError) as error:
-        raise InputError(f"{file}: is not a .npy file of numbers: {error}") from None
+    array = _load(file)
     if array.ndim != 2 or array.size == 0:
         raise InputError(f"{file}: must hold a matrix, not an array of shape {array.shape}")
     if array.dtype != np.int8:
         raise InputError(f"{file}: must be int8, not {array.dtype}")
     return array
+
+
+def load_maxima(file: str, entries: int) -> np.ndarray:
+    """Return the maxima that an earlier step left in a .npy file: uint32, (entries,).
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or holds something else.
+    """
+    array = _load(file)
+    if array.dtype != np.uint32 or array.shape != (entries,):
+        raise InputError(
+            f"{file}: must be uint32 of shape ({entries},), not {array.dtype} {array.shape}"
+        )
+    return array
+
+
+def _load(file: str) -> np.ndarray:
+    try:
+        with open(file, "rb") as stream:
+            return np.lib.format.read_array(stream, allow_pickle=False)
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read: {error.strerror}") from None
+    except (MemoryError, OverflowError, TypeError, ValueError) as error:
+        raise InputError(f"{file}: is not a .npy file of numbers: {error}") from None
 
 
 _SIMULATED = ("clock_mhz", "dram_latency", "dram_gbps")
@@ -74,27 +105,41 @@ def npy(array: np.ndarray) -> bytes:
 
 
 def expected_gemm(
-    config: Config,
     left: np.ndarray,
     right: np.ndarray,
     *,
     transpose_a: bool,
     transpose_b: bool,
     requantise: str | None,
+    rounding: str,
+    noise_seed: int,
+    maxima: np.ndarray | None,
+    margin: Fraction,
     **_: Any,
-) -> np.ndarray:
+) -> dict[str, np.ndarray]:
     """Return what `gemm` must give, without a program: int32 sums, or these requantised."""
     sums = matmul(left.T if transpose_a else left, right.T if transpose_b else right)
     if requantise is None:
-        return sums
-    axes = {"row": 1, "column": 0, "tensor": None}[requantise]
-    maxima = np.abs(sums.astype(np.int64)).max(axis=axes, keepdims=True)
-    m, s = decode_scales(fresh_scales(maxima.ravel()).reshape(maxima.shape))
-    return requantise8(sums, m, s)
+        return {"C": sums}
+    found = _maxima(sums, requantise)
+    entries = fresh_scales(found) if maxima is None else fresh_scales(maxima, margin)
+    shape = {"row": (-1, 1), "column": (1, -1), "tensor": (1, 1)}[requantise]
+    m, s = decode_scales(entries.reshape(shape))
+    exact = rescale(sums, m, s)
+    if rounding == "stochastic":
+        rows, columns = (np.arange(size) for size in sums.shape)
+        exact = rescale_stochastic(sums, m, s, noise(noise_seed, rows[:, None], columns))
+    return {"C": limit8(exact)[0], "maxima": found}
+
+
+def _maxima(sums: np.ndarray, requantise: str) -> np.ndarray:
+    """Return the absolute maxima of rows, columns, or of all."""
+    axes = {"row": 1, "column": 0, "tensor": (0, 1)}[requantise]
+    return magnitudes(sums).max(axis=axes).reshape(-1)
 
 
 def load_job(file: str) -> tuple[Program, ...]:
-    """Read a program file that holds all programs of a job.
+    """Read a program file that holds the program of a job.
 
     Raises
     ------
@@ -108,9 +153,8 @@ def load_job(file: str) -> tuple[Program, ...]:
     kind = meta.get("kind")
     if kind not in ("gemm", "lora"):
         raise ProgramFileError(f"{file} holds a job of kind {kind!r}; accepted: gemm, lora")
-    needed = 2 if kind == "lora" or meta.get("requantise") else 1
-    if len(programs) != needed:
-        raise ProgramFileError(f"{file} holds {len(programs)} of the {needed} programs of its job")
+    if len(programs) != 1:
+        raise ProgramFileError(f"{file} holds {len(programs)} programs, but its job is one")
     return programs
 
 
@@ -159,11 +203,23 @@ def _run_gemm(
     device: Device, programs: Sequence[Program], seed: int
 ) -> tuple[dict[str, np.ndarray], tuple[RunResult, ...]]:
     rng = np.random.default_rng(seed)
-    shapes = [programs[0].inputs[name].host_shape for name in "AB"]
-    a, b = (rng.integers(-128, 128, shape, dtype=np.int8) for shape in shapes)
-    done = run_gemm_programs(device, tuple(programs), a, b)
-    scales = {} if done.scales is None else {"scales": done.scales}
-    return {"C": done.c} | scales, done.results
+    program = programs[0]
+    a, b = (
+        rng.integers(-128, 128, program.inputs[name].host_shape, dtype=np.int8) for name in "AB"
+    )
+    maxima = None
+    if "scales" in program.inputs:  # as if the step before had had the same data
+        meta = program.meta
+        sums = matmul(a.T if meta["transpose_a"] else a, b.T if meta["transpose_b"] else b)
+        maxima = _maxima(sums, meta["requantise"])
+    done = run_gemm_program(device, program, a, b, maxima=maxima, noise_seed=seed)
+    return gemm_outputs(done), done.results
+
+
+def gemm_outputs(done: GemmResult) -> dict[str, np.ndarray]:
+    """Return what a product gives, by name."""
+    found = {"C": done.c, "maxima": done.maxima, "scales": done.scales}
+    return {name: array for name, array in found.items() if array is not None}
 
 
 def _run_lora(
@@ -175,7 +231,7 @@ def _run_lora(
         *(tensors[name] for name in ("x", "w", "a", "b", "dy")),
         column_copies=meta["column_copies"],
     )
-    layer = run_layer(device, programs, inputs)
+    layer = run_layer(device, programs, inputs, noise_seed=seed)
     return layer.arrays, layer.results
 
 
@@ -239,6 +295,35 @@ def print_totals(report: Report, figures: dict[str, Any]) -> None:
         )
         ran += f", {figures['cycles'] / seconds:,.0f} cycles/s" if seconds else ""
     report.line(ran)
+    _print_stalls(report, figures)
+
+
+def _print_stalls(report: Report, figures: dict[str, Any]) -> None:
+    """Print what each engine did with its time, where the backend knows."""
+    if "load_stalled_on_token" not in figures:
+        return
+    columns = ("busy", "load", "execute", "store", "DRAM", "memory")
+    rows = []
+    for engine in ("load", "execute", "store"):
+        row = {"engine": engine, "busy": f"{engine}_busy"}
+        row |= {name: f"{engine}_stalled_on_{name.lower()}" for name in columns[1:]}
+        shares = {
+            name: f"{figures[key] / max(figures['cycles'], 1):.1%}" if key in figures else ""
+            for name, key in row.items()
+            if name != "engine"
+        }
+        rows.append({"counters": "", "engine": engine} | shares)
+    report.line("of all cycles, busy, and waiting for")
+    report.table(rows, section="counters")
+    for name, key in _LIMITED:
+        if figures.get(key):
+            report.line(f"{figures[key]:,} {name}")
+
+
+_LIMITED = (
+    ("INT8 values were limited to 127", "saturations"),
+    ("updated sums were limited to int32", "accumulate_saturations"),
+)
 
 
 def write_trace(

@@ -1,35 +1,28 @@
-"""Third pass: cut a product into tiles that fit the memories."""
+"""A product in tiles."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from typing import NamedTuple
 
-from hw.isa.config import Config
 from hw.isa.instructions import Dataflow
-from hw.isa.numerics import MAX_REDUCTION
 
-from .tile_search import Demand, Problem, best_sizes
-
-__all__ = ["Demand", "Span", "Tile", "TileError", "Tiling", "spans", "tile"]
+__all__ = ["Span", "Tile", "TileError", "Tiling", "spans"]
 
 
 class TileError(ValueError):
     """A product that cannot be tiled; the message gives the sizes."""
 
 
-@dataclass(frozen=True)
-class Span:
-    """Indices `start` to ``start + size - 1`` of one axis; `index` counts the spans."""
+class Span(NamedTuple):
+    """Indices `start` to ``start + size - 1`` of one axis."""
 
-    index: int
     start: int
     size: int
 
 
-@dataclass(frozen=True)
-class Tile:
+class Tile(NamedTuple):
     """A tile of the result, and the pieces of its reduction."""
 
     m: Span
@@ -45,11 +38,15 @@ class Tiling:
     -------
     dataflow : Dataflow
     m, k, n : int
-        Sizes of the product.
+        Sizes of the product, or of a part that has some of its rows.
     tile_m, tile_k, tile_n : int
         Sizes of a tile; the last of an axis may be smaller.
     rows_outer : bool
         Whether tiles of one row of tiles follow one another, rather than those of one column.
+    ahead : int
+        Loads of operands that are done before the array starts, so that it need not wait later.
+    first_row, all_rows : int
+        First row of the part, and rows of the product; as many as `m` if 0.
     """
 
     dataflow: Dataflow
@@ -60,6 +57,18 @@ class Tiling:
     tile_k: int
     tile_n: int
     rows_outer: bool = True
+    ahead: int = 0
+    first_row: int = 0
+    all_rows: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.all_rows:
+            object.__setattr__(self, "all_rows", self.m)
+
+    @property
+    def rows(self) -> Span:
+        """The rows of this part."""
+        return Span(self.first_row, self.m)
 
     @property
     def counts(self) -> tuple[int, int, int]:
@@ -72,7 +81,8 @@ class Tiling:
 
     def tiles(self) -> Iterator[Tile]:
         """Return the tiles of the result in the order in which they are computed."""
-        rows, columns = spans(self.m, self.tile_m), spans(self.n, self.tile_n)
+        rows = [Span(self.first_row + start, size) for start, size in spans(self.m, self.tile_m)]
+        columns = spans(self.n, self.tile_n)
         reduction = spans(self.k, self.tile_k)
         if self.rows_outer:
             return (Tile(m, n, reduction) for m in rows for n in columns)
@@ -83,31 +93,10 @@ class Tiling:
         return (
             f"{self.dataflow.name} {self.m}x{self.k}x{self.n} in {m}x{k}x{n} tiles of "
             f"{self.tile_m}x{self.tile_k}x{self.tile_n}, {'rows' if self.rows_outer else 'columns'}"
-            " outer"
+            f" outer, {self.ahead} loads ahead"
         )
 
 
 def spans(extent: int, size: int) -> tuple[Span, ...]:
     """Cut an axis into spans of `size`, the last one smaller."""
-    starts = range(0, extent, size)
-    return tuple(Span(i, s, min(size, extent - s)) for i, s in enumerate(starts))
-
-
-@lru_cache(maxsize=4096)
-def tile(
-    config: Config, dataflow: Dataflow, m: int, k: int, n: int, demand: Demand | None = None
-) -> Tiling:
-    """Return the tiling estimated fastest: loads, array and stores overlapping, ends exposed.
-
-    Raises
-    ------
-    TileError
-        The reduction could overflow, or no tile fits the memories.
-    """
-    if k > MAX_REDUCTION:
-        raise TileError(f"a reduction of {k} could leave int32: it must be at most {MAX_REDUCTION}")
-    problem = Problem(config, dataflow, m, k, n, demand or Demand())
-    best = best_sizes(problem)
-    if best is None:
-        raise TileError(problem.complaint())
-    return Tiling(dataflow, m, k, n, *best)
+    return tuple(Span(start, min(size, extent - start)) for start in range(0, extent, size))

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hw.isa.config import Config
-from hw.isa.instructions import Dataflow
+from hw.isa.instructions import Axis, Dataflow
 
-__all__ = ["Demand", "Problem", "best_sizes"]
+__all__ = ["Demand", "Problem", "Sizes", "ranked"]
 
 LONGEST = (1 << 16) - 1
 """Largest extent that an instruction field holds."""
@@ -18,6 +18,8 @@ MOST_ENTRIES = LONGEST // 4
 """Most scale entries a load moves: it counts bytes."""
 TILE_BYTES = 4 * 32
 """Instructions fetched for a tile, about."""
+CROWDED = 64
+"""Part of its time that the array loses where streams are as short as it has rows, about."""
 ROUND_TRIP = 12
 """Cycles that the machine adds to the latency of the DRAM, about."""
 
@@ -31,17 +33,41 @@ class Demand:
     update_reduction : int
         Length of the reduction of the product scaled into each tile; 0 if there is none.
     update_dataflow : Dataflow
-    row_table, column_table : bool
-        Whether tiles load or store 32-bit vectors along their rows, along their columns.
-    out_bytes : int
-        Bytes stored for each element.
+    row_tables, column_tables : int
+        Tables of scales or maxima that a tile needs along its rows, along its columns.
+    row_fixed, column_fixed : int
+        Words of these memories that are taken in any case.
+    row_vectors, column_vectors : bool
+        Whether 32-bit vectors along the rows, along the columns, lie in DRAM.
+    whole_rows : bool
+        Whether a tile has all columns.
+    group : Axis or None
+        Tiles that share maxima, see `sw.job.Job`; None without maxima.
+    late : bool
+        Whether the sums of a group are needed again when its maxima are known.
+    out_bytes, narrowest : int
+        Bytes stored for each element in all, and in the smallest format.
+    left_transposed, right_transposed, update_left_transposed, update_right_transposed : bool
+        Operands that loads transpose.
     """
 
     update_reduction: int = 0
     update_dataflow: Dataflow = Dataflow.WS
-    row_table: bool = False
-    column_table: bool = False
+    row_tables: int = 0
+    column_tables: int = 0
+    row_fixed: int = 0
+    column_fixed: int = 0
+    row_vectors: bool = False
+    column_vectors: bool = False
+    whole_rows: bool = False
+    group: Axis | None = None
+    late: bool = False
     out_bytes: int = 4
+    narrowest: int = 4
+    left_transposed: bool = False
+    right_transposed: bool = False
+    update_left_transposed: bool = False
+    update_right_transposed: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,8 +75,8 @@ class Problem:
     """A product with its demand on one configuration, and the granules of its tiles.
 
     A tile's first column in DRAM must be a multiple of the bus width, so axes that lie along DRAM
-    rows are cut at multiples of it; and if `whole_words`, at multiples of the lanes as well, so
-    that no lanes are wasted.
+    rows are cut at multiples of it; and if `whole_words`, those that lie along lanes at multiples
+    of them, so that no lanes are wasted.
     """
 
     config: Config
@@ -64,16 +90,28 @@ class Problem:
     @property
     def granules(self) -> tuple[int, int, int]:
         config, demand = self.config, self.demand
-        left = right = config.bus_bytes
-        if self.whole_words:
-            left, right = math.lcm(left, config.rows), math.lcm(right, config.columns)
-        is_ws = self.dataflow is Dataflow.WS
-        granule_m = 1 if is_ws else left
-        if demand.row_table:
-            granule_m = math.lcm(granule_m, max(1, config.bus_bytes // 4))
-        if demand.update_reduction and demand.update_dataflow is Dataflow.OS:
-            granule_m = math.lcm(granule_m, left)
-        return granule_m, left if is_ws else 1, right
+        bus = config.bus_bytes
+        found = {"m": 1, "k": 1, "n": max(1, bus // demand.narrowest)}
+        left = "mk" if self.dataflow is Dataflow.WS else "km"
+        operands = [
+            (left, demand.left_transposed, config.rows),
+            ("kn", demand.right_transposed, config.columns),
+        ]
+        if demand.update_reduction:
+            # Its reduction, r, is never cut.
+            left = "mr" if demand.update_dataflow is Dataflow.WS else "rm"
+            operands.append((left, demand.update_left_transposed, config.rows))
+            operands.append(("rn", demand.update_right_transposed, config.columns))
+        for (rows, columns), transposed, lanes in operands:
+            along = rows if transposed else columns
+            found[along] = math.lcm(found.get(along, 1), bus)
+            if self.whole_words:
+                found[columns] = math.lcm(found.get(columns, 1), lanes)
+        if demand.row_vectors:
+            found["m"] = math.lcm(found["m"], max(1, bus // 4))
+        if demand.column_vectors:
+            found["n"] = math.lcm(found["n"], max(1, bus // 4))
+        return found["m"], found["k"], found["n"]
 
     def words(self, m: object, k: object, n: object) -> dict[str, object]:
         """Return the words a tile takes in each memory; sizes may be arrays."""
@@ -89,27 +127,32 @@ class Problem:
             "weight": (k + reduction) * column_blocks,
             "output": m * column_blocks,
         }
-        if self.demand.row_table:
-            words |= {"row_scale": m, "accumulate_scale": m}
-        if self.demand.column_table:
-            words["column_scale"] = column_blocks
+        demand = self.demand
+        if demand.row_tables:
+            words["row_scale"] = demand.row_tables * m + demand.row_fixed
+        if demand.column_tables:
+            words["column_scale"] = demand.column_tables * column_blocks + demand.column_fixed
         return words
 
     @property
     def smallest(self) -> tuple[int, int, int]:
         """The smallest tile."""
-        return tuple(map(min, self.granules, (self.m, self.k, self.n)))
+        m, k, n = map(min, self.granules, (self.m, self.k, self.n))
+        return m, k, self.n if self.demand.whole_rows else n
 
-    def half(self, memory: str) -> int:
-        """Return the words of half a memory."""
+    def depth(self, memory: str) -> int:
+        """Return the words of a memory."""
         depth = getattr(self.config, f"{memory}_depth")
-        return depth if memory in ("input", "weight", "output") else depth // 2
+        return 2 * depth if memory in ("input", "weight", "output") else depth
 
     def capacities(self) -> dict[str, int]:
-        """Return the words a tile may take: half of each memory, or all if half is too small."""
+        """Return the words a tile may take: half of a memory that has halves, if that is enough."""
         smallest = self.words(*self.smallest)
-        halves = {memory: self.half(memory) for memory in smallest}
-        return {m: half if smallest[m] <= half else 2 * half for m, half in halves.items()}
+        depths = {memory: self.depth(memory) for memory in smallest}
+        return {
+            memory: depth if "scale" in memory or smallest[memory] > depth // 2 else depth // 2
+            for memory, depth in depths.items()
+        }
 
     def complaint(self) -> str:
         """Return why nothing fits."""
@@ -117,22 +160,25 @@ class Problem:
         loosest = replace(self, whole_words=False)
         smallest = "x".join(map(str, loosest.smallest))
         for memory, words in loosest.words(*loosest.smallest).items():
-            if words > 2 * self.half(memory):
+            if words > self.depth(memory):
                 return (
                     f"{product}: its smallest tile {smallest} takes {words} words of the "
-                    f"{memory.replace('_', '-')} memory, which has {2 * self.half(memory)}"
+                    f"{memory.replace('_', '-')} memory, which has {self.depth(memory)}"
                 )
         return f"{product}: its smallest tile {smallest} is too large for an instruction"
 
     def candidates(self) -> list[np.ndarray]:
         """Return the tile sizes worth trying along M, K and N: one for each number of tiles."""
         longest = [LONGEST] * 3
-        if self.demand.row_table:
+        if self.demand.row_vectors:
             longest[0] = MOST_ENTRIES
-        if self.demand.column_table:
+        if self.demand.column_vectors:
             longest[2] = MOST_ENTRIES
         sizes = zip((self.m, self.k, self.n), self.granules, longest, strict=True)
-        return [np.array(_cuts(*size), np.int64) for size in sizes]
+        cuts = [_cuts(*size) for size in sizes]
+        if self.demand.whole_rows:
+            cuts[2] = [size for size in cuts[2] if size == self.n]
+        return [np.array(each, np.int64) for each in cuts]
 
 
 def _cuts(extent: int, granule: int, longest: int) -> list[int]:
@@ -154,22 +200,31 @@ def _fitting(problem: Problem) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return tm[fits], tk[fits], tn[fits]
 
 
-def best_sizes(problem: Problem) -> tuple[int, int, int, bool] | None:
-    """Return (tile M, tile K, tile N, rows outer) of the best tiling, or None if nothing fits."""
+Sizes = tuple[int, int, int, bool]
+"""Tile M, tile K, tile N, and whether rows are outer."""
+
+
+def ranked(problem: Problem, most: int) -> list[tuple[float, Sizes]]:
+    """Return up to `most` tilings with their estimated cycles, best first; none if nothing fits."""
     sizes = _fitting(problem)
     if not sizes[0].size:
         problem = replace(problem, whole_words=False)
         sizes = _fitting(problem)
-    if not sizes[0].size:
-        return None
-    best = None
-    for rows_outer in (True, False):
+    found = []
+    orders = {Axis.ROW: (True,), Axis.COLUMN: (False,)}.get(problem.demand.group, (True, False))
+    for rows_outer in orders if sizes[0].size else ():
         cost = _cost(problem, *sizes, rows_outer)
-        index = np.lexsort(cost[::-1])[0]
-        key = tuple(int(term[index]) for term in cost)
-        if best is None or key < best[0]:
-            best = key, (*(int(axis[index]) for axis in sizes), rows_outer)
-    return best[1]
+        for index in np.lexsort(cost[::-1])[:most]:
+            key = tuple(float(term[index]) for term in cost)
+            found.append((key, (*(int(axis[index]) for axis in sizes), rows_outer)))
+    found.sort(key=lambda item: item[0])
+    seen: dict[tuple, tuple[float, Sizes]] = {}
+    for key, tiling in found:
+        counts = tuple(-(-e // s) for e, s in zip((problem.m, problem.k, problem.n), tiling[:3]))
+        # The order of tiles along one axis is the same both ways.
+        same = tiling[:3] if min(counts[0], counts[2]) == 1 else tiling
+        seen.setdefault(same, (key[0], tiling))
+    return list(seen.values())[:most]
 
 
 def _cost(
@@ -182,15 +237,31 @@ def _cost(
     bus = config.bus_bytes
     stores = -(-m // tm) * -(-n // tn)
     writes = _transfer(config, m, n * out_bytes, tn * out_bytes, config.write_outstanding)
-    writes = writes + stores * config.dram_latency  # a store ends with its last answer
     array = _array(problem, tm, tk)
-    reads = left + right + TILE_BYTES * tiles // bus
+    # Short streams leave loads little time in which their half of a memory is not read.
+    waves = tm if problem.dataflow is Dataflow.WS else tk
+    array = array + array * np.minimum(1, config.rows / waves) ** 2 / CROWDED
+    again = _passes(problem, tm, tn)
+    array, left, right = array * again, left * again, right * again
+    reads = left + right + (TILE_BYTES // bus + 6) * tiles
     first = left // np.maximum(-(-m // tm) * -(-problem.k // tk), 1)
     first = first + right // np.maximum(-(-problem.k // tk) * -(-n // tn), 1)
     exposed = first + writes // stores
-    # Of what overlaps, nothing overlaps perfectly: a quarter is charged in any case.
-    cycles = exposed + np.maximum(np.maximum(reads, writes), array) + (reads + writes + array) // 4
+    # Of what overlaps, nothing overlaps perfectly: a part is charged in any case.
+    together = np.maximum(np.maximum(reads, writes), array)
+    cycles = exposed + together + 2 * array + (reads + writes) // 8
     return cycles, beats, tiles
+
+
+def _passes(problem: Problem, tm: np.ndarray, tn: np.ndarray) -> np.ndarray:
+    """Return how often each tile is computed: twice where a group's sums do not stay."""
+    group, config = problem.demand.group, problem.config
+    if not problem.demand.late:
+        return np.ones_like(tm)
+    m = tm if group is Axis.ROW else np.full_like(tm, problem.m)
+    n = tn if group is Axis.COLUMN else np.full_like(tn, problem.n)
+    stays = m * (-(-n // tn) * -(-tn // config.columns)) <= 2 * config.output_depth
+    return np.where(stays, 1, 2)
 
 
 def _transfer(
@@ -224,17 +295,36 @@ def _reads(
     config, (m, k, n) = problem.config, (problem.m, problem.k, problem.n)
     nm, nk, nn = -(-m // tm), -(-k // tk), -(-n // tn)
     words = problem.words(tm, tk, tn)
-    left_room = np.maximum(2 * (problem.half("input") // words["input"]), 1)
-    right_room = np.maximum(2 * (problem.half("weight") // words["weight"]), 1)
+    left_room = np.maximum(2 * (problem.config.input_depth // words["input"]), 1)
+    right_room = np.maximum(2 * (problem.config.weight_depth // words["weight"]), 1)
     left_stays = (nk if rows_outer else nk * nm) <= left_room
     right_stays = (nk * nn if rows_outer else nk) <= right_room
     left_times, right_times = np.where(left_stays, 1, nn), np.where(right_stays, 1, nm)
-    rows, whole, piece = (m, k, tk) if problem.dataflow is Dataflow.WS else (k, m, tm)
-    left = _transfer(config, rows, whole, piece, config.read_outstanding)
-    right = _transfer(config, k, n, tn, config.read_outstanding)
-    bus = config.bus_bytes
-    beats = rows * -(-whole // bus) * left_times + k * -(-n // bus) * right_times
+    demand = problem.demand
+    left_axes = ((m, tm), (k, tk)) if problem.dataflow is Dataflow.WS else ((k, tk), (m, tm))
+    left, left_beats = _operand(config, *left_axes, demand.left_transposed, config.rows)
+    right, right_beats = _operand(
+        config, (k, tk), (n, tn), demand.right_transposed, config.columns
+    )
+    beats = left_beats * left_times + right_beats * right_times
     return left * left_times, right * right_times, beats, nm * nk * nn
+
+
+def _operand(
+    config: Config,
+    rows: tuple[int, np.ndarray],
+    columns: tuple[int, np.ndarray],
+    transposed: bool,
+    lanes: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return (cycles, beats) of a matrix on the bus; `rows`, `columns`: extent and tile on chip."""
+    if not transposed:
+        cycles = _transfer(config, rows[0], columns[0], columns[1], config.read_outstanding)
+        return cycles, rows[0] * -(-columns[0] // config.bus_bytes) + 0 * columns[1]
+    chunk = max(config.bus_bytes, lanes - lanes % config.bus_bytes)
+    piece = np.minimum(rows[1], chunk)
+    cycles = _transfer(config, columns[0], rows[0], piece, config.read_outstanding)
+    return cycles, columns[0] * -(-rows[0] // config.bus_bytes) + 0 * piece
 
 
 def _array(problem: Problem, tm: np.ndarray, tk: np.ndarray) -> np.ndarray:

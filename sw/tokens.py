@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,8 +56,15 @@ class Tokened:
         return "tokens: " + (", ".join(counts) or "none")
 
 
-def add_tokens(config: Config, instructions: Sequence[Instruction]) -> Tokened:
+def add_tokens(
+    config: Config, instructions: Sequence[Instruction], held: Mapping[int, int] | None = None
+) -> Tokened:
     """Return the instructions with waits and signals set.
+
+    Parameters
+    ----------
+    held : dict, optional
+        By the index of an EXECUTE: place among the LOADs of one that it is to wait for besides.
 
     Raises
     ------
@@ -70,6 +77,8 @@ def add_tokens(config: Config, instructions: Sequence[Instruction]) -> Tokened:
             raise ValueError(f"instruction {index} has tokens already")
     points = _points(instructions)
     needs = conflicts(config, instructions)
+    for index, order in (held or {}).items():
+        needs[index][Engine.LOAD] = max(order, needs[index].get(Engine.LOAD, -1))
     limit = (1 << config.token_bits) - 1
     while True:
         plan = _Plan(instructions, points, needs)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import random
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Any
+
+from amaranth import ResetInserter, Signal
 
 from hw.isa.config import Config
 from hw.isa.encoding import encode
@@ -35,6 +38,11 @@ class Manner:
     beat_stall: float = 0.0
     instruction_gap: float = 0.0
     answer_delay: tuple[int, int] = (1, 1)
+    reset_after: int = 0
+    """Cycles of a first run of the program that a reset breaks off; 0 for none."""
+    late_scales: int = 0
+    """Row-scale entries, and column-scale words, that are loaded only after the first instruction
+    was taken; the last waits for them."""
 
 
 @dataclass
@@ -50,6 +58,7 @@ class Seen:
     saturations: int = 0
     stalled_on_dram: int = 0
     stalled_on_memory: int = 0
+    loads_refused: int = 0
 
 
 class Model:
@@ -77,7 +86,6 @@ class Model:
         self.row_maxima: dict[int, int] = {}
         self.column_maxima: dict[tuple[int, int], int] = {}
         self.dram: dict[int, int] = {}
-        self.updates: dict[int, int] = {}
         self.saturations = 0
 
     def _entry(self, shifts: tuple[int, int]) -> int:
@@ -98,7 +106,6 @@ class Model:
         """Do what an instruction says; return the bytes and the updates it writes."""
         data, updates = self.store(e) if isinstance(e, Store) else self.absmax(e)
         self.dram |= data
-        self.updates |= updates
         return data, updates
 
     def store(self, e: Store) -> tuple[dict[int, int], dict[int, int]]:
@@ -187,10 +194,12 @@ class World:
         self.config, self.manner = config, manner
         self.rng = random.Random(seed + 1)
         self.dut = StoreEngine(config, Builder())
+        self.reset, self.resetting = Signal(), False
         self.seen = Seen()
         self.cycle = 0
+        self.late: list[tuple[Any, dict[str, int]]] = []
         self.dram: dict[int, int] = {}
-        self.updates: dict[int, int] = {}
+        self.updates: list[tuple[int, int]] = []
 
     def run(self, instructions: list[Instruction]) -> Seen:
         """Run instructions back to back and compare everything they write."""
@@ -198,13 +207,17 @@ class World:
         expected = [self.model.run(e) for e in instructions]
 
         async def bench(ctx):
-            await self._fill(ctx, *entries)
             ctx.set(self.dut.seed, SEED)
+            await self._fill(ctx, *entries, self.manner.late_scales)
+            if self.manner.reset_after:
+                await self._break_off(ctx, instructions)
+            self.late = 4 * list(self._writes(*entries, 0, self.manner.late_scales))
             for e in instructions:
                 while self.rng.random() < self.manner.instruction_gap:
                     await ctx.tick()
-                word = int.from_bytes(encode(e), "little")
-                await put(ctx, self.dut.i, word)
+                while self.late and e is instructions[-1]:
+                    await ctx.tick()
+                await put(ctx, self.dut.i, int.from_bytes(encode(e), "little"))
                 self.seen.accepted.append(self.cycle)
             await ctx.tick().repeat(2)
             for _ in range(LIMIT):
@@ -217,21 +230,61 @@ class World:
             while True:
                 await self._end(ctx, instructions, expected)
 
-        simulate(self.dut, bench, background=(self._memory, self._write, self._count, watch))
+        background = (self._memory, self._write, self._count, self._load_late, watch)
+        simulate(ResetInserter(self.reset)(self.dut), bench, background=background)
         assert len(self.seen.ends) == len(instructions), "not every instruction ended"
         assert self.dram == self.model.dram
-        assert self.updates == self.model.updates
+        assert self.updates == self._updates(expected)
         assert self.seen.saturations == self.model.saturations
         return self.seen
 
-    async def _fill(self, ctx, row_scale, column_scale) -> None:
+    def _writes(self, row_scale, column_scale, start: int, stop: int):
+        """Return the writes of the load engine for some words of both scale memories."""
         dut = self.dut
-        for address, entry in enumerate(row_scale):
-            await put(ctx, dut.row_scale, {"address": address, "data": entry})
-        for address, word in enumerate(column_scale):
+        for address, entry in list(enumerate(row_scale))[start:stop]:
+            yield dut.row_scale, {"address": address, "data": entry}
+        for address, word in list(enumerate(column_scale))[start:stop]:
             for lane, entry in enumerate(word):
-                item = {"address": address, "lane": lane, "data": entry}
-                await put(ctx, dut.column_scale, item)
+                yield dut.column_scale, {"address": address, "lane": lane, "data": entry}
+
+    async def _fill(self, ctx, row_scale, column_scale, start: int) -> None:
+        for stream, item in self._writes(row_scale, column_scale, start, len(row_scale)):
+            await put(ctx, stream, item)
+
+    async def _load_late(self, ctx) -> None:
+        """Write what is left of the scales meanwhile, again and again, so that it takes a while."""
+        while True:
+            await ctx.tick()
+            while self.late and self.seen.accepted:
+                stream, item = self.late[0]
+                ctx.set(stream.p, item)
+                ctx.set(stream.valid, 1)
+                _, _, ready = await ctx.tick().sample(stream.ready)
+                self.seen.loads_refused += not ready
+                if ready:
+                    self.late.pop(0)
+                ctx.set(stream.valid, 0)
+
+    async def _break_off(self, ctx, instructions: list[Instruction]) -> None:
+        """Run a while, then reset in the middle of it, and forget what it did."""
+        self.resetting = True
+        waiting = list(instructions)
+        for _ in range(self.manner.reset_after):
+            ctx.set(self.dut.i.valid, bool(waiting))
+            if waiting:
+                ctx.set(self.dut.i.p, int.from_bytes(encode(waiting[0]), "little"))
+            _, _, ready = await ctx.tick().sample(self.dut.i.ready)
+            if waiting and ready:
+                waiting.pop(0)
+        ctx.set(self.dut.i.valid, 0)
+        assert ctx.get(self.dut.busy)
+        ctx.set(self.reset, 1)
+        await ctx.tick().repeat(3)
+        ctx.set(self.reset, 0)
+        assert not ctx.get(self.dut.busy)
+        self.seen, self.resetting = Seen(), False
+        self.dram.clear()
+        self.updates.clear()
 
     async def _memory(self, ctx) -> None:
         """Answer reads a cycle later; keep halves busy now and then."""
@@ -253,6 +306,9 @@ class World:
         names = (dut.bursts.valid, dut.bursts.ready, dut.bursts.p.beat, dut.bursts.p.beats)
         names += (dut.beats.valid, dut.beats.ready, dut.beats.p.data, dut.beats.p.count)
         while True:
+            if ctx.get(self.reset):
+                waiting.clear()
+                answers.clear()
             ctx.set(
                 dut.bursts.ready,
                 len(waiting) + len(answers) < self.config.write_outstanding
@@ -278,7 +334,7 @@ class World:
                     answers.append((self.cycle + delay, waiting.popleft()[2]))
 
     async def _count(self, ctx) -> None:
-        dut, seen = self.dut, self.seen
+        dut = self.dut
         update = dut.accumulate_scale
         names = (dut.saturations, dut.read_enable, dut.stalled_on_dram, dut.stalled_on_memory)
         names += (update.valid, update.p.address, update.p.data)
@@ -287,13 +343,14 @@ class World:
                 *names
             )
             self.cycle += 1
+            seen = self.seen
             seen.saturations += limited
             seen.stalled_on_dram += dram
             seen.stalled_on_memory += memory
             if reads:
                 seen.reads.append(self.cycle)
             if valid:
-                self.updates[address] = entry
+                self.updates.append((address, entry))
 
     async def _end(self, ctx, instructions, expected) -> None:
         """Check that all an instruction wrote is in its place when it ends."""
@@ -302,11 +359,19 @@ class World:
         while not ended:
             sampled = await ctx.tick().sample(dut.end, dut.signal_load, dut.signal_execute)
             _, _, ended, load, execute = sampled
+        if self.resetting:
+            return
         index = len(self.seen.ends)
         assert index < len(instructions), "an end too many"
-        e, (data, updates) = instructions[index], expected[index]
+        e, (data, _) = instructions[index], expected[index]
         self.seen.ends.append(self.cycle)
         self.seen.tokens.append((load, execute))
         assert (load, execute) == (e.signal_load, e.signal_execute)
         assert {place: self.dram.get(place) for place in data} == data, f"{index}: {e}"
-        assert {place: self.updates.get(place) for place in updates} == updates
+        # The next may have made some of its own already.
+        before = self._updates(expected[: index + 1])
+        assert self.updates[: len(before)] == before, f"{index}: {e}"
+
+    @staticmethod
+    def _updates(expected) -> list[tuple[int, int]]:
+        return [item for _, updates in expected for item in updates.items()]

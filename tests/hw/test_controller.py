@@ -7,19 +7,23 @@ from amaranth import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.controller import Interlock, legal
+from hw.controller import Controller, Interlock, legal
 from hw.isa.config import Config
 from hw.isa.encoding import CLASSES, decode, encode
 from hw.isa.instructions import (
     INSTRUCTION_BYTES,
+    Absmax,
+    Axis,
     Engine,
     Halt,
+    Instruction,
     InstructionError,
     Load,
     Memory,
     Opcode,
     fields_of,
 )
+from hw.isa.registers import ErrorCode
 from hw.layout import INSTRUCTION_BITS, instruction_layout
 
 from .bench import simulate
@@ -127,6 +131,138 @@ def test_interlock_takes_the_tokens_an_instruction_waits_for() -> None:
         assert ctx.get(dut.o.valid), "the token that came while passing was kept"
 
     simulate(dut, bench)
+
+
+def test_interlock_tells_whose_tokens_are_missing() -> None:
+    """Only while there is an instruction, and the engine would take it."""
+    dut = Interlock(Config(), Engine.STORE)
+    fields = {"axis": Axis.ROW, "rows": 1, "columns": 1, "row_stride": 1, "block_stride": 1}
+    waits = int.from_bytes(encode(Absmax(**fields, wait_load=1, wait_execute=15)), "little")
+    load, execute = 1 << Engine.LOAD, 1 << Engine.EXECUTE
+
+    async def bench(ctx):
+        ctx.set(dut.i.p, waits)
+        for valid, ready in ((0, 0), (0, 1), (1, 0)):
+            ctx.set(dut.i.valid, valid)
+            ctx.set(dut.o.ready, ready)
+            assert ctx.get(dut.waiting) == 0
+        ctx.set(dut.i.valid, 1)
+        ctx.set(dut.o.ready, 1)
+        assert ctx.get(dut.waiting) == load | execute
+        ctx.set(dut.load, 1)
+        await ctx.tick()
+        ctx.set(dut.load, 0)
+        assert ctx.get(dut.waiting) == execute
+        ctx.set(dut.execute, 1)
+        for _ in range(14):
+            await ctx.tick()
+            assert ctx.get(dut.waiting) == execute
+        await ctx.tick()
+        assert ctx.get(dut.waiting) == 0
+        assert ctx.get(dut.o.valid)
+
+    simulate(dut, bench)
+
+
+class Program:
+    """A controller with a program in memory, and engines that take what comes when they may."""
+
+    def __init__(self, *program: Instruction) -> None:
+        self.dut = Controller(Config())
+        self._code = b"".join(map(encode, program))
+        self.length = len(program)
+
+    async def memory(self, ctx) -> None:
+        """Take every burst, and give a beat a cycle."""
+        dut, bus = self.dut, Config().bus_bytes
+        ctx.set(dut.bursts.ready, 1)
+        beats: list[int] = []
+        while True:
+            if ctx.get(dut.bursts.valid):
+                first = ctx.get(dut.bursts.p.beat)
+                for beat in range(first, first + ctx.get(dut.bursts.p.beats)):
+                    word = self._code[bus * beat : bus * (beat + 1)]
+                    beats.append(int.from_bytes(word, "little"))
+            ctx.set(dut.beats.valid, bool(beats))
+            if beats:
+                ctx.set(dut.beats.p, beats[0])
+                del beats[: ctx.get(dut.beats.ready)]
+            await ctx.tick()
+
+    async def start(self, ctx) -> None:
+        ctx.set(self.dut.length, self.length)
+        ctx.set(self.dut.start, 1)
+        await ctx.tick()
+        ctx.set(self.dut.start, 0)
+
+
+LOAD = Load(memory=Memory.INPUT, dram=0, rows=1, columns=1)
+
+
+def test_a_timeout_stops_at_once_and_keeps_who_waits() -> None:
+    """Also with an engine that never becomes idle; what happens later changes nothing."""
+    program = Program(Load(**{**vars(LOAD), "wait_store": 1}), Halt())
+    dut = program.dut
+
+    async def bench(ctx):
+        ctx.set(dut.load.ready, 1)
+        await program.start(ctx)
+        await ctx.tick().repeat(60)
+        waits = 1 << 4 * Engine.LOAD + Engine.STORE
+        assert ctx.get(dut.running) and ctx.get(dut.waiting) == waits
+        ctx.set(dut.timeout, ErrorCode.TOKEN_DEADLOCK)
+        await ctx.tick()
+        ctx.set(dut.timeout, 0)
+        assert not ctx.get(dut.running) and not ctx.get(dut.done)
+        assert ctx.get(dut.error) == ErrorCode.TOKEN_DEADLOCK
+        ctx.set(dut.store_signal_load, 1)
+        ctx.set(dut.fault, ErrorCode.READ_RESPONSE)
+        await ctx.tick().repeat(5)
+        assert ctx.get(dut.error) == ErrorCode.TOKEN_DEADLOCK
+        assert ctx.get(dut.waiting) == waits
+        assert not ctx.get(dut.load.valid), "nothing more reaches an engine"
+
+    simulate(dut, bench, background=[program.memory])
+
+
+def test_a_timeout_after_an_error_keeps_its_code() -> None:
+    """A fault while an engine works, which then never ends."""
+    program = Program(LOAD, Halt())
+    dut = program.dut
+
+    async def bench(ctx):
+        ctx.set(dut.load.ready, 1)
+        await program.start(ctx)
+        await ctx.tick().repeat(40)
+        ctx.set(dut.fault, ErrorCode.WRITE_RESPONSE)
+        await ctx.tick()
+        ctx.set(dut.fault, 0)
+        await ctx.tick().repeat(40)
+        assert ctx.get(dut.running), "it waits for its engines"
+        ctx.set(dut.timeout, ErrorCode.READ_TIMEOUT)
+        await ctx.tick()
+        assert not ctx.get(dut.running)
+        assert ctx.get(dut.error) == ErrorCode.WRITE_RESPONSE
+
+    simulate(dut, bench, background=[program.memory])
+
+
+def test_other_errors_wait_until_all_is_idle() -> None:
+    program = Program(LOAD, LOAD)
+    dut = program.dut
+
+    async def bench(ctx):
+        ctx.set(dut.load.ready, 1)
+        await program.start(ctx)
+        await ctx.tick().repeat(60)
+        assert ctx.get(dut.error) == ErrorCode.PROGRAM_END
+        assert ctx.get(dut.running)
+        ctx.set(dut.idle, 1)
+        await ctx.tick().repeat(2)
+        assert not ctx.get(dut.running)
+        assert ctx.get(dut.dispatched) == 2
+
+    simulate(dut, bench, background=[program.memory])
 
 
 def test_opcode_zero_is_illegal() -> None:

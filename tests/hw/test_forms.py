@@ -6,6 +6,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from amaranth import Module, ResetInserter
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In
 
 from hw.accumulate import Accumulate
 from hw.array import Array, Row
@@ -75,6 +78,35 @@ def test_accumulator_of_shared_lanes_is_the_plain_accumulator(tmp_path: Path) ->
     result = prove(tmp_path, lambda builder: Accumulate(config, builder))
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
     assert "Equivalence successfully proven!" in result.stdout
+
+
+class Resettable(wiring.Component):
+    """An array with a reset of its own beside the domain's, as the top gives it."""
+
+    def __init__(self, config: Config, builder: Builder, driven: bool) -> None:
+        self._builder, self._driven = builder, driven
+        self._unit = Array(config, builder)
+        members = {name: member for name, member in self._unit.signature.members.items()}
+        super().__init__({"reset": In(1), **members})
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        m.submodules.unit = ResetInserter(self.reset)(self._unit)
+        if self._driven:
+            self._builder.soft_reset = self.reset
+        for name, member in self._unit.signature.members.items():
+            inner, outer = getattr(self._unit, name), getattr(self, name)
+            m.d.comb += inner.eq(outer) if member.flow is In else outer.eq(inner)
+        return m
+
+
+@pytest.mark.parametrize("driven", [True, False])
+def test_shared_units_see_a_reset_that_is_inserted(tmp_path: Path, driven: bool) -> None:
+    """It passes over instances, so the builder carries it; without, the proof fails."""
+    config = Config(rows=2, columns=3)
+    result = prove(tmp_path, lambda builder: Resettable(config, builder, driven))
+    assert (result.returncode == 0) == driven, result.stdout[-2000:] + result.stderr[-2000:]
+    assert ("Equivalence successfully proven!" in result.stdout) == driven
 
 
 def test_the_proof_sees_a_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

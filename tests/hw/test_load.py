@@ -201,7 +201,7 @@ def draw(world: World, rng: random.Random) -> Load:
 def test_random_chains(rows: int, columns: int, bus: int, beats: float, ports: float) -> None:
     world = World(small(rows, columns, bus), rows + bus, beats=beats, ports=ports)
     rng = random.Random(10 * rows + bus)
-    chain = [draw(world, rng) for _ in range(20)]
+    chain = [draw(world, rng) for _ in range(12)]
     world.run(chain)
     world.check(chain)
 

@@ -11,8 +11,7 @@ from hw.isa.instructions import Absmax, Axis, Format, Store
 
 from .store_world import Manner, World
 
-SHAPES = [(2, 3, 4), (4, 4, 8), (3, 5, 32), (3, 8, 8)]
-INT8 = [each for each in Format if each is not Format.INT32]
+SHAPES = [(2, 3, 4), (4, 4, 8), (3, 5, 32)]
 ROUGH = Manner(0.3, 0.3, 0.3, 0.2, (1, 40))
 
 
@@ -61,7 +60,7 @@ def test_every_format(shape, stochastic, manner) -> None:
             )
         )  # fmt: skip
         dram += 9 * pitch
-    seen = World(config, seed=number, manner=manner).run(program)
+    seen = World(config, seed=3, manner=manner).run(program)
     assert seen.saturations > 0
     if manner is ROUGH:
         assert seen.stalled_on_dram > 0 and seen.stalled_on_memory > 0
@@ -167,6 +166,42 @@ def test_random_programs(shape, manner, seed) -> None:
     world.run(random_program(config, seed, 40))
 
 
+def test_lanes_of_several_groups() -> None:
+    """More lanes than one stage of the tree and of the count takes."""
+    config = small(2, 19, 16)
+    World(config, seed=8, manner=Manner(), bits=24).run(random_program(config, 8, 15))
+
+
+@pytest.mark.parametrize("after", [30, 61, 97])
+def test_a_reset_forgets_what_was_inside(after) -> None:
+    config = small(4, 4, 8)
+    manner = Manner(0.2, 0.3, 0.5, 0.0, (1, 30), reset_after=after)
+    columns = matrix(config, 9, 11)
+    program = [
+        Absmax(axis=Axis.COLUMN, to_dram=1, to_updates=1, dram=0, **columns),
+        Store(format=Format.INT32, dram=512, pitch=48, **columns),
+        Absmax(axis=Axis.ROW, to_dram=1, to_updates=1, factor=50, dram=256, **columns),
+        Store(format=Format.INT8_COLUMN, dram=1024, pitch=16, **columns),
+    ]
+    World(config, seed=after, manner=manner).run(program)
+
+
+def test_entries_made_here_go_before_those_of_a_load() -> None:
+    config = small(4, 4, 4)
+    area = matrix(config, 16, 4)
+    program = [
+        Absmax(axis=Axis.ROW, to_scales=1, scale_base=20, **area),
+        Absmax(axis=Axis.COLUMN, to_scales=1, scale_base=6, **area),
+        Store(format=Format.INT8_ROW, dram=0, pitch=4, row_scale=20, **area),
+        Store(format=Format.INT8_COLUMN, dram=64, pitch=4, column_scale=6, **area),
+    ]
+    # The last needs late entries of both memories.
+    last = {"dram": 128, "pitch": 4, "row_scale": 0, "column_scale": 1}
+    program.append(Store(format=Format.INT8_ROW_COLUMN, **last, **area))
+    seen = World(config, seed=9, manner=Manner(late_scales=6)).run(program)
+    assert seen.loads_refused > 0
+
+
 def int8_stores(config: Config, rows: int, count: int) -> list[Store]:
     pitch = up(config.columns, config.bus_bytes)
     return [
@@ -183,6 +218,7 @@ def test_int8_rows_pass_at_one_a_cycle(columns, bus) -> None:
     config = small(4, columns, bus, burst_beats=16, output_depth=64)
     seen = World(config, seed=1, manner=Manner()).run(int8_stores(config, 64, 1))
     assert seen.ends[0] - seen.accepted[0] <= 64 + 20
+    assert seen.stalled_on_memory == 0
     assert seen.reads[-1] - seen.reads[0] == 63
 
 

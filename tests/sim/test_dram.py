@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from sim.axi import Fault, Master, Response, Slave, Stalls
+from sim.axi import Fault, Hang, Master, Response, Slave, Stalls
 from sim.dram import AccessError, AxiDram
 
 BUS = 8
@@ -287,6 +287,75 @@ def test_a_fault_of_reads_leaves_writes_alone():
     port.step(2)
     assert beat(image, 8) == 7
     assert [port.seen[cycle].bresp for cycle in port.cycles_with("bvalid")] == [Response.OKAY]
+
+
+@pytest.mark.parametrize("cycles", [1, 7, 100])
+@pytest.mark.parametrize("channel", ["ar", "r", "aw", "w", "b"])
+def test_a_hang_moves_what_it_touches_by_its_cycles(channel, cycles):
+    """The third beat of four, or the burst that it is in; the hang then never comes again."""
+    image, other = memory(), memory()
+    plain = Port(image, latency=3)
+    hung = Port(other, latency=3, faults=[Hang(channel, 32, 33, cycles)])
+    for _ in range(2):
+        late = []
+        for port in (plain, hung):
+            seen = len(port.seen)
+            traffic(port, 16, 4)
+            taken = {
+                "ar": "arready", "r": "rvalid", "aw": "awready", "w": "wready", "b": "bvalid"
+            }[channel]  # fmt: skip
+            late.append([n - seen for n in port.cycles_with(taken) if n >= seen])
+        assert len(late[0]) == len(late[1]), "as much moves"
+        first = 2 if channel in ("r", "w") else 0
+        assert late[1][:first] == late[0][:first]
+        assert late[1][first:] == [n + cycles for n in late[0][first:]]
+        cycles = 0
+    np.testing.assert_array_equal(image, other)
+
+
+def traffic(port: Port, address: int, beats: int) -> None:
+    """Read and write a burst, each channel as far as the memory lets it."""
+    port.master.arlen = port.master.awlen = beats - 1
+    port.master.araddr = port.master.awaddr = address
+    port.master.arvalid = port.master.awvalid = 1
+    answers = sent = 0
+    while answers < beats + 1:
+        # Ready says nothing where nothing is valid: what is counted are handshakes.
+        port.master.wvalid, port.master.wdata = int(sent < beats), sent
+        slave = port.step()
+        slave.arready = slave.arready and port.master.arvalid
+        slave.awready = slave.awready and port.master.awvalid
+        port.master.arvalid &= not slave.arready
+        port.master.awvalid &= not slave.awready
+        sent += slave.wready
+        answers += slave.rvalid + slave.bvalid
+        assert len(port.seen) < 1000
+
+
+def test_a_hang_for_ever_and_one_elsewhere():
+    port = Port(memory(), latency=1, faults=[Hang("r", 64, 72), Hang("r", 1024, 2048)])
+    port.ask(0)
+    port.ask(72)
+    port.step(20)
+    assert len(port.cycles_with("rvalid")) == 2
+    port.ask(64)
+    port.ask(0)
+    port.step(5000)
+    assert len(port.cycles_with("rvalid")) == 2, "what is behind waits too"
+    assert port.dram.pending_reads == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("x", 0, 1), "channel must be one of ar|r|aw|w|b, not 'x'"),
+        (("r", 0, 1, 0), "cycles must be above 0, not 0"),
+    ],
+)
+def test_other_hangs_are_refused(arguments, message):
+    with pytest.raises(ValueError) as caught:
+        Hang(*arguments)
+    assert str(caught.value) == message
 
 
 def test_outside_of_the_memory_is_a_decode_error():

@@ -48,6 +48,12 @@ GOOD = {
     ),
     "write": (WRITE | {"awlen": 1} | DATA, DATA | {"wlast": 1}, {"bvalid": 1, "bready": 1}),
     "write with data first": (DATA, DATA | {"wlast": 1}, WRITE | {"awlen": 1}, {"bvalid": 1}),
+    "write of which no byte counts": (
+        WRITE | {"awlen": 1},
+        DATA | {"wstrb": 255},
+        DATA | {"wstrb": 0, "wlast": 1},
+        {"bvalid": 1, "bready": 1},
+    ),
     "burst up to the boundary": (READ | {"araddr": 4096 - 16, "arlen": 1},),
 }
 
@@ -105,6 +111,11 @@ BROKEN = {
     ),
     "AR channel, cycle 2: 3 bursts outstanding of 2": (READ, READ, READ),
     "AW channel, cycle 2: 3 bursts outstanding of 2": (WRITE, WRITE, WRITE),
+    "W channel, cycle 2: WLAST is 0 on beat 2 of 2": (
+        WRITE | {"awlen": 1},
+        DATA | {"wstrb": 255},
+        DATA | {"wstrb": 0},
+    ),
     "W channel, cycle 1: WLAST is 1 on beat 1 of 2": (WRITE | {"awlen": 1}, DATA | {"wlast": 1}),
     "W channel, cycle 1: WLAST is 0 on beat 1 of 1": (WRITE, DATA),
     "W channel, cycle 1: WLAST is 0 on beat 2 of 1": (DATA, WRITE | DATA),

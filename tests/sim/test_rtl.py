@@ -22,8 +22,8 @@ from hw.isa.instructions import (
 )
 from hw.isa.registers import ErrorCode
 from sim import functional, rtl
-from sim.axi import Fault, Response, Stalls
-from sim.result import BackendError, DramTiming, RunResult
+from sim.axi import Fault, Hang, Response, Stalls
+from sim.result import BackendError, DramTiming, RunResult, describe_waiting
 
 from .tools import needs_icarus, needs_verilator
 
@@ -32,11 +32,13 @@ LEFT, RIGHT, OUT, PROGRAM = 0x000, 0x100, 0x200, 0x800
 ROWS, REDUCTION, COLUMNS = 5, 7, 9
 
 
-def product(*, halt: bool = True, wait: int = 1) -> list[Instruction]:
+def product(
+    *, halt: bool = True, wait: int = 1, left: int = LEFT, out: int = OUT
+) -> list[Instruction]:
     """Return a weight-stationary product of 5x7 and 7x9; `wait` tokens come from the loads."""
     program: list[Instruction] = [
         Load(
-            memory=Memory.INPUT, dram=LEFT, pitch=8, rows=ROWS, columns=REDUCTION,
+            memory=Memory.INPUT, dram=left, pitch=8, rows=ROWS, columns=REDUCTION,
             row_stride=2, block_stride=1,
         ),
         Load(
@@ -50,7 +52,7 @@ def product(*, halt: bool = True, wait: int = 1) -> list[Instruction]:
             out_row_stride=3, out_block_stride=1,
         ),
         Store(
-            wait_execute=1, format=Format.INT32, dram=OUT, pitch=40, rows=ROWS, columns=COLUMNS,
+            wait_execute=1, format=Format.INT32, dram=out, pitch=40, rows=ROWS, columns=COLUMNS,
             row_stride=3, block_stride=1,
         ),
     ]  # fmt: skip
@@ -171,14 +173,69 @@ def test_an_illegal_instruction_is_an_error():
 
 
 @needs_verilator
+def test_a_hang_ends_with_the_machines_own_error(monkeypatch):
+    """Without a word about a watchdog: it waits for longer than any instruction takes."""
+    monkeypatch.setattr(rtl, "_QUIET_CYCLES", 2000)
+    result = run(product(wait=2), memory())
+    assert result.error is ErrorCode.TOKEN_DEADLOCK
+    assert describe_waiting(result.waiting) == "EXECUTE waits for LOAD, STORE waits for EXECUTE"
+    assert 2000 < result.counters["execute_stalled_on_load"] < result.counters["cycles"] < 8000
+    result = run(product(), memory(), faults=[Hang("w", OUT, OUT + 1)])
+    assert result.error is ErrorCode.WRITE_TIMEOUT
+
+
+@needs_verilator
 def test_a_deadlock_is_given_up(monkeypatch):
     monkeypatch.setattr(rtl, "_QUIET_CYCLES", 2000)
     with pytest.raises(BackendError) as caught:
-        run(product(wait=2), memory())
-    assert str(caught.value).startswith("nothing moved for ")
+        run(product(wait=2), memory(), watchdog=0)
+    assert str(caught.value).startswith("no interrupt: nothing moved for ")
     assert str(caught.value).endswith(
         "instructions done: load 2 of 2, execute 0 of 1, store 0 of 1"
     )
+
+
+@needs_verilator
+@pytest.mark.parametrize("reset", [False, True])
+def test_programs_run_one_after_the_other(reset):
+    """Each has its own result, as if it were alone; the second reads what the first wrote."""
+    first, second = product(), product(left=OUT, out=0x400)
+    dram, expected = memory(), memory()
+    jobs = [
+        rtl.Job(b"".join(map(encode, program)), address)
+        for program, address in ((first, PROGRAM), (second, 0xC00), (first, PROGRAM))
+    ]
+    results = rtl.run_sequence(CONFIG, jobs, dram, reset=reset)
+    for job in jobs:
+        place = slice(job.address, job.address + len(job.program))
+        expected[place] = dram[place] = np.frombuffer(job.program, np.uint8)
+    for job in jobs:
+        functional.run(CONFIG, job.program, expected, program_address=job.address)
+    np.testing.assert_array_equal(dram, expected)
+    alone = run(first, memory())
+    assert [result.error for result in results] == [ErrorCode.NONE] * 3
+    for result in (results[0], results[2]):
+        assert result.counters == alone.counters
+        assert result.events == alone.events
+
+
+@needs_verilator
+def test_the_last_programs_failure_is_told(monkeypatch):
+    monkeypatch.setattr(rtl, "_QUIET_CYCLES", 2000)
+    jobs = [
+        rtl.Job(b"".join(map(encode, program)), address)
+        for program, address in ((product(), PROGRAM), (product(wait=2), 0xC00))
+    ]
+    with pytest.raises(BackendError, match="nothing moved .*: load 2 of 2, execute 0 of 1"):
+        rtl.run_sequence(CONFIG, jobs, memory(), watchdog=0)
+
+
+def test_programs_that_cannot_be_a_sequence_are_refused():
+    job = rtl.Job(encode(Halt()), PROGRAM)
+    with pytest.raises(ValueError, match="^there is no program to run$"):
+        rtl.run_sequence(CONFIG, [], memory())
+    with pytest.raises(ValueError, match="^the program at 0x800 overlaps another$"):
+        rtl.run_sequence(CONFIG, [job, rtl.Job(bytes(64), PROGRAM - 32)], memory())
 
 
 @needs_verilator

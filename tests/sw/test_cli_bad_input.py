@@ -438,7 +438,7 @@ def edited(command, source: str, *changes: tuple[str, str]) -> str:
     [
         ("g", ('"kind": "gemm"', '"kind": "song"'),
          "holds a job of kind 'song'; accepted: gemm, lora"),
-        ("g", ('"requantise": ""', '"requantise": "row"'), "holds 1 of the 2 programs of its job"),
+        ("g", ('"requantise": ""', '"requantise": "row"'), "does not describe a whole job"),
         ("g", ('"source": "A"', '"source": "Z"'), "does not describe a whole job: 'A'"),
         ("l", ('"r": 2', '"r": 0'), "does not describe a whole job: r must be"),
         ("l", ('"r": 2', '"s": 2'), "does not describe a whole job: 'r'"),

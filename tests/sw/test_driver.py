@@ -32,8 +32,8 @@ def test_a_program_runs_again_with_new_inputs():
 @pytest.mark.parametrize(
     "inputs,message",
     [
-        ({"A": A}, "^input 'B' of program sums is missing$"),
-        ({"A": A, "B": B, "D": B}, "^program sums has no input 'D'; it takes: B, A$"),
+        ({"A": A}, "^input 'B' of program gemm is missing$"),
+        ({"A": A, "B": B, "D": B}, "^program gemm has no input 'D'; it takes: A, B$"),
         ({"A": A, "B": B.astype(np.int16)}, "^input 'B' must be int8, not int16$"),
         ({"A": A, "B": B.astype(float)}, "^input 'B' must be int8, not float64$"),
         ({"A": A.T, "B": B}, "^input 'A' must be 4x5, not 5x4$"),
@@ -90,7 +90,8 @@ def test_rows_share_out_the_cycles():
     rows = product_rows(program, result)
     assert [row["cycles"] for row in rows] == [40, 20]
     assert rows[1] == {
-        "product": "second", "shape": [4, 5, 6], "dataflow": product.dataflow, "macs": 120,
+        "product": "second", "shape": [4, 5, 6], "dataflow": product.dataflow,
+        "swapped": product.swapped, "macs": 120,
         "instructions": [2, product.stop - 1], "cycles": 20, "utilisation": 120 / (20 * 6),
     }  # fmt: skip
 

@@ -78,11 +78,11 @@ def test_the_stable_diffusion_site_on_the_paper_array_seed_2(column_copies):
     config = Config.preset("paper")
     result, golden = run_both(config, 2, (77, 768, 320, 4), column_copies=column_copies)
     assert_equal(result, golden)
-    rows = {p.name: p for p in result.programs[1].products}
+    rows = {p.name: p for p in result.programs[0].products}
     assert {name: row.dataflow for name, row in rows.items()} == {
         "H": "ws", "dH": "ws", "Y": "ws", "dX": "ws", "dA": "os", "dB": "os",
     }  # fmt: skip
-    flows = {each.dataflow for each in result.programs[1].instructions if isinstance(each, Execute)}
+    flows = {each.dataflow for each in result.programs[0].instructions if isinstance(each, Execute)}
     assert flows == set(Dataflow)
 
 
@@ -124,7 +124,7 @@ def test_a_rank_above_the_rows_is_updated_in_os():
     """One rounding only: WS would scale every fold of the reduction by itself."""
     programs = compile_layer(Config(rows=3, columns=2), 9, 17, 11, 4, dataflow="ws")
     rows = {p.name: p.dataflow for p in programs.products.products}
-    assert rows["Y"] == rows["dX"] == "ws+os" and "H^T" in rows
+    assert rows["Y"] == rows["dX"] == "ws+os"
     for each in programs.products.instructions:
         if isinstance(each, Execute) and each.scale:
             assert each.dataflow is Dataflow.OS, to_text(each)
@@ -144,11 +144,11 @@ def test_inputs_must_be_for_the_programs():
     programs = compile_layer(config, 9, 17, 11, 4).programs
     device = Device(config)
     with pytest.raises(
-        ValueError, match=r"^the programs are for LoRA site n=9 .* not for LoRA site"
+        ValueError, match=r"^the program is for LoRA site n=9 .* not for LoRA site"
     ):
         run_layer(device, programs, quantise_site(*tensors(1, 8, 17, 11, 4)))
     rescaled = quantise_site(*tensors(1, 9, 17, 11, 4), column_copies="rescaled")
-    with pytest.raises(ValueError, match=r"^the programs are for weighted column copies, not for"):
+    with pytest.raises(ValueError, match=r"^the program is for weighted column copies, not for"):
         run_layer(device, programs, rescaled)
     x, w, a, b, dy = tensors(1, 9, 17, 11, 4)
     with pytest.raises(ValueError, match=r"^the weight must not be all zero"):

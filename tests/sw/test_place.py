@@ -9,7 +9,8 @@ import pytest
 
 from hw.isa.config import Config
 from sw.place import PlacementError, Request, Role, place
-from sw.residency import Alternating, Residency
+from sw.residency import Residency, Results
+from sw.tile import TileError
 
 
 def requests(seed: int) -> list[Request]:
@@ -17,7 +18,7 @@ def requests(seed: int) -> list[Request]:
     rng = random.Random(seed)
     return [
         Request(f"m{i}", rng.choice(["int8", "int32", "uint32"]), rng.randint(1, 40),
-                rng.randint(1, 70), rng.choice(list(Role)), f"m{i}")
+                rng.randint(1, 70), rng.choice(list(Role)))
         for i in range(20)
     ]  # fmt: skip
 
@@ -38,7 +39,7 @@ def test_buffers_are_aligned_and_apart(bus, seed):
 
 
 def test_windows_are_the_elements_of_a_buffer():
-    (buffer,) = place(Config(), [Request("a", "int32", 2, 3, Role.INPUT, "a")]).buffers
+    (buffer,) = place(Config(), [Request("a", "int32", 2, 3, Role.INPUT)]).buffers
     dram = np.zeros(128, np.uint8)
     buffer.window(dram)[:] = [[1, -2, 3], [4, 5, 6]]
     assert dram.view("<i4")[:8].tolist() == [1, -2, 3, 0, 4, 5, 6, 0]
@@ -47,13 +48,13 @@ def test_windows_are_the_elements_of_a_buffer():
 def test_dram_has_an_end():
     message = r"^the buffers take 70016 bytes of DRAM, but address_bits 16 reach 65536$"
     with pytest.raises(PlacementError, match=message):
-        place(Config(address_bits=16), [Request("a", "int8", 10, 7000, Role.INPUT, "a")])
+        place(Config(address_bits=16), [Request("a", "int8", 10, 7000, Role.INPUT)])
 
 
 def test_a_layout_knows_its_buffers():
-    layout = place(Config(), [Request("a", "int8", 2, 3, Role.INPUT, "x", True)])
+    layout = place(Config(), [Request("a", "int8", 2, 3, Role.OUTPUT, True)])
     assert layout["a"].host_shape == (3, 2)
-    assert str(layout) == "0x00000000-0x00000010 input a: int8 2x3, pitch 8 of x^T"
+    assert str(layout) == "0x00000000-0x00000010 output a: int8 2x3, pitch 8, transposed"
     with pytest.raises(KeyError, match=r"no buffer 'b'; there are: a"):
         layout["b"]
 
@@ -84,8 +85,18 @@ def test_a_large_tile_takes_both_halves():
     memory.get("a", 4)
     assert memory.get("b", 30) == (0, True) or memory.get("b", 30) == (2, False)
     assert memory.get("a", 4)[1]
-    with pytest.raises(ValueError, match=r"^a tile of 33 words in a memory of 32$"):
+    with pytest.raises(TileError, match=r"^a tile of 33 words finds no room in a memory of 32"):
         memory.get("c", 33)
+
+
+def test_a_tile_stays_until_it_is_freed():
+    memory = Residency(16, halves=1)
+    assert memory.get("a", 10, stays=True) == (0, True)
+    assert [memory.get(key, 6) for key in "bc"] == [(10, True), (10, True)]
+    with pytest.raises(TileError, match=r"finds no room in a memory of 16, where 10 must stay$"):
+        memory.get("d", 7)
+    memory.free(lambda key: key == "a")
+    assert memory.get("d", 7)[1] and memory.get("a", 10)[1]
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -106,10 +117,21 @@ def test_resident_tiles_never_overlap(seed):
             held[key] = base
 
 
-def test_results_alternate_between_halves():
-    output = Alternating(8)
-    assert [output.get(8), output.get(3), output.get(8)] == [0, 8, 0]
+def test_results_alternate_between_halves_and_take_the_oldest_place():
+    output = Results(8)
+    assert [output.get(words) for words in (3, 3, 3, 3, 3, 8, 4)] == [0, 8, 3, 11, 0, 8, 3]
     assert output.get(9) == 0
     assert output.get(8) == 0
-    with pytest.raises(ValueError, match=r"^a tile of 17 words in a memory of 16$"):
+    with pytest.raises(TileError, match=r"^a tile of 17 words in a memory of 16$"):
         output.get(17)
+
+
+def test_results_that_stay_are_apart():
+    output = Results(8)
+    bases = output.get_all([3, 5, 4, 2])
+    used = [base + i for base, size in zip(bases, [3, 5, 4, 2], strict=True) for i in range(size)]
+    assert len(set(used)) == 14 and max(used) < 16
+    assert all(base // 8 == (base + size - 1) // 8 for base, size in zip(bases, [3, 5, 4, 2],
+               strict=True))  # fmt: skip
+    assert output.get_all([8, 8, 1]) is None
+    assert output.get_all([6, 6, 3]) is None, "no tile is in both halves"

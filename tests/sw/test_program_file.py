@@ -92,8 +92,16 @@ def test_foreign_files(path, data):
 
 def test_newer_versions(path):
     data = path.read_bytes()
-    path.write_bytes(data[: len(MAGIC)] + struct.pack("<I", 2) + data[len(MAGIC) + 4 :])
-    message = f"^{path} has format version 2, newer than 1, the newest known here$"
+    path.write_bytes(data[: len(MAGIC)] + struct.pack("<I", 3) + data[len(MAGIC) + 4 :])
+    message = f"^{path} has format version 3, newer than 2, the newest known here$"
+    with pytest.raises(ProgramFileError, match=message):
+        read_programs(path)
+
+
+def test_older_versions(path):
+    data = path.read_bytes()
+    path.write_bytes(data[: len(MAGIC)] + struct.pack("<I", 1) + data[len(MAGIC) + 4 :])
+    message = f"^{path} has format version 1, and only 2 can be read: compile it again$"
     with pytest.raises(ProgramFileError, match=message):
         read_programs(path)
 
@@ -109,14 +117,14 @@ def sealed(path, old: bytes, new: bytes) -> None:
 @pytest.mark.parametrize(
     "old,new,message",
     [
-        (b'"isa":1', b'"isa":2', "is made for instruction set version 2, not 1$"),
+        (b'"isa":2', b'"isa":1', "is made for instruction set version 1, not 2$"),
         (b'{"isa"', b'["isa"', "does not describe programs: Expecting"),
-        (b'"name":"sums"', b'"nome":"sums"', "does not describe programs: 'name'$"),
+        (b'"name":"gemm"', b'"nome":"gemm"', "does not describe programs: 'name'$"),
         (b'"rows":3', b'"rows":1', "its configuration is wrong: rows must be at least 2, not 1$"),
         (b'"rows":3', b'"raws":3', "its configuration is wrong: unknown configuration key 'raws'"),
         (b'"dtype":"int8"', b'"dtype":"int9"', "does not describe programs: 'int9'$"),
         (b'"role":"input"', b'"role":"inpat"', "'inpat' is not a valid Role$"),
-        (b'"pitch":8', b'"pitch":1', "buffer A.T has no possible shape$"),
+        (b'"pitch":8', b'"pitch":1', "buffer A has no possible shape$"),
         (b'"address":0', b'"address":-', "does not describe programs: Expecting value"),
         (b'"program_address":3', b'"program_address":1', "reaches into the instructions$"),
         (b'"start":0', b'"start":9', "product C has instructions that do not exist$"),

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from hw.isa.numerics import encode_scale, multiplier
-from sw.quantise import Group, Quantised, fresh_scales, quantise, unit_scales, update_scales
+from hw.isa.numerics import encode_factor, encode_scale, multiplier
+from sw.quantise import Group, Quantised, fresh_scales, quantise, unit_scales, update_factor
 from tests.golden import numerics as golden
 
 
@@ -57,24 +57,30 @@ def tensor(absmax: float) -> Quantised:
     return Quantised(np.zeros((1, 1), np.int8), np.array([[absmax]]), Group.TENSOR)
 
 
-def test_update_scales_are_exact_rationals():
-    a, b, w = 0.1, 1e-7, 3.3
-    maxima = np.array([0, 5, 1 << 30], np.uint32)
-    s_a, s_b, s_w = (Fraction(v) / 127 for v in (a, b, w))
+def test_fresh_scales_with_a_margin_are_exact_rationals():
+    maxima, margin = np.array([0, 1, 99, (1 << 32) - 1], np.uint32), Fraction(10, 7)
     expected = [
-        encode_scale(*multiplier(Fraction(1, 3) * s_a * s_b * m / (127 * s_w)))
-        for m in maxima.tolist()
+        encode_scale(*multiplier(Fraction(127 * 7, 10 * a))) if a else 0 for a in maxima.tolist()
     ]
-    actual = update_scales(maxima, tensor(a), tensor(b), tensor(w), Fraction(1, 3))
-    assert actual.tolist() == expected
+    assert fresh_scales(maxima, margin).tolist() == expected
 
 
-def test_update_scales_of_no_weight_or_no_scaling():
-    maxima, one = np.array([1], np.uint32), tensor(1.0)
+def test_the_update_factor_is_an_exact_rational():
+    a, b, w = 0.1, 1e-7, 3.3
+    s_a, s_b, s_w = (Fraction(v) / 127 for v in (a, b, w))
+    expected = encode_factor(Fraction(1, 3) * s_a * s_b / (127 * s_w))
+    actual = update_factor(tensor(a), tensor(b), tensor(w), Fraction(1, 3))
+    assert actual.dtype == np.uint32 and actual.tolist() == [[expected]]
+
+
+def test_an_update_factor_of_no_weight_no_scaling_or_out_of_reach():
+    one = tensor(1.0)
     with pytest.raises(ValueError, match=r"^the weight must not be all zero"):
-        update_scales(maxima, one, one, tensor(0.0))
+        update_factor(one, one, tensor(0.0))
     with pytest.raises(ValueError, match=r"^scaling must be above 0, not 0$"):
-        update_scales(maxima, one, one, one, 0)
+        update_factor(one, one, one, 0)
+    with pytest.raises(ValueError, match=r"^a factor must be 0 or from 2\^-112 to 2\^143, not"):
+        update_factor(tensor(2.0**-140), one, one)
 
 
 def test_unit_scales_bring_rows_to_the_largest():

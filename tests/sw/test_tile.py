@@ -9,7 +9,9 @@ import pytest
 
 from hw.isa.config import Config
 from hw.isa.instructions import Dataflow
-from sw.tile import Demand, TileError, tile
+from sw.gemm import compile_gemm
+from sw.tile import TileError, Tiling
+from sw.tile_search import Demand, Problem, ranked
 
 CONFIGS = [
     Config(rows=2, columns=3), Config(rows=3, columns=2), Config(), Config(rows=5, columns=8),
@@ -17,6 +19,17 @@ CONFIGS = [
     Config.preset("small"), Config.preset("paper"),
 ]  # fmt: skip
 SIZES = [1, 2, 3, 7, 8, 13, 31, 64, 65, 77, 127, 200, 320, 769, 1031, 4099]
+
+
+def tile(
+    config: Config, dataflow: Dataflow, m: int, k: int, n: int, demand: Demand | None = None
+) -> Tiling:
+    """Return the tiling that the search puts first."""
+    problem = Problem(config, dataflow, m, k, n, demand or Demand())
+    found = ranked(problem, 1)
+    if not found:
+        raise TileError(problem.complaint())
+    return Tiling(dataflow, m, k, n, *found[0][1])
 
 
 def words(config: Config, dataflow: Dataflow, m: int, k: int, n: int) -> dict[str, int]:
@@ -37,13 +50,15 @@ def check(config: Config, dataflow: Dataflow, m: int, k: int, n: int, demand: De
         rows = slice(each.m.start, each.m.start + each.m.size)
         columns = slice(each.n.start, each.n.start + each.n.size)
         covered[rows, columns] += 1
-        assert each.n.start % config.bus_bytes == 0
-        if demand.row_table:
+        assert each.n.start * demand.narrowest % config.bus_bytes == 0
+        if demand.row_vectors:
             assert 4 * each.m.start % config.bus_bytes == 0
         starts = [piece.start for piece in each.reduction]
         sizes = [piece.size for piece in each.reduction]
         assert starts == [0, *np.cumsum(sizes)[:-1]] and sum(sizes) == k
-        along_dram = each.reduction if dataflow is Dataflow.WS else [each.m]
+        left = (dataflow is Dataflow.WS) is not demand.left_transposed
+        along_dram = list(each.reduction) if left else [each.m]
+        along_dram += each.reduction if demand.right_transposed else [each.n]
         assert all(piece.start % config.bus_bytes == 0 for piece in along_dram)
     assert (covered == 1).all()
     biggest = words(config, dataflow, tiling.tile_m, tiling.tile_k, tiling.tile_n)
@@ -53,8 +68,8 @@ def check(config: Config, dataflow: Dataflow, m: int, k: int, n: int, demand: De
         biggest = {name: biggest[name] + (name != "output") * update[name] for name in biggest}
     for name, count in biggest.items():
         assert count <= 2 * getattr(config, f"{name}_depth"), name
-    if demand.row_table:
-        assert tiling.tile_m <= min(config.row_scale_depth, config.accumulate_scale_depth)
+    if demand.row_tables:
+        assert demand.row_tables * tiling.tile_m <= config.row_scale_depth
     assert max(tiling.tile_m, tiling.tile_k, tiling.tile_n) < 1 << 16
 
 
@@ -65,9 +80,14 @@ def test_tiles_cover_everything_once(config, seed):
     m, k, n = (rng.choice(SIZES) for _ in range(3))
     m = min(m, 1031)
     for dataflow in Dataflow:
-        demands = [Demand(), Demand(row_table=True, column_table=True, out_bytes=1)]
+        demands = [
+            Demand(),
+            Demand(left_transposed=True, right_transposed=True),
+            Demand(row_tables=1, column_tables=1, row_vectors=True, column_vectors=True,
+                   out_bytes=1, narrowest=1),
+        ]  # fmt: skip
         if dataflow is Dataflow.WS:
-            demands.append(Demand(update_reduction=min(2, config.rows), row_table=True))
+            demands.append(Demand(update_reduction=min(2, config.rows)))
         for demand in demands:
             check(config, dataflow, m, k, n, demand)
 
@@ -79,7 +99,8 @@ def test_a_product_that_fits_is_loaded_once():
     assert k * -(-77 * tiling.tile_k // 64) <= 8192, "all of X can stay"
     assert str(tiling) == (
         f"WS 77x768x320 in {m}x{k}x{n} tiles of "
-        f"{tiling.tile_m}x{tiling.tile_k}x{tiling.tile_n}, rows outer"
+        f"{tiling.tile_m}x{tiling.tile_k}x{tiling.tile_n}, rows outer, "
+        "0 loads ahead"
     )
 
 
@@ -117,7 +138,7 @@ def test_what_cannot_be_tiled_is_refused_with_its_sizes():
     with pytest.raises(TileError, match=message):
         tile(config, Dataflow.OS, 100, 100, 100)
     with pytest.raises(TileError, match=r"^a reduction of 131072 could leave int32: it must be at"):
-        tile(Config(), Dataflow.OS, 1, 131_072, 1)
+        compile_gemm(Config(), 1, 131_072, 1)
 
 
 def test_the_longest_reduction_is_cut():

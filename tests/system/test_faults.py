@@ -1,4 +1,7 @@
-"""What the machine does with bad programs and bad answers: it stops, says why, and interrupts."""
+"""What the machine does with bad programs and bad answers: it stops, says why, and interrupts.
+
+After each, a reset and a good program, whose result is that of a machine that never saw the bad.
+"""
 
 from __future__ import annotations
 
@@ -7,40 +10,70 @@ import pytest
 
 from hw.isa.config import Config
 from hw.isa.encoding import encode
-from hw.isa.instructions import Dataflow, Execute, Format, Halt, Load, Memory, Store
+from hw.isa.instructions import (
+    Dataflow,
+    Engine,
+    Execute,
+    Format,
+    Halt,
+    Instruction,
+    Load,
+    Memory,
+    Store,
+)
 from hw.isa.registers import ErrorCode
 from sim import functional, rtl
-from sim.dram import Fault, Response
-from sim.result import MachineError, RunResult
+from sim.dram import Fault, Hang, Response, Stalls
+from sim.result import BackendError, MachineError, RunResult
 from sw.driver import Device
 from sw.gemm import run_gemm
 
 CONFIGS = {bus: Config.preset("tiny").replace(bus_bytes=bus) for bus in (8, 64)}
 """Four beats to an instruction, and two instructions to a beat."""
-PROGRAM = 0x1000
-DATA = 0x100
-
-LOAD = Load(
-    memory=Memory.INPUT, dram=DATA, rows=4, columns=4, pitch=64, row_stride=1, block_stride=1
-)
-WEIGHTS = Load(
-    memory=Memory.WEIGHT, dram=DATA, rows=4, columns=4, pitch=64, row_stride=1, block_stride=1,
-    signal_execute=1,
-)  # fmt: skip
-MULTIPLY = Execute(
-    dataflow=Dataflow.WS,
-    rows=4, reduction=4, columns=4, left_row_stride=1, left_block_stride=1, right_row_stride=1,
-    right_block_stride=1, out_row_stride=1, out_block_stride=4, wait_load=1, signal_store=1,
-)  # fmt: skip
-STORE = Store(
-    format=Format.INT32, dram=0x800, pitch=64, rows=4, columns=4, row_stride=1, block_stride=4,
-    wait_execute=1,
-)  # fmt: skip
-GOOD = [LOAD, WEIGHTS, MULTIPLY, STORE, Halt()]
+ROWS, REDUCTION, COLUMNS = 9, 7, 6
+LEFT, RIGHT, OUT, PROGRAM, OTHER = 0x0, 0x400, 0x800, 0x2000, 0xC00
+"""Where the operands, the result and the program lie, and how far behind those of the good
+program, where it has its own."""
+SIZE = 0x4000
+LIMIT = 500
+"""Of the watchdog, in cycles."""
 
 
-def code(*instructions) -> bytes:
+def product(config: Config, offset: int = 0, wait: int = 1) -> list[Instruction]:
+    """Return a product that lies `offset` bytes into DRAM; `wait` tokens come from the loads."""
+    blocks = -(-COLUMNS // config.columns)
+
+    def pitch(size: int) -> int:
+        return -(-size // config.bus_bytes) * config.bus_bytes
+
+    return [
+        Load(
+            memory=Memory.INPUT, dram=LEFT + offset, pitch=pitch(REDUCTION), rows=ROWS,
+            columns=REDUCTION, row_stride=2, block_stride=1,
+        ),
+        Load(
+            memory=Memory.WEIGHT, dram=RIGHT + offset, pitch=pitch(COLUMNS), rows=REDUCTION,
+            columns=COLUMNS, row_stride=blocks, block_stride=1, signal_execute=1,
+        ),
+        Execute(
+            dataflow=Dataflow.WS, rows=ROWS, reduction=REDUCTION, columns=COLUMNS,
+            left_row_stride=2, left_block_stride=1, right_row_stride=blocks, right_block_stride=1,
+            out_row_stride=blocks, out_block_stride=1, wait_load=wait, signal_store=1,
+        ),
+        Store(
+            format=Format.INT32, dram=OUT + offset, pitch=pitch(4 * COLUMNS), rows=ROWS,
+            columns=COLUMNS, row_stride=blocks, block_stride=1, wait_execute=1,
+        ),
+        Halt(),
+    ]  # fmt: skip
+
+
+def code(*instructions: Instruction | bytes) -> bytes:
     return b"".join(each if isinstance(each, bytes) else encode(each) for each in instructions)
+
+
+def memory() -> np.ndarray:
+    return np.random.default_rng(11).integers(0, 256, SIZE, dtype=np.uint8)
 
 
 @pytest.fixture(params=CONFIGS, ids=lambda bus: f"bus {bus}")
@@ -48,18 +81,60 @@ def config(request) -> Config:
     return CONFIGS[request.param]
 
 
-def run(config: Config, program: bytes, faults: tuple[Fault, ...] = ()) -> RunResult:
-    """Run on the RTL with every AXI rule checked, to a clean end with nothing outstanding."""
-    dram = np.arange(0x2000, dtype=np.uint32).astype(np.uint8)
-    return rtl.run(
-        config, program, dram, program_address=PROGRAM, faults=faults, check_protocol=True
+@pytest.fixture(params=[0.0, 0.5], ids=lambda stall: f"stalls {stall}")
+def stalls(request) -> Stalls:
+    return Stalls.everywhere(request.param)
+
+
+def fail(config: Config, program: bytes, *, again: bytes | None = None, **options) -> RunResult:
+    """Run a program that fails and one that must not, in one simulation; check all of DRAM.
+
+    The second is `again`, in the place of the first, or else a product with its own operands and
+    program. Every AXI rule is checked, and that a reset leaves nothing outstanding. Returns the
+    result of the first.
+    """
+    offset = 0 if again else OTHER
+    good = again or code(*product(config, offset))
+    dram = memory()
+    jobs = [rtl.Job(program, PROGRAM), rtl.Job(good, PROGRAM + offset)]
+    first, second = rtl.run_sequence(
+        config, jobs, dram, watchdog=LIMIT, check_protocol=True, seed=4, **options
     )
+    assert first.error is not ErrorCode.NONE
+    assert second.error is ErrorCode.NONE and second.waiting == 0
+
+    expected = memory()
+    for job in jobs:
+        expected[job.address : job.address + len(job.program)] = list(job.program)
+    before = expected.copy()
+    model = functional.run(config, good, expected, program_address=PROGRAM + offset)
+    for name in ("instructions", "macs", "dram_read_bytes", "dram_write_bytes"):
+        assert second.counters[name] == model.counters[name], name
+    # What the first wrote of its result is old or right, byte by byte.
+    whole = before.copy()
+    functional.run(config, code(*product(config)), whole, program_address=PROGRAM)
+    place = slice(OUT, OUT + 0x400)
+    if offset:
+        assert ((dram[place] == before[place]) | (dram[place] == whole[place])).all()
+        dram[place] = expected[place]
+    np.testing.assert_array_equal(dram, expected)
+    return first
 
 
-def test_a_good_program_ends_without_error(config: Config) -> None:
-    result = run(config, code(*GOOD))
-    assert result.error is ErrorCode.NONE
-    assert result.counters["instructions"] == len(GOOD)
+def test_good_programs_end_without_error(config: Config, stalls: Stalls) -> None:
+    """Also one after the other, without a reset and with one."""
+    good = code(*product(config))
+    for reset in (False, True):
+        dram, expected = memory(), memory()
+        jobs = [rtl.Job(good, PROGRAM)] * 2
+        results = rtl.run_sequence(
+            config, jobs, dram, reset=reset, stalls=stalls, check_protocol=True
+        )
+        functional.run(config, good, expected, program_address=PROGRAM)
+        np.testing.assert_array_equal(dram, expected)
+        assert [each.error for each in results] == [ErrorCode.NONE] * 2
+        if stalls == Stalls():
+            assert results[0].counters == results[1].counters
 
 
 @pytest.mark.parametrize(
@@ -68,39 +143,99 @@ def test_a_good_program_ends_without_error(config: Config) -> None:
 @pytest.mark.parametrize("place", [0, 2, 4])
 def test_illegal_instruction(config: Config, bad: bytes, place: int) -> None:
     """Unknown opcodes and bits past the fields, at the start, between and at the end."""
-    program = [*GOOD[:place], bad, *GOOD[place:]]
-    result = run(config, code(*program))
+    good = product(config)
+    program = code(*good[:place], bad, *good[place:])
+    result = fail(config, program)
     assert result.error is ErrorCode.ILLEGAL_INSTRUCTION
     assert result.error_instruction == place
-    model = functional.run(
-        config, code(*program), np.zeros(0x2000, np.uint8), program_address=PROGRAM
-    )
+    model = functional.run(config, program, memory(), program_address=PROGRAM)
     assert (model.error, model.error_instruction) == (result.error, place), "functional = RTL"
 
 
 @pytest.mark.parametrize("length", [1, 4])
-def test_a_program_that_runs_past_its_end(config: Config, length: int) -> None:
-    result = run(config, code(*GOOD[:length]))
+def test_a_program_that_runs_past_its_end(config: Config, stalls: Stalls, length: int) -> None:
+    result = fail(config, code(*product(config)[:length]), stalls=stalls)
     assert result.error is ErrorCode.PROGRAM_END
 
 
-@pytest.mark.parametrize("response", [Response.SLVERR, Response.DECERR])
-def test_error_on_read_of_data(config: Config, response: Response) -> None:
-    result = run(config, code(*GOOD), (Fault(DATA, DATA + 8, response, reads=True, writes=False),))
-    assert result.error is ErrorCode.READ_RESPONSE
+FAULTS = {
+    "data": (Fault(LEFT + 16, LEFT + 24, writes=False), ErrorCode.READ_RESPONSE),
+    "fetch": (Fault(PROGRAM + 32, PROGRAM + 64, writes=False), ErrorCode.READ_RESPONSE),
+    "write": (Fault(OUT, OUT + 8, reads=False), ErrorCode.WRITE_RESPONSE),
+}
 
 
 @pytest.mark.parametrize("response", [Response.SLVERR, Response.DECERR])
-def test_error_on_fetch(config: Config, response: Response) -> None:
-    fault = Fault(PROGRAM + 32, PROGRAM + 64, response, reads=True, writes=False)
-    result = run(config, code(*GOOD), (fault,))
-    assert result.error is ErrorCode.READ_RESPONSE
+@pytest.mark.parametrize("what", FAULTS)
+def test_an_error_on_the_bus(config: Config, stalls: Stalls, what: str, response: Response) -> None:
+    fault, error = FAULTS[what]
+    fault = Fault(fault.start, fault.stop, response, reads=fault.reads, writes=fault.writes)
+    assert fail(config, code(*product(config)), faults=[fault], stalls=stalls).error is error
 
 
-@pytest.mark.parametrize("response", [Response.SLVERR, Response.DECERR])
-def test_error_on_write(config: Config, response: Response) -> None:
-    result = run(config, code(*GOOD), (Fault(0x800, 0x900, response, reads=False, writes=True),))
-    assert result.error is ErrorCode.WRITE_RESPONSE
+HANGS = {
+    "address of a program": (("ar", PROGRAM), ErrorCode.READ_TIMEOUT),
+    "program": (("r", PROGRAM + 32), ErrorCode.READ_TIMEOUT),
+    "address of data": (("ar", RIGHT), ErrorCode.READ_TIMEOUT),
+    "first data": (("r", LEFT), ErrorCode.READ_TIMEOUT),
+    "data in the middle": (("r", LEFT + 40), ErrorCode.READ_TIMEOUT),
+    "address of a result": (("aw", OUT), ErrorCode.WRITE_TIMEOUT),
+    "first beat of a result": (("w", OUT), ErrorCode.WRITE_TIMEOUT),
+    "result in the middle": (("w", OUT + 72), ErrorCode.WRITE_TIMEOUT),
+    "answer": (("b", OUT), ErrorCode.WRITE_TIMEOUT),
+}
+
+
+@pytest.mark.parametrize("what", HANGS)
+def test_a_dram_that_hangs(config: Config, stalls: Stalls, what: str) -> None:
+    """It answers long after the watchdog's limit; the same program then runs."""
+    (channel, start), error = HANGS[what]
+    program = code(*product(config))
+    hang = Hang(channel, start, start + 1, cycles=4 * LIMIT)
+    result = fail(config, program, again=program, faults=[hang], stalls=stalls)
+    assert result.error is error
+    assert LIMIT < result.counters["cycles"] < 4 * LIMIT
+    assert result.waiting == 0 or error is ErrorCode.READ_TIMEOUT
+
+
+def test_a_dram_that_hangs_for_less_than_the_limit(config: Config) -> None:
+    program, dram, expected = code(*product(config)), memory(), memory()
+    hangs = [
+        Hang(channel, start, start + 1, cycles=LIMIT - 100)
+        for channel, start in (("ar", RIGHT), ("r", LEFT), ("aw", OUT), ("w", OUT), ("b", OUT))
+    ]
+    result = rtl.run(
+        config, program, dram, program_address=PROGRAM, faults=hangs, watchdog=LIMIT,
+        check_protocol=True,
+    )  # fmt: skip
+    assert result.error is ErrorCode.NONE
+    assert result.counters["cycles"] > 3 * (LIMIT - 100)
+    functional.run(config, program, expected, program_address=PROGRAM)
+    np.testing.assert_array_equal(dram, expected)
+
+
+@pytest.mark.parametrize("channel, start", [("r", LEFT), ("b", OUT)])
+def test_a_dram_that_never_answers(config: Config, channel: str, start: int, monkeypatch) -> None:
+    """The machine stops and says so; a reset waits for ever."""
+    monkeypatch.setattr(rtl, "_QUIET_CYCLES", 2000)
+    jobs = [rtl.Job(code(*product(config)), PROGRAM)]
+    options = {"faults": [Hang(channel, start, start + 1)], "watchdog": LIMIT}
+    (result,) = rtl.run_sequence(config, jobs, memory(), **options)
+    assert result.error in (ErrorCode.READ_TIMEOUT, ErrorCode.WRITE_TIMEOUT)
+    with pytest.raises(BackendError, match="^no end of the reset: nothing moved for "):
+        rtl.run_sequence(config, jobs * 2, memory(), **options)
+
+
+def test_a_token_that_never_comes(config: Config, stalls: Stalls) -> None:
+    result = fail(config, code(*product(config, wait=2)), stalls=stalls)
+    assert result.error is ErrorCode.TOKEN_DEADLOCK
+    bits = {(Engine.EXECUTE, Engine.LOAD), (Engine.STORE, Engine.EXECUTE)}
+    assert result.waiting == sum(1 << 4 * engine + peer for engine, peer in bits)
+    message = "TOKEN_DEADLOCK (code 7) after 4 instructions: EXECUTE waits for LOAD, STORE waits"
+    assert message in str(MachineError(result))
+    for name in ("execute_stalled_on_load", "store_stalled_on_execute"):
+        assert LIMIT <= result.counters[name] < result.counters["cycles"]
+    assert result.counters["load_stalled_on_token"] == 0
 
 
 def test_the_driver_reports_a_fault(config: Config) -> None:

@@ -1,0 +1,333 @@
+"""Fourth pass: from tiled products to steps, each with its place in the on-chip memories.
+
+A step becomes one instruction. `sw.lower` writes it, `sw.estimate` says how long it takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from hw.isa.config import Config
+from hw.isa.instructions import Axis, Dataflow, Memory
+
+from .job import Copy, Job, Maxima, Operand, Output, Sums
+from .residency import Residency, Results
+from .tile import Span, Tile
+
+__all__ = ["Emit", "Fetch", "Measure", "Multiply", "Stager", "Step", "Table"]
+
+
+class Fetch(NamedTuple):
+    """Bring rows `rows` and columns `columns` of a matrix, as the array wants it, to `base`.
+
+    `words` are those it takes there, `blocks` those of a row.
+    """
+
+    memory: Memory
+    operand: Operand
+    rows: Span
+    columns: Span
+    base: int
+    blocks: int
+    words: int
+
+
+class Table(NamedTuple):
+    """Bring a part of a table of scale entries to `words` words at `base`."""
+
+    memory: Memory
+    buffer: str
+    part: Span
+    base: int
+    words: int
+
+
+class Multiply(NamedTuple):
+    """Multiply two pieces that are on the chip into a tile of results.
+
+    `held` says that it must wait for all loads before it, needed or not.
+    """
+
+    dataflow: Dataflow
+    rows: int
+    reduction: int
+    columns: int
+    left: int
+    left_blocks: int
+    right: int
+    right_blocks: int
+    base: int
+    blocks: int
+    accumulate: int
+    scale: int = 0
+    scale_base: int = 0
+    held: bool = False
+
+
+class Emit(NamedTuple):
+    """Store the tile of results at `base`, whose scales are at `row_table` and `column_table`."""
+
+    output: Sums | Copy
+    job: Job
+    tile: Tile
+    base: int
+    blocks: int
+    row_table: int = 0
+    column_table: int = 0
+
+
+class Measure(NamedTuple):
+    """Take the maxima of the tile of results at `base`; they are kept in `place`.
+
+    `first` and `last` say whether the tile is the first, and the last, of its group; `unit`,
+    `updates` and `factor` are places of tables.
+    """
+
+    output: Maxima
+    job: Job
+    tile: Tile
+    base: int
+    blocks: int
+    place: int
+    first: bool
+    last: bool
+    unit: int = 0
+    updates: int = 0
+    factor: int = 0
+
+
+Step = Fetch | Table | Multiply | Emit | Measure
+
+_TABLES = {
+    Axis.ROW: Memory.ROW_SCALE,
+    Axis.COLUMN: Memory.COLUMN_SCALE,
+    Axis.TENSOR: Memory.ROW_SCALE,
+}
+ONE = Span(0, 1)
+
+
+class Stager:
+    """Knows what the on-chip memories hold after the steps so far."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._resident = {
+            Memory.INPUT: Residency(config.input_depth),
+            Memory.WEIGHT: Residency(config.weight_depth),
+            Memory.ACCUMULATE_SCALE: Residency(config.accumulate_scale_depth, halves=1),
+            Memory.ROW_SCALE: Residency(config.row_scale_depth, halves=1),
+            Memory.COLUMN_SCALE: Residency(config.column_scale_depth, halves=1),
+        }
+        self._results = Results(config.output_depth)
+        self._steps: list[Step] = []
+
+    def steps(self, job: Job) -> list[Step]:
+        """Return the steps of a job."""
+        self._steps = []
+        for tiles in _groups(job):
+            self._group(job, tiles)
+        for table in job.frees:
+            self._free(table)
+        return _held(self._steps, job.tiling.ahead)
+
+    def _group(self, job: Job, tiles: list[Tile]) -> None:
+        """Compute tiles, make their outputs, and then those that need the maxima of all.
+
+        For these, sums that do not all fit the output memory are computed again.
+        """
+        sizes = [tile.m.size * self._blocks(tile.n) for tile in tiles]
+        stay = self._results.get_all(sizes) if job.late else None
+        if stay is not None:
+            for tile, base in zip(tiles, stay, strict=True):
+                self._sums(job, tile, base)
+                self._outputs(job, job.outputs, tile, base)
+            for tile, base in zip(tiles, stay, strict=True):
+                self._outputs(job, job.late, tile, base)
+        else:
+            for outputs in (job.outputs, job.late):
+                for tile, size in zip(tiles, sizes, strict=True) if outputs else ():
+                    base = self._results.get(size)
+                    self._sums(job, tile, base)
+                    self._outputs(job, outputs, tile, base)
+        for output in job.outputs:
+            if isinstance(output, Maxima) and not output.kept:
+                self._free(output.scales)
+
+    def _blocks(self, columns: Span) -> int:
+        return -(-columns.size // self._config.columns)
+
+    def _sums(self, job: Job, tile: Tile, base: int) -> None:
+        """Compute one tile of the result."""
+        for piece in tile.reduction:
+            self._multiply(
+                job.tiling.dataflow, job.left, job.right, tile, piece, base, int(piece.start > 0)
+            )
+        if job.update_left is not None and job.update_right is not None:
+            whole = Span(0, job.gemm.update.k)
+            scales = self._made(Memory.ACCUMULATE_SCALE, job.update_scales, job.tiling.rows)
+            self._multiply(
+                job.update_dataflow, job.update_left, job.update_right, tile, whole, base, 1, 1,
+                scales + tile.m.start - job.tiling.first_row,
+            )  # fmt: skip
+
+    def _multiply(
+        self,
+        dataflow: Dataflow,
+        left: Operand,
+        right: Operand,
+        tile: Tile,
+        piece: Span,
+        base: int,
+        *fields: int,
+    ) -> None:
+        """Fetch the operands of one piece of the reduction unless they are there, and multiply."""
+        along, across = (tile.m, piece) if dataflow is Dataflow.WS else (piece, tile.m)
+        rows, columns = self._config.rows, self._config.columns
+        left_base, left_blocks = self._operand(Memory.INPUT, left, along, across, rows)
+        right_base, right_blocks = self._operand(Memory.WEIGHT, right, piece, tile.n, columns)
+        self._steps.append(
+            Multiply(
+                dataflow, tile.m.size, piece.size, tile.n.size, left_base, left_blocks,
+                right_base, right_blocks, base, self._blocks(tile.n), *fields,
+            )
+        )  # fmt: skip
+
+    def _operand(
+        self, memory: Memory, operand: Operand, rows: Span, columns: Span, lanes: int
+    ) -> tuple[int, int]:
+        """Have a piece of a matrix on the chip; return its first word and its blocks a row."""
+        blocks = -(-columns.size // lanes)
+        words = rows.size * blocks
+        base, missing = self._resident[memory].get((operand, rows, columns), words)
+        if missing:
+            self._steps.append(Fetch(memory, operand, rows, columns, base, blocks, words))
+        return base, blocks
+
+    def _outputs(self, job: Job, outputs: tuple[Output, ...], tile: Tile, base: int) -> None:
+        for output in outputs:
+            if isinstance(output, Maxima):
+                self._measure(job, output, tile, base)
+            else:
+                self._emit(job, output, tile, base)
+
+    def _emit(self, job: Job, output: Sums | Copy, tile: Tile, base: int) -> None:
+        """Store a tile, with its scales on the chip."""
+        places = {Memory.ROW_SCALE: 0, Memory.COLUMN_SCALE: 0}
+        if isinstance(output, Copy):
+            if output.unit:
+                places[Memory.ROW_SCALE] = self._loaded(Memory.ROW_SCALE, output.unit, tile.m)
+            memory, part = _TABLES[output.axis], _part(output.axis, tile)
+            table = self._loaded if output.loaded else self._made
+            places[memory] = table(memory, output.scales, part)
+        self._steps.append(Emit(output, job, tile, base, self._blocks(tile.n), *places.values()))
+
+    def _measure(self, job: Job, output: Maxima, tile: Tile, base: int) -> None:
+        """Take the maxima of a tile, with what that needs on the chip."""
+        unit = updates = factor = 0
+        place = self._made(_TABLES[output.axis], output.scales, _part(output.axis, tile))
+        if output.unit:
+            unit = self._loaded(Memory.ROW_SCALE, output.unit, tile.m)
+        if output.updates:
+            factor = self._loaded(Memory.ROW_SCALE, output.factor, ONE)
+            updates = self._made(Memory.ACCUMULATE_SCALE, output.updates, job.tiling.rows)
+            updates += tile.m.start - job.tiling.first_row
+        first, last = _ends(job, output.axis, tile)
+        self._steps.append(
+            Measure(
+                output, job, tile, base, self._blocks(tile.n), place, first, last,
+                unit, updates, factor,
+            )
+        )  # fmt: skip
+
+    def _loaded(self, memory: Memory, buffer: str, part: Span) -> int:
+        """Have a part of a table of a buffer on the chip; return its first word."""
+        words = self._words(memory, part)
+        base, missing = self._resident[memory].get((buffer, part), words)
+        if missing:
+            self._steps.append(Table(memory, buffer, part, base, words))
+        return base
+
+    def _made(self, memory: Memory, name: str, part: Span) -> int:
+        """Return the first word of a table that is made on the chip, and stays until it is free."""
+        base, _ = self._resident[memory].get((name, part), self._words(memory, part), stays=True)
+        return base
+
+    def _words(self, memory: Memory, part: Span) -> int:
+        return self._blocks(part) if memory is Memory.COLUMN_SCALE else part.size
+
+    def _free(self, name: str) -> None:
+        for memory in (Memory.ACCUMULATE_SCALE, Memory.ROW_SCALE, Memory.COLUMN_SCALE):
+            self._resident[memory].free(lambda key: key[0] == name)
+
+
+def _groups(job: Job) -> list[list[Tile]]:
+    """Return the tiles of each group, in order."""
+    tiles = list(job.tiling.tiles())
+    if job.group is Axis.TENSOR:
+        return [tiles]
+    found: dict[Span, list[Tile]] = {}
+    for tile in tiles:
+        found.setdefault(_part(job.group, tile), []).append(tile)
+    return list(found.values())
+
+
+def _part(axis: Axis, tile: Tile) -> Span:
+    """Return the part of a table of this axis that a tile uses."""
+    return {Axis.ROW: tile.m, Axis.COLUMN: tile.n, Axis.TENSOR: ONE}[axis]
+
+
+def _ends(job: Job, axis: Axis, tile: Tile) -> tuple[bool, bool]:
+    """Return whether a tile is the first, and the last, across an axis of maxima."""
+    tiling = job.tiling
+    first, last = True, True
+    if axis is not Axis.ROW:
+        first &= tile.m.start == 0
+        last &= tile.m.start + tile.m.size == tiling.all_rows
+    if axis is not Axis.COLUMN:
+        first &= tile.n.start == 0
+        last &= tile.n.start + tile.n.size == tiling.n
+    return first, last
+
+
+def _held(steps: list[Step], ahead: int) -> list[Step]:
+    """Return the steps with up to `ahead` fetches moved before the first product, which waits.
+
+    Loads that go ahead must not touch what a product they overtake reads.
+    """
+    first = next(i for i, step in enumerate(steps) if isinstance(step, Multiply))
+    ahead -= sum(isinstance(step, Fetch) for step in steps[:first])
+    read: dict[Memory, list[tuple[int, int]]] = {Memory.INPUT: [], Memory.WEIGHT: []}
+    moved, stays = [], []
+    for index in range(first, len(steps)):
+        step = steps[index]
+        if len(moved) >= ahead or not _free(step, read):
+            stays += steps[index:]
+            break
+        if isinstance(step, Fetch):
+            moved.append(step)
+            continue
+        stays.append(step)
+        if isinstance(step, Multiply):
+            for memory, base, words in _operands(step):
+                read[memory].append((base, base + words))
+    if moved:
+        stays[0] = stays[0]._replace(held=True)
+    return [*steps[:first], *moved, *stays]
+
+
+def _free(step: Step, read: dict[Memory, list[tuple[int, int]]]) -> bool:
+    """Return whether a step is no fetch into words that are read before it."""
+    if not isinstance(step, Fetch):
+        return True
+    start, stop = step.base, step.base + step.words
+    return all(end <= start or stop <= base for base, end in read[step.memory])
+
+
+def _operands(step: Multiply) -> Iterable[tuple[Memory, int, int]]:
+    """Return memory, first word and words of both operands."""
+    left_rows = step.rows if step.dataflow is Dataflow.WS else step.reduction
+    return (
+        (Memory.INPUT, step.left, left_rows * step.left_blocks),
+        (Memory.WEIGHT, step.right, step.reduction * step.right_blocks),
+    )

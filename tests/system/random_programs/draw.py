@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import random
+from dataclasses import replace
 
 from sim.dram import Stalls
 from sim.result import DramTiming
@@ -114,6 +115,10 @@ class _Draw:
             made = self.updates in (1, sum(m)) and isinstance(actions[-1], Output)
             if made or (isinstance(actions[-1], Output) and self.chance(0.5)):
                 actions.append(self.product(m, n, first=False))
+                if actions[-1].made and self.chance(0.5):
+                    # A table may be loaded while entries for the product before are still made.
+                    both = replace(self.product(m, n, first=False), made=False)
+                    actions.append(replace(both, scale=Table("fit", self.seed()), accumulate=True))
             actions.append(self.output(m, n))
             wanted -= 1
             if not wanted and actions[-1].makes_updates and len(actions) < 8:

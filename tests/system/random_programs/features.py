@@ -48,6 +48,7 @@ LEAST: dict[str, int] = {
     "scaled by table": 150,
     "scaled by made entries": 100,
     "scaled by made entries of a tensor": 10,
+    "table beside made entries": 30,
     "scale fill large": 40,
     "scale fill extreme": 40,
     **{
@@ -134,6 +135,9 @@ def _of_step(step: Step) -> Iterator[str]:
     if step.place.by_block:
         yield "blocks before rows"
     tensor = large = False
+    pairs = zip(step.actions, step.actions[1:], strict=False)
+    if any(getattr(a, "made", False) and isinstance(b, Product) for a, b in pairs):
+        yield "table beside made entries"
     for turn, action in enumerate(step.actions):
         if isinstance(action, Product):
             yield from _of_product(action)

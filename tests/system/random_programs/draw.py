@@ -91,10 +91,10 @@ class _Draw:
 
     def add_step(self, case: Case, world: dict) -> Case:
         """Return the case with one more step, the first drawn that fits."""
-        left = len(self.copies), self.updates
+        left, meets = (len(self.copies), self.updates), self.chance(0.1)
         for turn in range(_TRIES):
             self.most = max(1, 40 - 2 * turn)
-            step = self.step()
+            step = self.meeting() if meets else self.step()
             larger = Case(self.config, (*self.steps, step), **world)
             try:
                 plain(larger, Layout.of(larger))
@@ -124,6 +124,32 @@ class _Draw:
             if not wanted and actions[-1].makes_updates and len(actions) < 8:
                 wanted = int(self.chance(0.6))
         return Step(m, n, tuple(actions), self.place(1 << 10), keep)
+
+    def meeting(self) -> Step:
+        """Return a step in which a table is loaded while an ABSMAX makes entries beside it.
+
+        Only a copy that is waited for just before brings the two together: LOADs are early else.
+        """
+        rng, most = self.rng, max(1, self.most // 2)
+        m, n = rng.randint(1 + most // 2, most), rng.randint(1 + most // 2, most)
+        tables = Table("fit", self.seed()), Table("fit", self.seed())
+        made = Maxima(
+            "row", to_dram=self.chance(0.3), to_updates=True, factor=(40000, rng.choice((20, 30)))
+        )
+        k = rng.randint(1, 9)
+        actions = (
+            Product((k,), rng.choice(("ws", "os")), left=Operand(seed=self.seed()),
+                    right=Operand(seed=self.seed())),
+            Output("row", rows=tables[0]),
+            Output(None, (made,)),
+            Product((rng.randint(1, n),), accumulate=True, left=Operand(source=1), made=True),
+            Product((k,), rng.choice(("ws", "os")), accumulate=True, scale=tables[1],
+                    scale_place=m),
+            Output("int32"),
+        )  # fmt: skip
+        self.copies.append((m, (n,)))
+        self.updates = m
+        return Step((m,), (n,), actions, self.place(1 << 10))
 
     def tiles(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Return the sizes of tiles: up to four, sometimes as an earlier copy has them."""

@@ -49,6 +49,7 @@ LEAST: dict[str, int] = {
     "scaled by made entries": 100,
     "scaled by made entries of a tensor": 10,
     "table beside made entries": 30,
+    "table loaded while entries are made": 60,
     "scale fill large": 40,
     "scale fill extreme": 40,
     **{
@@ -85,7 +86,7 @@ LEAST: dict[str, int] = {
     "absmax asked for every tile": 40,
     "factor zero": 20,
     "factor far out": 20,
-    "factor of large sums far out": 10,
+    "factor of large sums far out": 5,
     "both operands minus128": 5,
     "requantised with large scales": 50,
 }
@@ -135,9 +136,15 @@ def _of_step(step: Step) -> Iterator[str]:
     if step.place.by_block:
         yield "blocks before rows"
     tensor = large = False
-    pairs = zip(step.actions, step.actions[1:], strict=False)
-    if any(getattr(a, "made", False) and isinstance(b, Product) for a, b in pairs):
+    pairs = [
+        (one, other)
+        for one, other in zip(step.actions, step.actions[1:], strict=False)
+        if isinstance(one, Product) and isinstance(other, Product) and one.made
+    ]
+    if pairs:
         yield "table beside made entries"
+    if any(one.left.source == 1 for one, _ in pairs):
+        yield "table loaded while entries are made"
     for turn, action in enumerate(step.actions):
         if isinstance(action, Product):
             yield from _of_product(action)

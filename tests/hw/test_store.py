@@ -187,19 +187,52 @@ def test_a_reset_forgets_what_was_inside(after) -> None:
 
 
 def test_entries_made_here_go_before_those_of_a_load() -> None:
-    config = small(4, 4, 4)
+    """No entry of either is lost where both write in one cycle."""
+    config = small(4, 4, 4, column_scale_depth=32)
     area = matrix(config, 16, 4)
     program = [
-        Absmax(axis=Axis.ROW, to_scales=1, scale_base=20, **area),
-        Absmax(axis=Axis.COLUMN, to_scales=1, scale_base=6, **area),
-        Store(format=Format.INT8_ROW, dram=0, pitch=4, row_scale=20, **area),
-        Store(format=Format.INT8_COLUMN, dram=64, pitch=4, column_scale=6, **area),
+        Absmax(axis=Axis.ROW, to_scales=1, scale_base=40, **area),
+        Absmax(axis=Axis.COLUMN, to_scales=1, scale_base=24, **area),
+        Store(format=Format.INT8_ROW, dram=0, pitch=4, row_scale=40, **area),
+        Store(format=Format.INT8_COLUMN, dram=64, pitch=4, column_scale=24, **area),
     ]
-    # The last needs late entries of both memories.
-    last = {"dram": 128, "pitch": 4, "row_scale": 0, "column_scale": 1}
-    program.append(Store(format=Format.INT8_ROW_COLUMN, **last, **area))
-    seen = World(config, seed=9, manner=Manner(late_scales=6)).run(program)
-    assert seen.loads_refused > 0
+    # Entries and words 0 to 19 are late; the instructions that follow need them.
+    for number in range(20):
+        last = {"dram": 128 + 64 * number, "pitch": 4, "row_scale": 0, "column_scale": number}
+        form = Format.INT8_COLUMN if number else Format.INT8_ROW
+        program.append(Store(format=form, **last, **area))
+    seen = World(config, seed=9, manner=Manner(late_scales=20)).run(program)
+    assert seen.loads_refused == {"row", "column"}
+
+
+@pytest.mark.parametrize("axis", [Axis.ROW, Axis.TENSOR])
+def test_short_instructions_merge_behind_one_another(axis) -> None:
+    """One word each: every maximum is needed before the last one has been written."""
+    config = small(4, 4, 4)
+    world = World(config, seed=10, manner=Manner())
+    program = []
+    for number in range(8):
+        world.model.words[number] = [(1000, 5, 4000, 3)[number % 4], -number, 0, 0]
+        program.append(
+            Absmax(
+                axis=axis, merge=min(number, 1), to_updates=1, factor=10 + number,
+                update_base=number, **matrix(config, 1, 4, base=number),
+            )
+        )  # fmt: skip
+    world.run(program)
+
+
+@pytest.mark.parametrize("to_dram", [0, 1])
+def test_blocks_shorter_than_they_are_wide_wait_for_one_another(to_dram) -> None:
+    config = small(4, 8, 4)
+    area = matrix(config, 2, 37)
+    program = [
+        Absmax(axis=Axis.COLUMN, to_scales=1, to_dram=to_dram, **area),
+        Absmax(axis=Axis.ROW, to_dram=1, dram=256, **area),
+        Store(format=Format.INT8_COLUMN, dram=512, pitch=40, **area),
+    ]
+    manner = Manner(beat_stall=0.7 * to_dram)  # then maxima wait in the lanes
+    World(config, seed=11, manner=manner).run(program)
 
 
 def int8_stores(config: Config, rows: int, count: int) -> list[Store]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -76,11 +77,14 @@ def test_many_programs_one_after_the_other(config: str, reset: bool) -> None:
 
 def assert_sequence(config: str, count: int, reset: bool) -> None:
     """Run the first `count` programs of a configuration in one simulation."""
+
+    def run(seeds: Sequence[int]) -> Failure | None:
+        return check_sequence([draw(seed) for seed in seeds], reset=reset)
+
     seeds = [seed for seed in SEEDS if draw(seed).config == config][:count]
-    programs = {seed: draw(seed) for seed in seeds}
-    failure = check_sequence(list(programs.values()), reset=reset)
+    failure = run(seeds)
     if failure is not None:
-        pytest.fail(shorten(seeds, programs, failure, reset=reset), pytrace=False)
+        pytest.fail(shorten(seeds, failure, run), pytrace=False)
 
 
 def test_what_the_programs_reach() -> None:
@@ -180,3 +184,46 @@ def test_a_wrong_counter_is_a_rung_of_its_own() -> None:
     failure = check(draw(0), hardware=shifted)
     assert failure.rung == "counter macs: RTL = functional model"
     assert int(failure.detail.split(",")[0]) == int(failure.detail.split()[-1]) + 1
+
+
+def one_by_one(config, jobs, dram: np.ndarray, **options) -> list[RunResult]:
+    """Stand for an RTL on which a program of one column spoils what a later one of two writes."""
+    results, spoiled = [], False
+    for job in jobs:
+        results.append(
+            functional.run(
+                config, job.program, dram, program_address=job.address,
+                noise_seed=options["noise_seed"],
+            )
+        )  # fmt: skip
+        for at in range(0, len(job.program), INSTRUCTION_BYTES):
+            store = decode(job.program[at : at + INSTRUCTION_BYTES])
+            if isinstance(store, Store):
+                dram[store.dram] ^= spoiled and store.columns == 2
+                spoiled = spoiled or store.columns == 1
+    return results
+
+
+def test_what_a_program_leaves_behind_is_found() -> None:
+    def run(seeds: Sequence[int]) -> Failure | None:
+        return check_sequence([draw(seed) for seed in seeds], reset=False, hardware=one_by_one)
+
+    seeds = [seed for seed in SEEDS if draw(seed).config == "4x4"][:12]
+    failure = run(seeds)
+    assert failure.rung == "RTL = golden in a sequence"
+    text = shorten(seeds, failure, run)
+    culprits = text.split("]")[0].split("[")[1].split(", ")
+    assert len(culprits) <= 2 and "program" in text and "copy, row" in text
+
+
+def test_programs_that_harm_nothing_pass_in_sequence() -> None:
+    def sound(config, jobs, dram: np.ndarray, noise_seed: int, **options) -> list[RunResult]:
+        return [
+            functional.run(
+                config, job.program, dram, program_address=job.address, noise_seed=noise_seed
+            )
+            for job in jobs
+        ]
+
+    programs = [draw(seed) for seed in SEEDS if draw(seed).config == "3x5"][:LONGEST]
+    assert check_sequence(programs, reset=True, hardware=sound) is None

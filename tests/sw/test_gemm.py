@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from hw.isa.config import Config
+from hw.isa.instructions import Load, Memory
 from hw.isa.numerics import encode_scale, multiplier, requantise8
 from sw.driver import Device
 from sw.gemm import compile_gemm, run_gemm, run_gemm_program
@@ -56,13 +57,25 @@ def test_random_products(config, dataflow, seed):
 @pytest.mark.parametrize("dataflow", ["ws", "os"])
 @pytest.mark.parametrize("transpose_a", [False, True])
 @pytest.mark.parametrize("transpose_b", [False, True])
-def test_operands_may_be_given_transposed_seed_1(dataflow, transpose_a, transpose_b):
-    a, b = operands(1, 13, 29, 10)
+@pytest.mark.parametrize("config", CONFIGS, ids=NAMES)
+@pytest.mark.parametrize("shape", [(13, 29, 10), (70, 9, 75)], ids=str)
+def test_operands_lie_as_they_are_given_seed_1(config, dataflow, transpose_a, transpose_b, shape):
+    a, b = operands(1, *shape)
     result = run_gemm(
-        Device(CONFIGS[0]), a.T if transpose_a else a, b.T if transpose_b else b,
+        Device(config), a.T if transpose_a else a, b.T if transpose_b else b,
         dataflow=dataflow, transpose_a=transpose_a, transpose_b=transpose_b,
     )  # fmt: skip
     assert np.array_equal(result.c, exact(a, b))
+    (program,) = result.programs
+    lie = {buffer.name: (buffer.rows, buffer.columns) for buffer in program.buffers}
+    assert lie["A"] == (a.T if transpose_a else a).shape and set(lie) == {"A", "B", "C"}
+    left, right = transpose_a, transpose_b
+    if program.products[0].swapped:
+        left, right = not transpose_b, not transpose_a
+    wanted = {Memory.INPUT: left is (dataflow == "ws"), Memory.WEIGHT: right}
+    for each in program.instructions:
+        if isinstance(each, Load):
+            assert each.transpose == wanted[each.memory]
 
 
 @pytest.mark.parametrize("group", Group)
@@ -118,7 +131,7 @@ def test_operands_that_stay_are_loaded_once():
     config = Config.preset("paper")
     a, b = operands(3, 77, 768, 320)
     result = run_gemm(Device(config), a, b)
-    code = len(result.programs[0].instructions) * 32
+    code = -(-len(result.programs[0].instructions) // 2) * 64
     counters = result.results[0].counters
     assert counters["dram_read_bytes"] == 77 * 768 + 768 * 320 + code
     assert counters["dram_write_bytes"] == 77 * 320 * 4
@@ -156,8 +169,10 @@ def test_errors_name_what_is_wrong():
 
 
 def test_auto_falls_back_to_the_dataflow_that_fits():
-    config = Config(rows=4, columns=4, bus_bytes=128, weight_depth=16)
-    with pytest.raises(TileError, match="weight memory, which has 32$"):
-        compile_gemm(config, 200, 200, 4, dataflow="ws")
+    config = Config(rows=4, columns=4, bus_bytes=128, input_depth=32)
+    with pytest.raises(TileError, match="input memory, which has 64$"):
+        compile_gemm(config, 200, 200, 4, dataflow="os")
     (program,) = compile_gemm(config, 200, 200, 4)
-    assert program.products[0].dataflow == "os"
+    assert program.products[0].dataflow == "ws"
+
+

@@ -4,71 +4,103 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Module, Mux, Signal
+from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .array import pack
 from .isa.config import Config
 
-__all__ = ["Reduce"]
+__all__ = ["LaneMaximum", "RowMaximum"]
 
 GROUP = 8
 """Lanes that one stage of the tree reduces."""
 
 
-class Reduce(wiring.Component):
-    """Reduce words of `columns` sums to unsigned 32-bit maxima.
+class LaneMaximum(wiring.Component):
+    """One lane: the magnitude of each sum, the maximum of a column, and its place in a queue.
+
+    The queue is a shift register along the lanes: it takes the maxima of a block of columns at
+    once and gives them one by one, lane 0 first, while the next block is searched.
 
     Members
     -------
-    sums : In, 32 bits a lane
+    value : In(signed(32))
+    magnitude : Out(32)
+        A cycle later.
+    valid, first : In(1)
+        With `magnitude`: it counts for its column; the column's maximum starts with it.
+    load, shift : In(1)
+        Take the maximum, which is complete a cycle after its last magnitude; or the next lane's.
+    chain_in : In(32); chain_out : Out(32)
+        From the next lane and to the one before.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "value": In(signed(32)),
+                "magnitude": Out(32),
+                "valid": In(1),
+                "first": In(1),
+                "load": In(1),
+                "shift": In(1),
+                "chain_in": In(32),
+                "chain_out": Out(32),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        magnitude = Signal(32, name="magnitude_register", reset_less=True)
+        most, queued = Signal(32, reset_less=True), Signal(32, reset_less=True)
+        m.d.sync += magnitude.eq(Mux(self.value[31], -self.value, self.value))
+        with m.If(self.valid & (self.first | (magnitude > most))):
+            m.d.sync += most.eq(magnitude)
+        with m.If(self.load):
+            m.d.sync += queued.eq(most)
+        with m.Elif(self.shift):
+            m.d.sync += queued.eq(self.chain_in)
+        m.d.comb += [self.magnitude.eq(magnitude), self.chain_out.eq(queued)]
+        return m
+
+
+class RowMaximum(wiring.Component):
+    """Reduce words of `columns` magnitudes to one maximum a row, or one of all.
+
+    Members
+    -------
+    magnitudes : In, 32 bits a lane
     valid, first, last : In(1)
-        A word; whether it starts and ends its group (a row, a block of columns, the tensor).
-    row_valid : Out(1); row : Out(32)
-        The maximum over lanes and words of the group that ended.
-    column_valid : Out(1); columns : Out, 32 bits a lane
-        The maximum of each lane over the words of the group that ended.
+        A word; whether it starts and ends its group (a row or the tensor).
+    maximum_valid : Out(1); maximum : Out(32)
+        Of the group whose last word came LATENCY cycles before.
 
     Timing
     ------
-    `columns` shows COLUMN_LATENCY cycles after the last word of its group, `row` ROW_LATENCY. There
-    is no stall.
+    One word a cycle. There is no stall.
     """
 
-    COLUMN_LATENCY = 2
-    ROW_LATENCY = 4
+    LATENCY = 3
 
     def __init__(self, config: Config) -> None:
         self._lanes = config.columns
         super().__init__(
             {
-                "sums": In(32 * config.columns),
+                "magnitudes": In(32 * config.columns),
                 "valid": In(1),
                 "first": In(1),
                 "last": In(1),
-                "row_valid": Out(1),
-                "row": Out(32),
-                "column_valid": Out(1),
-                "columns": Out(32 * config.columns),
+                "maximum_valid": Out(1),
+                "maximum": Out(32),
             }
         )
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         valid, first, last = self.valid, self.first, self.last
-        magnitudes = []
-        for lane in range(self._lanes):
-            value = self.sums.word_select(lane, 32)
-            magnitude = Signal(32, name=f"magnitude_{lane}", reset_less=True)
-            m.d.sync += magnitude.eq(Mux(value[31], -value.as_signed(), value))
-            magnitudes.append(magnitude)
-        valid, first, last = self._later(m, 1, valid, first, last)
-        self._columns(m, magnitudes, valid, first, last)
-
-        level = magnitudes
-        for stage in (2, 3):
-            size = GROUP if stage == 2 else len(level)
+        level = [self.magnitudes.word_select(lane, 32) for lane in range(self._lanes)]
+        for stage in range(self.LATENCY - 1):
+            size = len(level) if stage else GROUP
             groups = [level[start : start + size] for start in range(0, len(level), size)]
             level = []
             for index, group in enumerate(groups):
@@ -82,21 +114,9 @@ class Reduce(wiring.Component):
         m.d.comb += total.eq(Mux(~first & (held > level[0]), held, level[0]))
         with m.If(valid):
             m.d.sync += held.eq(total)
-        m.d.sync += self.row_valid.eq(valid & last)
-        m.d.comb += self.row.eq(held)
+        m.d.sync += self.maximum_valid.eq(valid & last)
+        m.d.comb += self.maximum.eq(held)
         return m
-
-    def _columns(
-        self, m: Module, magnitudes: list[Signal], valid: Any, first: Any, last: Any
-    ) -> None:
-        held = []
-        for lane, magnitude in enumerate(magnitudes):
-            most = Signal(32, name=f"column_{lane}", reset_less=True)
-            with m.If(valid & (first | (magnitude > most))):
-                m.d.sync += most.eq(magnitude)
-            held.append(most)
-        m.d.sync += self.column_valid.eq(valid & last)
-        m.d.comb += self.columns.eq(pack(held))
 
     @staticmethod
     def _later(m: Module, stage: int, *flags: Any) -> list[Signal]:

@@ -4,313 +4,329 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Cat, Module, Mux, Signal, signed
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 from amaranth.utils import exact_log2
 
-from .absmax import Reduce
+from .absmax import RowMaximum
 from .array import pack
 from .axi import beat_layout
-from .bursts import Bursts, burst_layout
+from .bursts import burst_layout
 from .edge import delayed
 from .isa.config import Config
-from .isa.instructions import Absmax, Axis, Format, Opcode, Store
-from .layout import INSTRUCTION_BITS, SCALE, instruction_layout
+from .layout import INSTRUCTION_BITS, SCALE
 from .load import entry_layout, lane_entry_layout
-from .pack import MAXIMUM_BYTES, Pack
-from .requantise import Requantise
+from .maxima import LEAD, Maxima
+from .noise import Keys
+from .pack import MAXIMUM_BYTES, Kind, Pack
+from .postlane import STAGE, PostLane
+from .retire import Retire
 from .rowwalk import RowWalk
 from .shared import Builder
 from .sram import Sram
+from .storedecode import StoreDecode
+from .storegate import StoreGate
 
-__all__ = ["PostLane", "StoreEngine"]
+__all__ = ["StoreEngine"]
 
-STAGE = Requantise.LATENCY
+INSTRUCTIONS = 8
+"""Instructions inside at most: enough short ones to cover the time in which DRAM answers."""
+SUM = 1 + STAGE
+"""Cycles from the reading of a word to its sums."""
+RESULT = SUM + STAGE
+MAGNITUDE = SUM + 1
+ROW_MAXIMUM = MAGNITUDE + RowMaximum.LATENCY
 NARROW_DEPTH = 2 * STAGE + 6
-"""Words of the INT8 and maxima queues: those between read and queue and back, at full rate."""
-
-
-class PostLane(wiring.Component):
-    """One lane behind the output memory: rescale by row, then requantise.
-
-    Members
-    -------
-    value : In(signed(32)); row_scale, rescaled : In
-        A sum, the scale of its row, and whether to apply it.
-    sum : Out(signed(32))
-        Three cycles later.
-    scale : In(SCALE)
-        Of `sum`.
-    result : Out(signed(8))
-        Three cycles after `sum`.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(
-            {
-                "value": In(signed(32)),
-                "row_scale": In(SCALE),
-                "rescaled": In(1),
-                "sum": Out(signed(32)),
-                "scale": In(SCALE),
-                "result": Out(signed(8)),
-            }
-        )
-
-    def elaborate(self, platform: Any) -> Module:
-        m = Module()
-        m.submodules.rescale = rescale = Requantise(32)
-        m.submodules.requantise = requantise = Requantise(8)
-        m.d.comb += [
-            rescale.value.eq(self.value),
-            rescale.scale.eq(self.row_scale),
-            rescale.bypass.eq(~self.rescaled),
-            self.sum.eq(rescale.result),
-            requantise.value.eq(rescale.result),
-            requantise.scale.eq(self.scale),
-            self.result.eq(requantise.result),
-        ]
-        return m
+"""Words of the INT8 queue: those between read and queue and back, at full rate."""
+MAXIMA_DEPTH = ROW_MAXIMUM + 8
 
 
 class StoreEngine(wiring.Component):
-    """Execute store and absmax instructions, one after the other.
+    """Execute store and absmax instructions, several at once, and end them in order.
+
+    Words of the next instruction are read as soon as the last of the one before has been, but an
+    instruction that reads scales or maxima waits until an absmax before it has made them. Within
+    one absmax, entries that it makes must not be among those that it reads.
 
     Members
     -------
     i : In(stream of an instruction word)
     row_scale, column_scale : In(streams)
-        Writes of the load engine into the scale memories.
+        Writes of the load engine into the scale memories. Entries made here go first.
+    accumulate_scale : Out(stream)
+        Entries for scale-and-accumulate; they must be taken.
+    seed : In(32)
+        Of stochastic rounding; it holds still while the engine is busy.
     read_enable, read_address, read_data, half_busy
         Port to the output memory, see `hw.accumulate.Accumulate`.
     bursts : Out(stream of burst_layout); beats : Out(stream of beat_layout)
         To the write master.
-    written : In(1)
-        The write master has nothing left to be answered.
+    answered : In(1)
+        A burst was answered.
     end, signal_load, signal_execute : Out(1)
-        Everything an instruction wrote is in DRAM; its tokens.
+        Everything an instruction wrote is in its place; its tokens.
     busy : Out(1)
+    saturations : Out
+        INT8 elements limited, some cycles after.
+    stalled_on_dram, stalled_on_memory : Out(1)
+        A beat or burst waits to be taken; a word waits for a busy half only.
 
     Timing
     ------
-    INT8 rows and maxima pass at one word a cycle, sums at the rate of the bus.
+    INT8 rows and words for maxima pass at one a cycle, sums at the rate of the bus. A block of
+    column maxima of n lanes needs n cycles, in which the next block is read.
     """
 
     def __init__(self, config: Config, builder: Builder) -> None:
         self._config, self._builder = config, builder
-        self._wide_depth = max(2, -(-2 * (STAGE + 3) * config.bus_bytes // (4 * config.columns)))
+        wide = max(2, -(-2 * (STAGE + 3) * config.bus_bytes // (4 * config.columns)))
+        self._depths = {Kind.WIDE: wide, Kind.NARROW: NARROW_DEPTH, Kind.MAXIMA: MAXIMA_DEPTH}
+        update_entry = entry_layout(config.accumulate_scale_depth)
         super().__init__(
             {
                 "i": In(stream.Signature(INSTRUCTION_BITS)),
                 "row_scale": In(stream.Signature(entry_layout(config.row_scale_depth))),
                 "column_scale": In(stream.Signature(lane_entry_layout(config))),
+                "accumulate_scale": Out(stream.Signature(update_entry)),
+                "seed": In(32),
                 "read_enable": Out(1),
                 "read_address": Out(exact_log2(config.output_depth) + 1),
                 "read_data": In(32 * config.columns),
                 "half_busy": In(2),
                 "bursts": Out(stream.Signature(burst_layout(config))),
                 "beats": Out(stream.Signature(beat_layout(config))),
-                "written": In(1),
+                "answered": In(1),
                 "end": Out(1),
                 "signal_load": Out(1),
                 "signal_execute": Out(1),
                 "busy": Out(1),
+                "saturations": Out(range(config.columns + 1)),
+                "stalled_on_dram": Out(1),
+                "stalled_on_memory": Out(1),
             }
         )
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        word = Signal(INSTRUCTION_BITS, reset_less=True)
-        store = instruction_layout(Store)(word)
-        absmax = instruction_layout(Absmax)(word)
-        self._reduces = Signal()
-        self._requantises = Signal()
-        self._by_column = Signal()
-        m.d.comb += [
-            self._reduces.eq(store.opcode == Opcode.ABSMAX),
-            self._requantises.eq(~self._reduces & (store.format != Format.INT32)),
-            self._by_column.eq(self._reduces & (absmax.axis == Axis.COLUMN)),
-        ]
-        m.submodules.walk = walk = RowWalk(self._config)
-        m.submodules.cutter = cutter = Bursts(self._config)
-        connect(m, cutter.o, wiring.flipped(self.bursts))
-        self._control(m, word, store, absmax, walk, cutter)
-        self._pass(m, store, absmax, walk)
+        config = self._config
+        m.submodules.walk = RowWalk(config)
+        m.submodules.retire = Retire(config, INSTRUCTIONS)
+        m.submodules.pack = Pack(config, self._depths, INSTRUCTIONS)
+        m.submodules.maxima = Maxima(config, self._builder, INSTRUCTIONS)
+        m.submodules.row_maximum = RowMaximum(config)
+        m.submodules.keys = keys = Keys()
+        m.submodules.gate = StoreGate(config, self._depths, INSTRUCTIONS)
+        m.submodules.decode = decode = StoreDecode(config)
+        m.d.comb += keys.seed.eq(self.seed)
+        self._accept(m, decode)
+        later = self._read(m, decode)
+        lanes = self._lanes(m, later)
+        self._scales(m, later, lanes)
+        self._collect(m, later, lanes)
+        self._reduce(m, later, lanes)
+        self._count(m, lanes)
+        self._outside(m)
         return m
 
-    def _control(
-        self, m: Module, word: Signal, store: Any, absmax: Any, walk: RowWalk, cutter: Bursts
-    ) -> None:
-        """Take an instruction, start the walk and the bursts, and end when all is answered."""
-        active, starting = Signal(), Signal()
+    def _accept(self, m: Module, decode: StoreDecode) -> None:
+        """Hand an instruction to every unit that has a part in it."""
+        units = m.submodules
+        targets = (units.walk.i, units.retire.i, units.pack.order, units.maxima.i)
+        taken = Signal()
         m.d.comb += [
-            self.i.ready.eq(~active),
-            self.busy.eq(active),
-            self.end.eq(active & ~starting & walk.i.ready & cutter.i.ready & self.written),
-            self.signal_load.eq(self.end & store.signal_load),
-            self.signal_execute.eq(self.end & store.signal_execute),
-            walk.i.valid.eq(starting),
-            cutter.i.valid.eq(starting),
-        ]
-        with m.If(self.i.valid & self.i.ready):
-            m.d.sync += [word.eq(self.i.p), active.eq(1), starting.eq(1)]
-        with m.Elif(starting):
-            m.d.sync += starting.eq(0)
-        with m.Elif(self.end):
-            m.d.sync += active.eq(0)
-
-        matrix = walk.i.p
-        for name in ("rows", "columns", "base", "row_stride", "block_stride", "row_scale"):
-            m.d.comb += getattr(matrix, name).eq(
-                Mux(self._reduces, getattr(absmax, name), getattr(store, name))
-            )
-        m.d.comb += [
-            matrix.by_block.eq(self._by_column),
-            matrix.column_scale.eq(store.column_scale),
-        ]
-        self._region(m, store, absmax, cutter)
-
-    def _region(self, m: Module, store: Any, absmax: Any, cutter: Bursts) -> None:
-        """Say where the result goes: rows, or one list of maxima."""
-        bus = self._config.bus_bytes
-        row_bytes = Signal(19)
-        with m.If(~self._reduces):
-            m.d.comb += row_bytes.eq(Mux(self._requantises, store.columns, 4 * store.columns))
-        with m.Else():
-            with m.Switch(absmax.axis):
-                with m.Case(Axis.ROW):
-                    m.d.comb += row_bytes.eq(4 * absmax.rows)
-                with m.Case(Axis.COLUMN):
-                    m.d.comb += row_bytes.eq(4 * absmax.columns)
-                with m.Default():
-                    m.d.comb += row_bytes.eq(4)
-        m.d.comb += [
-            cutter.i.p.beat.eq(Mux(self._reduces, absmax.dram, store.dram) >> exact_log2(bus)),
-            cutter.i.p.pitch.eq(store.pitch >> exact_log2(bus)),
-            cutter.i.p.rows.eq(Mux(self._reduces, 1, store.rows)),
-            cutter.i.p.row_beats.eq((row_bytes + (bus - 1)) >> exact_log2(bus)),
+            decode.i.eq(self.i.p),
+            self.i.ready.eq(Cat(target.ready for target in targets).all()),
+            taken.eq(self.i.valid & self.i.ready),
+            units.walk.i.valid.eq(taken),
+            units.walk.i.p.eq(decode.matrix),
+            units.retire.i.valid.eq(taken),
+            units.retire.i.p.eq(decode.ending),
+            units.retire.region.eq(decode.region),
+            units.pack.order.valid.eq(taken & decode.writes),
+            units.pack.order.p.eq(decode.kind),
+            units.maxima.i.valid.eq(taken & decode.reduces),
+            units.maxima.i.p.eq(decode.use),
         ]
 
-    def _pass(self, m: Module, store: Any, absmax: Any, walk: RowWalk) -> None:
-        """Read words and send them through the lanes, into the queue of their kind.
-
-        With c for the cycle a word is read in, its sums come in c+1, leave the rescaler in
-        c+1+STAGE and the requantiser in c+1+2*STAGE. `Later` follows each word on that way.
-        """
-        config = self._config
-        word = walk.o.p
-        issue, room = Signal(), Signal()
+    def _read(self, m: Module, decode: StoreDecode) -> Later:
+        """Read the walk's words, and the factor of an instruction before its first."""
+        units, gate = m.submodules, m.submodules.gate
+        word = units.walk.o.p
         m.d.comb += [
-            issue.eq(walk.o.valid & room & ~self.half_busy.bit_select(word.address[-1], 1)),
-            walk.o.ready.eq(issue),
-            self.read_enable.eq(issue),
+            gate.word.eq(word),
+            gate.valid.eq(units.walk.o.valid),
+            gate.half_busy.eq(self.half_busy),
+            gate.column_claims.eq(units.maxima.claims),
+            units.maxima.room.eq(gate.column_room),
+            gate.block_released.eq(units.maxima.block_released),
+            gate.done.eq(units.maxima.done),
+            gate.done_scales.eq(units.maxima.done_scales),
+            units.walk.o.ready.eq(gate.reads),
+            self.read_enable.eq(gate.reads),
             self.read_address.eq(word.address),
         ]
-        later = Later(m, word, issue, 2 * STAGE + 2)
-        row_entry, column_entries = self._scales(m, word, issue, later)
-        rescaled, by_row = Signal(), Signal()
+        for kind in Kind:
+            name = f"{kind.name.lower()}_taken"
+            m.d.comb += getattr(gate, name).eq(getattr(units.pack, name))
+        units.row_scales = rows = Sram(self._config.row_scale_depth, SCALE.size, self._builder)
+        place, arrives = Signal.like(decode.factor, reset_less=True), Signal()
+        factor = Signal(SCALE, reset_less=True)
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += place.eq(decode.factor)
+        m.d.sync += arrives.eq(gate.reads_factor)
+        with m.If(arrives):
+            m.d.sync += factor.eq(rows.read_data)
         m.d.comb += [
-            rescaled.eq(Mux(self._reduces, absmax.scaled, store.format == Format.INT8_ROW_COLUMN)),
-            by_row.eq(store.format == Format.INT8_ROW),
+            rows.read_enable.eq(gate.reads | gate.reads_factor),
+            rows.read_address.eq(Mux(gate.reads_factor, place, word.row_scale)),
+            units.maxima.factor.eq(factor),
         ]
-        row_entry_later = delayed(m, row_entry, STAGE, "row_scales_later")
+        return Later(m, word, gate.reads, ROW_MAXIMUM)
+
+    def _lanes(self, m: Module, later: Later) -> list[Any]:
+        """Place the lanes, and give each what its word brings along; see `PostLane` for when."""
+        config, word = self._config, later.word
+        noise_start, noise_row = Signal(), Signal(16, reset_less=True)
+        m.d.comb += noise_start.eq(later.valid[0] & word[0].control.stochastic)
+        with m.If(noise_start):
+            m.d.sync += noise_row.eq(word[0].noise_row)
+        counted, column_valid = Signal(range(config.columns + 1)), Signal()
+        with m.If(later.valid[RESULT] & word[RESULT].control.narrow):
+            m.d.comb += counted.eq(word[RESULT].lanes)
+        m.d.comb += column_valid.eq(later.valid[MAGNITUDE] & word[MAGNITUDE].control.by_column)
         lanes = []
         for column in range(config.columns):
-            lane = self._builder.place(m, f"lane_{column}", "cdmqta_post_lane", PostLane)
+            lane = self._builder.place(
+                m, f"lane_{column}", "cdmqta_post_lane", lambda: PostLane(config)
+            )
             m.d.comb += [
+                lane.lane.eq(column),
+                lane.keys.eq(m.submodules.keys.keys),
+                lane.noise_start.eq(noise_start),
+                lane.noise_column.eq(word[0].noise_column),
+                lane.noise_row.eq(noise_row),
                 lane.value.eq(self.read_data.word_select(column, 32)),
-                lane.row_scale.eq(row_entry),
-                lane.rescaled.eq(rescaled),
-                lane.scale.eq(
-                    Mux(by_row, row_entry_later, column_entries.word_select(column, SCALE.size))
-                ),
+                lane.rescaled.eq(word[1].control.rescaled),
+                lane.by_row.eq(word[SUM].control.by_row),
+                lane.stochastic.eq(word[SUM + 1].control.stochastic),
+                lane.lanes.eq(counted),
+                lane.column_valid.eq(column_valid),
+                lane.column_first.eq(word[MAGNITUDE].first),
+                lane.load.eq(m.submodules.maxima.block_valid),
+                lane.shift.eq(m.submodules.maxima.shift),
             ]
+            if lanes:
+                m.d.comb += lanes[-1].chain_in.eq(lane.chain_out)
             lanes.append(lane)
-        pack_unit = self._collect(m, absmax, later, lanes)
-        self._room(m, word, issue, room, later, pack_unit)
+        return lanes
 
-    def _scales(self, m: Module, word: Any, issue: Signal, later: Later) -> tuple[Signal, Signal]:
-        """Return a word's row scale with its sums, and its column scales STAGE cycles later."""
-        config = self._config
-        m.submodules.row_scales = rows = Sram(config.row_scale_depth, SCALE.size, self._builder)
+    def _scales(self, m: Module, later: Later, lanes: list[Any]) -> None:
+        """Write the scale memories, and give each word its entries."""
+        config, maxima, rows = self._config, m.submodules.maxima, m.submodules.row_scales
         m.submodules.column_scales = columns = Sram(
             config.column_scale_depth,
             SCALE.size * config.columns,
             self._builder,
             granularity=SCALE.size,
         )
-        write = self.column_scale
+        row, column = maxima.row_scale, Signal(lane_entry_layout(config), name="column_entry")
         m.d.comb += [
-            self.row_scale.ready.eq(1),
-            rows.write_enable.eq(self.row_scale.valid),
-            rows.write_address.eq(self.row_scale.p.address),
-            rows.write_data.eq(self.row_scale.p.data),
-            rows.read_enable.eq(issue),
-            rows.read_address.eq(word.row_scale),
-            write.ready.eq(1),
+            self.row_scale.ready.eq(~row.valid),
+            rows.write_enable.eq(row.valid | self.row_scale.valid),
+            rows.write_address.eq(Mux(row.valid, row.p.address, self.row_scale.p.address)),
+            rows.write_data.eq(Mux(row.valid, row.p.data, self.row_scale.p.data)),
+            self.column_scale.ready.eq(~maxima.column_scale.valid),
+            column.eq(Mux(maxima.column_scale.valid, maxima.column_scale.p, self.column_scale.p)),
             columns.write_enable.eq(
-                Cat(write.valid & (write.p.lane == lane) for lane in range(config.columns))
+                Mux(
+                    maxima.column_scale.valid | self.column_scale.valid,
+                    Cat(column.lane == lane for lane in range(config.columns)),
+                    0,
+                )
             ),
-            columns.write_address.eq(write.p.address),
-            columns.write_data.eq(write.p.data.replicate(config.columns)),
+            columns.write_address.eq(column.address),
+            columns.write_data.eq(column.data.replicate(config.columns)),
             columns.read_enable.eq(later.valid[STAGE]),
             columns.read_address.eq(later.word[STAGE].column_scale),
         ]
-        return rows.read_data, columns.read_data
+        row_later = delayed(m, rows.read_data, STAGE, "row_scales_later")
+        for index, lane in enumerate(lanes):
+            m.d.comb += [
+                lane.rescale_scale.eq(rows.read_data),
+                lane.row_scale.eq(row_later),
+                lane.column_scale.eq(columns.read_data.word_select(index, SCALE.size)),
+            ]
 
-    def _collect(self, m: Module, absmax: Any, later: Later, lanes: list[Any]) -> Pack:
-        """Reduce the sums where maxima are asked for, and queue whatever the instruction makes."""
-        m.submodules.reduce = reduce = Reduce(self._config)
-        m.submodules.pack = out = Pack(self._config, self._wide_depth, NARROW_DEPTH)
-        at_sum, at_columns = later.word[1 + STAGE], later.word[1 + STAGE + Reduce.COLUMN_LATENCY]
-        at_row, at_result = later.word[1 + STAGE + Reduce.ROW_LATENCY], later.word[1 + 2 * STAGE]
-        sums = Signal(32 * self._config.columns)
-        tensor, is_sum = Signal(), Signal()
+    def _collect(self, m: Module, later: Later, lanes: list[Any]) -> None:
+        """Queue whatever goes to DRAM."""
+        out, maxima = m.submodules.pack, m.submodules.maxima
+        sums, results = later.word[SUM], later.word[RESULT]
         m.d.comb += [
-            sums.eq(pack([lane.sum for lane in lanes])),
-            tensor.eq(absmax.axis == Axis.TENSOR),
-            reduce.sums.eq(sums),
-            reduce.valid.eq(later.valid[1 + STAGE] & self._reduces),
-            reduce.first.eq(Mux(tensor, at_sum.start, at_sum.first)),
-            reduce.last.eq(Mux(tensor, at_sum.end, at_sum.last)),
-            is_sum.eq(~self._reduces & ~self._requantises),
-            out.wide.data.eq(Mux(self._reduces, reduce.columns, sums)),
-            out.wide.count.eq(4 * Mux(self._reduces, at_columns.lanes, at_sum.lanes)),
-            out.wide.last.eq(Mux(self._reduces, at_columns.end, at_sum.last)),
-            out.wide_valid.eq(
-                (later.valid[1 + STAGE] & is_sum) | (reduce.column_valid & self._by_column)
-            ),
-            out.narrow.data.eq(pack([lane.result for lane in lanes])),
-            out.narrow.count.eq(at_result.lanes),
-            out.narrow.last.eq(at_result.last),
-            out.narrow_valid.eq(later.valid[1 + 2 * STAGE] & self._requantises),
-            out.maxima.data.eq(reduce.row),
-            out.maxima.count.eq(MAXIMUM_BYTES),
-            out.maxima.last.eq(at_row.end),
-            out.maxima_valid.eq(reduce.row_valid & ~self._by_column),
+            out.wide.chunk.data.eq(pack([lane.sum for lane in lanes])),
+            out.wide.chunk.count.eq(4 * sums.lanes),
+            out.wide.chunk.last.eq(sums.last),
+            out.wide.end.eq(sums.end),
+            out.wide_valid.eq(later.valid[SUM] & sums.control.sums),
+            out.narrow.chunk.data.eq(pack([lane.result for lane in lanes])),
+            out.narrow.chunk.count.eq(results.lanes),
+            out.narrow.chunk.last.eq(results.last),
+            out.narrow.end.eq(results.end),
+            out.narrow_valid.eq(later.valid[RESULT] & results.control.narrow),
+            out.maxima.chunk.data.eq(maxima.dram),
+            out.maxima.chunk.count.eq(MAXIMUM_BYTES),
+            out.maxima.chunk.last.eq(maxima.dram_end),
+            out.maxima.end.eq(maxima.dram_end),
+            out.maxima_valid.eq(maxima.dram_valid),
         ]
         connect(m, out.o, wiring.flipped(self.beats))
-        return out
 
-    def _room(
-        self, m: Module, word: Any, issue: Signal, room: Signal, later: Later, out: Pack
-    ) -> None:
-        """Let a word be read only when its queue will have a place for what it makes.
-
-        Words that only add to a running maximum make nothing: of a column block only the last
-        word needs a place, and of a row the place is given back when no maximum came of it.
-        """
-        used = Signal(range(NARROW_DEPTH + self._wide_depth + 1))
-        needs, wide, returned = Signal(), Signal(), Signal()
-        age = 1 + STAGE + Reduce.ROW_LATENCY
+    def _reduce(self, m: Module, later: Later, lanes: list[Any]) -> None:
+        """Find maxima of rows, and take those of columns out of the lanes."""
+        tree, maxima = m.submodules.row_maximum, m.submodules.maxima
+        word, block = later.word[MAGNITUDE], later.word[LEAD]
         m.d.comb += [
-            needs.eq(~self._by_column | word.last),
-            wide.eq(self._by_column | (~self._reduces & ~self._requantises)),
-            room.eq(~needs | (used < Mux(wide, self._wide_depth, NARROW_DEPTH))),
-            returned.eq(later.valid[age] & self._reduces & ~self._by_column & ~out.maxima_valid),
+            tree.magnitudes.eq(pack([lane.magnitude for lane in lanes])),
+            tree.valid.eq(later.valid[MAGNITUDE] & word.control.reduces & ~word.control.by_column),
+            tree.first.eq(Mux(word.control.tensor, word.start, word.first)),
+            tree.last.eq(Mux(word.control.tensor, word.end, word.last)),
+            maxima.row_valid.eq(tree.maximum_valid),
+            maxima.row.eq(tree.maximum),
+            maxima.row_end.eq(later.word[ROW_MAXIMUM].end),
+            maxima.block_valid.eq(later.valid[LEAD] & block.control.by_column & block.last),
+            maxima.block_lanes.eq(block.lanes),
+            maxima.block_end.eq(block.end),
+            maxima.column.eq(lanes[0].chain_out),
         ]
-        m.d.sync += used.eq(used + (issue & needs) - out.taken - returned)
+
+    def _count(self, m: Module, lanes: list[Any]) -> None:
+        """Add the lanes that were limited, in two stages of adders."""
+        flags, group = [lane.saturated for lane in lanes], 8
+        sums = []
+        for start in range(0, len(flags), group):
+            some = Signal(range(group + 1), name=f"saturated_{start}")
+            m.d.sync += some.eq(sum(flags[start : start + group]))
+            sums.append(some)
+        m.d.sync += self.saturations.eq(sum(sums))
+
+    def _outside(self, m: Module) -> None:
+        """Wire bursts, entries and ends to the ports."""
+        retire, maxima = m.submodules.retire, m.submodules.maxima
+        connect(m, retire.bursts, wiring.flipped(self.bursts))
+        m.d.comb += [
+            retire.answered.eq(self.answered),
+            retire.maxima_done.eq(maxima.done),
+            self.end.eq(retire.end),
+            self.signal_load.eq(retire.signal_load),
+            self.signal_execute.eq(retire.signal_execute),
+            self.busy.eq(retire.busy),
+            self.stalled_on_memory.eq(m.submodules.gate.stalled),
+            self.accumulate_scale.valid.eq(maxima.update.valid),
+            self.accumulate_scale.p.eq(maxima.update.p),
+            self.stalled_on_dram.eq(
+                (self.bursts.valid & ~self.bursts.ready) | (self.beats.valid & ~self.beats.ready)
+            ),
+        ]
 
 
 class Later:

@@ -6,13 +6,14 @@ import random
 
 import pytest
 
-from hw.isa.numerics import INT32_MAX, INT32_MIN, requantise8, requantise32
+from hw.isa.numerics import INT32_MAX, INT32_MIN, requantise8, requantise32, stochastic8
 from hw.requantise import Requantise
 
 from .bench import simulate
 
 EDGE_VALUES = (INT32_MIN, INT32_MIN + 1, -(1 << 23), -3, -1, 0, 1, 3, 1 << 23, INT32_MAX)
 EDGE_MULTIPLIERS = (0, 1, 1 << 15, (1 << 15) + 1, (1 << 16) - 1)
+EDGE_NOISE = (0, 1, (1 << 31) - 1, 1 << 31, (1 << 31) + 1, (1 << 32) - 2, (1 << 32) - 1)
 EDGE_SHIFTS = (-16, -15, -1, 0, 1, 2, 15, 16, 17, 31, 32, 47, 48, 49, 62, 63)
 
 
@@ -44,6 +45,69 @@ def test_equals_the_definition(bits: int, definition) -> None:
             done = index - Requantise.LATENCY + 1
             if 0 <= done < len(inputs):
                 assert ctx.get(dut.result) == definition(*inputs[done]), inputs[done]
+
+    simulate(dut, bench)
+
+
+def beyond(value: int, m: int, s: int, added: int, high: int) -> bool:
+    """Tell whether the rounded magnitude exceeds a limit, `added` going in before the shift."""
+    return (abs(value) * m + added << 16 >> s + 16) > high
+
+
+@pytest.mark.parametrize("bits", [8, 32])
+def test_tells_what_it_limits(bits: int) -> None:
+    dut = Requantise(bits)
+    inputs = cases(seed=bits + 1)
+    # The last value within the limits and the first beyond them, of both signs.
+    inputs += [(value, 1 << 15, 15) for value in (-128, -127, 127, 128, INT32_MIN, INT32_MAX)]
+    inputs += [(value, 1 << 15, 16) for value in (-256, -255, -254, 254, 255, 256)]
+    inputs += [(sign << 30, 1 << 15, 14) for sign in (-1, 1)]
+
+    async def bench(ctx):
+        for value, m, s in inputs:
+            ctx.set(dut.value, value)
+            ctx.set(dut.scale, {"m": m, "s": s & 0xFF})
+            await ctx.tick().repeat(Requantise.LATENCY)
+            high = 127 if bits == 8 else INT32_MAX + (value < 0)
+            added = 1 << s - 1 if s > 0 else 0
+            assert ctx.get(dut.limited) == beyond(value, m, s, added, high), (value, m, s)
+
+    simulate(dut, bench)
+
+
+@pytest.mark.parametrize("shifts", [range(-16, 24), range(24, 64)], ids=["left", "right"])
+def test_stochastic_equals_the_definition(shifts: range) -> None:
+    """Every shift, with noise that just carries, just does not, and any."""
+    rng = random.Random(shifts[0])
+    dut = Requantise(8)
+    inputs = []
+    for s in shifts:
+        for _ in range(30):
+            # A quotient of about seven bits where the shift allows it.
+            m = rng.choice((1, 1 << 15, (1 << 16) - 1, rng.randrange(1 << 15, 1 << 16)))
+            value = min(max((rng.randrange(1, 256) << max(s, 0)) // m, 1), INT32_MAX)
+            value = rng.choice((-1, 1)) * rng.choice((value, rng.randrange(1, 1 << 31)))
+            rest = (abs(value) * m << 32 >> s) & 0xFFFFFFFF if s > 0 else 0
+            carry = (1 << 32) - rest
+            for bits in (*EDGE_NOISE, carry, carry - 1, rng.getrandbits(32)):
+                inputs.append((value, m, s, min(bits, 0xFFFFFFFF)))
+
+    async def bench(ctx):
+        ctx.set(dut.stochastic, 1)
+        for index in range(len(inputs) + Requantise.LATENCY):
+            if index < len(inputs):
+                value, m, s, _ = inputs[index]
+                ctx.set(dut.value, value)
+                ctx.set(dut.scale, {"m": m, "s": s & 0xFF})
+            if 0 < index <= len(inputs):
+                ctx.set(dut.noise, inputs[index - 1][3])
+            await ctx.tick()
+            done = index - Requantise.LATENCY + 1
+            if 0 <= done < len(inputs):
+                value, m, s, bits = inputs[done]
+                assert ctx.get(dut.result) == stochastic8(*inputs[done]), inputs[done]
+                added = bits << s >> 32 if s > 0 else 0
+                assert ctx.get(dut.limited) == beyond(value, m, s, added, 127), inputs[done]
 
     simulate(dut, bench)
 

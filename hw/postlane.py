@@ -1,0 +1,117 @@
+"""One lane behind the output memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth import Module, Mux, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from .absmax import LaneMaximum
+from .isa.config import Config
+from .layout import SCALE
+from .noise import KEY_BITS, Noise
+from .requantise import Requantise
+
+__all__ = ["PostLane"]
+
+STAGE = Requantise.LATENCY
+
+
+class PostLane(wiring.Component):
+    """Rescale a sum by row, then requantise it, or search for its column's maximum.
+
+    With c for the cycle in which a word is read from the output memory:
+
+    Members
+    -------
+    lane : In
+        Number of this lane; constant.
+    keys : In(KEY_BITS)
+    noise_start : In(1); noise_column : In(16)
+        In c: the element takes noise; column of lane 0.
+    noise_row : In(16)
+        In c+1.
+    value : In(signed(32)); rescale_scale : In(SCALE); rescaled : In(1)
+        In c+1: a sum, the scale of its row, and whether to apply it.
+    sum : Out(signed(32))
+        In c+4.
+    row_scale, column_scale : In(SCALE); by_row : In(1)
+        In c+4: what requantises `sum`.
+    stochastic : In(1)
+        In c+5.
+    lanes : In
+        In c+7: lanes in which an INT8 of the matrix comes out, 0 for none.
+    result : Out(signed(8)); saturated : Out(1)
+        In c+7: `saturated` if this lane is one of them and was limited.
+    magnitude : Out(32); column_valid, column_first : In(1)
+        In c+5, see `LaneMaximum`.
+    load, shift : In(1); chain_in : In(32); chain_out : Out(32)
+        The queue of column maxima; its load in c+6.
+    """
+
+    def __init__(self, config: Config) -> None:
+        columns = config.columns
+        super().__init__(
+            {
+                "lane": In(range(columns)),
+                "keys": In(KEY_BITS),
+                "noise_start": In(1),
+                "noise_column": In(16),
+                "noise_row": In(16),
+                "value": In(signed(32)),
+                "rescale_scale": In(SCALE),
+                "rescaled": In(1),
+                "sum": Out(signed(32)),
+                "row_scale": In(SCALE),
+                "column_scale": In(SCALE),
+                "by_row": In(1),
+                "stochastic": In(1),
+                "lanes": In(range(columns + 1)),
+                "result": Out(signed(8)),
+                "saturated": Out(1),
+                "magnitude": Out(32),
+                "column_valid": In(1),
+                "column_first": In(1),
+                "load": In(1),
+                "shift": In(1),
+                "chain_in": In(32),
+                "chain_out": Out(32),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        m.submodules.rescale = rescale = Requantise(32)
+        m.submodules.requantise = requantise = Requantise(8)
+        m.submodules.noise = noise = Noise()
+        m.submodules.maximum = maximum = LaneMaximum()
+        scale = Signal(SCALE)
+        m.d.comb += [
+            rescale.value.eq(self.value),
+            rescale.scale.eq(self.rescale_scale),
+            rescale.bypass.eq(~self.rescaled),
+            self.sum.eq(rescale.result),
+            scale.eq(Mux(self.by_row, self.row_scale, self.column_scale)),
+            requantise.value.eq(rescale.result),
+            requantise.scale.eq(scale),
+            requantise.stochastic.eq(self.stochastic),
+            requantise.noise.eq(noise.bits),
+            self.result.eq(requantise.result),
+            self.saturated.eq(requantise.limited & (self.lane < self.lanes)),
+            noise.keys.eq(self.keys),
+            noise.start.eq(self.noise_start),
+            noise.column.eq(self.noise_column),
+            noise.lane.eq(self.lane),
+            noise.row.eq(self.noise_row),
+            maximum.value.eq(rescale.result),
+            self.magnitude.eq(maximum.magnitude),
+            maximum.valid.eq(self.column_valid),
+            maximum.first.eq(self.column_first),
+            maximum.load.eq(self.load),
+            maximum.shift.eq(self.shift),
+            maximum.chain_in.eq(self.chain_in),
+            self.chain_out.eq(maximum.chain_out),
+        ]
+        return m

@@ -305,9 +305,7 @@ def _reads(
     demand = problem.demand
     left_axes = ((m, tm), (k, tk)) if problem.dataflow is Dataflow.WS else ((k, tk), (m, tm))
     left, left_beats = _operand(config, *left_axes, demand.left_transposed, config.rows)
-    right, right_beats = _operand(
-        config, (k, tk), (n, tn), demand.right_transposed, config.columns
-    )
+    right, right_beats = _operand(config, (k, tk), (n, tn), demand.right_transposed, config.columns)
     beats = left_beats * left_times + right_beats * right_times
     # Where a tile asks for more than comes while one is computed, only a queue of tiles helps.
     array = _array(problem, tm, tk) / (nm * nn)

@@ -174,5 +174,3 @@ def test_auto_falls_back_to_the_dataflow_that_fits():
         compile_gemm(config, 200, 200, 4, dataflow="os")
     (program,) = compile_gemm(config, 200, 200, 4)
     assert program.products[0].dataflow == "ws"
-
-

@@ -143,9 +143,7 @@ def test_inputs_must_be_for_the_programs():
     config = CONFIGS[2]
     programs = compile_layer(config, 9, 17, 11, 4).programs
     device = Device(config)
-    with pytest.raises(
-        ValueError, match=r"^the program is for LoRA site n=9 .* not for LoRA site"
-    ):
+    with pytest.raises(ValueError, match=r"^the program is for LoRA site n=9 .* not for LoRA site"):
         run_layer(device, programs, quantise_site(*tensors(1, 8, 17, 11, 4)))
     rescaled = quantise_site(*tensors(1, 9, 17, 11, 4), column_copies="rescaled")
     with pytest.raises(ValueError, match=r"^the program is for weighted column copies, not for"):

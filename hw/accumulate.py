@@ -51,6 +51,9 @@ class Lane(wiring.Component):
     read_enable, read_address : In; read_data : Out(32)
         The store engine's port; the data comes a cycle later. It must not read a half whose old
         sum is read in the same cycle.
+    limited : Out(1)
+        In the cycle before, a scaled sum was written that int32 did not hold: it, or what was added
+        to it, was limited.
     """
 
     def __init__(self, config: Config, builder: Builder) -> None:
@@ -72,6 +75,7 @@ class Lane(wiring.Component):
                 "read_enable": In(1),
                 "read_address": In(address),
                 "read_data": Out(32),
+                "limited": Out(1),
             }
         )
 
@@ -90,10 +94,17 @@ class Lane(wiring.Component):
         with m.If(self.commit_accumulate):
             m.d.comb += base.eq(Mux(self.commit_forward, previous, old))
         m.d.comb += [exact.eq(base + rescale.result), new.eq(exact)]
-        # The bits above the sum's sign differ from it exactly when the sum does not fit.
-        with m.If(self.commit_scaled & (exact[32] != exact[31])):
+        # The bit above the sum's sign differs from it exactly when the sum does not fit.
+        overflow = Signal()
+        m.d.comb += overflow.eq(self.commit_scaled & (exact[32] != exact[31]))
+        with m.If(overflow):
             m.d.comb += new.eq(Mux(exact[32], low, high))
-        m.d.sync += previous.eq(new)
+        m.d.sync += [
+            previous.eq(new),
+            self.limited.eq(
+                self.commit_valid & (overflow | (self.commit_scaled & rescale.limited))
+            ),
+        ]
         self._memory(m, old, new)
         return m
 
@@ -139,9 +150,13 @@ class Accumulate(wiring.Component):
     read_enable, read_address : In; read_data : Out, 32 bits a column
         The store engine's port.
     half_busy : Out(2)
-        Halves the store engine must not read in this cycle.
+        Halves the store engine must not read in this cycle: old sums may be read there. Results
+        that overwrite do not need the port; that the store engine reads none of them too soon, the
+        tokens see to.
     written, written_end, written_signal_store : Out(1)
         A row of results is complete in all columns; whether it ends its instruction.
+    saturations : Out
+        Columns whose scaled sum was limited, two cycles after they were written.
     """
 
     def __init__(self, config: Config, builder: Builder) -> None:
@@ -157,6 +172,7 @@ class Accumulate(wiring.Component):
                 "written": Out(1),
                 "written_end": Out(1),
                 "written_signal_store": Out(1),
+                "saturations": Out(range(config.columns + 1)),
             }
         )
 
@@ -194,6 +210,7 @@ class Accumulate(wiring.Component):
             self.written_end.eq(last.valid & last.end),
             self.written_signal_store.eq(last.valid & last.end & last.signal_store),
         ]
+        m.d.sync += self.saturations.eq(_total([lane.limited for lane in lanes]))
         self._busy(m)
         return m
 
@@ -216,12 +233,26 @@ class Accumulate(wiring.Component):
         return chain
 
     def _busy(self, m: Module) -> None:
-        """Hold a half busy while an operation on it may still read in some column."""
+        """Hold a half busy while an operation may still read its old sums in some column."""
         time = self._config.columns + Requantise.LATENCY
         for half in range(2):
             left = Signal(bits_for(time), name=f"busy_left_{half}")
-            with m.If(self.operation.valid & (self.operation.address[-1] == half)):
+            reads = Signal(name=f"reads_old_{half}")
+            m.d.comb += reads.eq(
+                self.operation.valid
+                & self.operation.accumulate
+                & (self.operation.address[-1] == half)
+            )
+            with m.If(reads):
                 m.d.sync += left.eq(time)
             with m.Elif(left != 0):
                 m.d.sync += left.eq(left - 1)
             m.d.comb += self.half_busy[half].eq(left != 0)
+
+
+def _total(values: list[Any]) -> Any:
+    """Return the sum of values in a tree, so that no adder is wider than its result."""
+    if len(values) == 1:
+        return values[0]
+    middle = len(values) // 2
+    return _total(values[:middle]) + _total(values[middle:])

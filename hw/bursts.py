@@ -48,6 +48,9 @@ class Bursts(wiring.Component):
     ----------
     limit : int, optional
         Most beats in a burst; `Config.burst_beats` by default.
+    ahead : bool, optional
+        Whether a region is taken while the one before is still being cut. If not, a ready input
+        tells that all bursts are handed over.
 
     Members
     -------
@@ -56,11 +59,12 @@ class Bursts(wiring.Component):
 
     Timing
     ------
-    The first burst follows its region by two cycles, then one burst a cycle.
+    The first burst follows its region by two cycles, then one burst a cycle; with `ahead`, the
+    next region's bursts follow without a gap.
     """
 
-    def __init__(self, config: Config, limit: int | None = None) -> None:
-        self._config, self._limit = config, limit or config.burst_beats
+    def __init__(self, config: Config, limit: int | None = None, *, ahead: bool = False) -> None:
+        self._config, self._limit, self._ahead = config, limit or config.burst_beats, ahead
         super().__init__(
             {
                 "i": In(stream.Signature(region_layout(config))),
@@ -70,27 +74,42 @@ class Bursts(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        region = self.i.p
+        waiting, active, starts, ends = (Signal() for _ in range(4))
+        region = Signal(region_layout(self._config), reset_less=True)
+        m.d.comb += [
+            starts.eq(waiting & (~active | ends)),
+            self.i.ready.eq(~waiting | starts if self._ahead else ~waiting & ~active),
+        ]
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += [waiting.eq(1), region.eq(self.i.p)]
+        with m.Elif(starts):
+            m.d.sync += waiting.eq(0)
+        with m.If(starts):
+            m.d.sync += active.eq(1)
+        with m.Elif(ends):
+            m.d.sync += active.eq(0)
+        self._cut(m, region, starts, active, ends)
+        return m
+
+    def _cut(self, m: Module, region: Any, starts: Signal, active: Signal, ends: Signal) -> None:
+        """Walk the rows of a region burst by burst."""
         row_start = Signal.like(region.beat, reset_less=True)
         beat = Signal.like(region.beat, reset_less=True)
         pitch = Signal(32, reset_less=True)
         row_beats = Signal(BEATS_BITS, reset_less=True)
-        rows, row_left = Signal(16), Signal(BEATS_BITS)
-        active, starting = Signal(), Signal()
+        rows, row_left = Signal(16, reset_less=True), Signal(BEATS_BITS, reset_less=True)
         beats, to_boundary = Signal.like(self.o.p.beats), Signal(13)
         page = 4096 // self._config.bus_bytes
         m.d.comb += [
             to_boundary.eq(page - (beat % page)),
             beats.eq(self._least(m, self._limit, row_left, to_boundary)),
-            self.o.valid.eq(active & ~starting),
+            self.o.valid.eq(active),
             self.o.p.beat.eq(beat),
             self.o.p.beats.eq(beats),
-            self.i.ready.eq(~active),
+            ends.eq(active & self.o.ready & (row_left == beats) & (rows == 1)),
         ]
-        with m.If(self.i.valid & self.i.ready):
+        with m.If(starts):
             m.d.sync += [
-                active.eq(1),
-                starting.eq(1),
                 beat.eq(region.beat),
                 row_start.eq(region.beat),
                 pitch.eq(region.pitch),
@@ -98,11 +117,9 @@ class Bursts(wiring.Component):
                 row_beats.eq(region.row_beats),
                 row_left.eq(region.row_beats),
             ]
-        with m.If(starting):
-            m.d.sync += starting.eq(0)
-            with m.If(pitch == row_beats):
-                m.d.sync += [rows.eq(1), row_left.eq(rows * row_beats[:16])]
-        with m.If(self.o.valid & self.o.ready):
+            with m.If(region.pitch == region.row_beats):
+                m.d.sync += [rows.eq(1), row_left.eq(region.rows * region.row_beats[:16])]
+        with m.Elif(self.o.valid & self.o.ready):
             with m.If(row_left != beats):
                 m.d.sync += [beat.eq(beat + beats), row_left.eq(row_left - beats)]
             with m.Else():
@@ -111,9 +128,7 @@ class Bursts(wiring.Component):
                     row_start.eq(row_start + pitch),
                     row_left.eq(row_beats),
                     rows.eq(rows - 1),
-                    active.eq(rows != 1),
                 ]
-        return m
 
     @staticmethod
     def _least(m: Module, limit: int, *values: Signal) -> Signal:

@@ -35,6 +35,9 @@ class ExecuteEngine(wiring.Component):
         Instructions whose tokens are taken.
     write_left, write_right, write_scale : In(streams)
         Writes of the load engine into the input, weight and accumulate-scale memories.
+    write_update : In(stream of entry_layout)
+        Writes of the store engine into the accumulate-scale memory; never refused, before those of
+        the load engine.
     read_enable, read_address, read_data, half_busy
         Port of the store engine to the output memory, see `hw.accumulate.Accumulate`.
     read_end, signal_load : Out(1)
@@ -43,8 +46,9 @@ class ExecuteEngine(wiring.Component):
         The last result of an instruction is written; a token to STORE.
     busy : Out(1)
         An instruction is in here.
-    fed, written : Out(1); macs : Out
-        For the counters: an operand is read, a result row is written, useful products issued.
+    fed, array_fed, written : Out(1); macs, accumulate_saturations : Out
+        For the counters: an operand is read, a wave is issued, a result row is written; useful
+        products issued, scaled sums limited.
     """
 
     def __init__(self, config: Config, builder: Builder) -> None:
@@ -59,6 +63,7 @@ class ExecuteEngine(wiring.Component):
                     stream.Signature(write_layout(config.weight_depth, 8 * config.columns))
                 ),
                 "write_scale": In(stream.Signature(entry_layout(config.accumulate_scale_depth))),
+                "write_update": In(stream.Signature(entry_layout(config.accumulate_scale_depth))),
                 "read_enable": In(1),
                 "read_address": In(exact_log2(config.output_depth) + 1),
                 "read_data": Out(32 * config.columns),
@@ -69,8 +74,10 @@ class ExecuteEngine(wiring.Component):
                 "signal_store": Out(1),
                 "busy": Out(1),
                 "fed": Out(1),
+                "array_fed": Out(1),
                 "written": Out(1),
                 "macs": Out(range(config.rows * config.columns + 1)),
+                "accumulate_saturations": Out(range(config.columns + 1)),
             }
         )
 
@@ -95,11 +102,13 @@ class ExecuteEngine(wiring.Component):
         connect(m, walk.o, feed.i)
         connect(m, wiring.flipped(self.write_left), left.write)
         connect(m, wiring.flipped(self.write_right), right.write)
+        update, scale = self.write_update, self.write_scale
         m.d.comb += [
-            self.write_scale.ready.eq(1),
-            scales.write_enable.eq(self.write_scale.valid),
-            scales.write_address.eq(self.write_scale.p.address),
-            scales.write_data.eq(self.write_scale.p.data),
+            update.ready.eq(1),
+            scale.ready.eq(~update.valid),
+            scales.write_enable.eq(update.valid | scale.valid),
+            scales.write_address.eq(Mux(update.valid, update.p.address, scale.p.address)),
+            scales.write_data.eq(Mux(update.valid, update.p.data, scale.p.data)),
             scales.read_enable.eq(feed.scale_enable),
             scales.read_address.eq(feed.scale_address),
             feed.scale_data.eq(scales.read_data),
@@ -133,8 +142,10 @@ class ExecuteEngine(wiring.Component):
             self.end.eq(accumulate.written_end),
             self.signal_store.eq(accumulate.written_signal_store),
             self.fed.eq(feed.fed),
+            self.array_fed.eq(feed.wave),
             self.written.eq(accumulate.written),
             self.macs.eq(feed.macs),
+            self.accumulate_saturations.eq(accumulate.saturations),
         ]
 
     def _tokens(self, m: Module, feed: Feed, accumulate: Accumulate) -> SyncFIFO:
@@ -144,9 +155,10 @@ class ExecuteEngine(wiring.Component):
         scale memory, until its last result is written. The instructions behind it wait with
         their tokens, or the load engine would take one of theirs for its.
         """
-        limit = 16
-        # The way from last read to last write, in folds: each takes `rows` cycles or more.
+        # The way from last read to last write, in folds: each takes `rows` cycles or more. As many
+        # instructions of one fold each may be in here, or the queue would hold the array up.
         ahead = (2 * self._config.rows + self._config.columns + 16) // self._config.rows + 2
+        limit = ahead + 2
         m.submodules.inside = inside = SyncFIFO(width=2, depth=limit)
         read, written, oldest_done = (
             Signal(range(-limit - ahead, limit + ahead + 1)) for _ in range(3)

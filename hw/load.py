@@ -12,15 +12,14 @@ from amaranth.utils import exact_log2
 
 from .buffer import write_layout
 from .bursts import Bursts, burst_layout
-from .gearbox import Gearbox
+from .chunks import Chunks
 from .isa.config import Config
 from .isa.instructions import Load, Memory
 from .layout import SCALE, instruction_layout
+from .regroup import Regroup, beats_layout, chunk_columns
+from .shared import Builder
 
 __all__ = ["LoadEngine", "entry_layout", "lane_entry_layout"]
-
-ENTRY_BYTES = 4
-"""Bytes of a scale entry in DRAM."""
 
 
 def entry_layout(depth: int) -> data.StructLayout:
@@ -39,14 +38,28 @@ def lane_entry_layout(config: Config) -> data.StructLayout:
     )
 
 
-_JOB = ("memory", "rows", "columns", "base", "row_stride", "block_stride")
-_SIGNALS = ("signal_execute", "signal_store")
+_WRITE = data.StructLayout(
+    {
+        "memory": 3,
+        "transpose": 1,
+        "rows": 16,
+        "base": 16,
+        "step": 16,  # from word to word of a line
+        "line_step": 16,
+        "signal_execute": 1,
+        "signal_store": 1,
+    }
+)
+"""What to do with the words of an instruction; lines are those of `hw.regroup.word_layout`."""
 
 
 class LoadEngine(wiring.Component):
     """Request rows as soon as an instruction's tokens are taken; write words as the data comes.
 
-    Requests run ahead of data by up to `AHEAD` instructions.
+    Requests run ahead of data by up to `AHEAD` instructions. Beats of an instruction are taken
+    while words of the one before are still written, so instructions follow one another without a
+    gap, also where one transposes. Of such a one all rows of a chunk of columns are loaded before
+    those of the next chunk.
 
     Members
     -------
@@ -57,13 +70,17 @@ class LoadEngine(wiring.Component):
         Writes into the memories.
     end, signal_execute, signal_store : Out(1)
         The last word of an instruction is written; its tokens.
+    stalled_on_dram : Out(1)
+        A beat would be taken, but none is there.
+    stalled_on_memory : Out(1)
+        A word is refused by its memory.
     busy : Out(1)
     """
 
     AHEAD = 4
 
-    def __init__(self, config: Config) -> None:
-        self._config = config
+    def __init__(self, config: Config, builder: Builder) -> None:
+        self._config, self._builder = config, builder
         super().__init__(
             {
                 "i": In(stream.Signature(instruction_layout(Load))),
@@ -81,119 +98,144 @@ class LoadEngine(wiring.Component):
                 "end": Out(1),
                 "signal_execute": Out(1),
                 "signal_store": Out(1),
+                "stalled_on_dram": Out(1),
+                "stalled_on_memory": Out(1),
                 "busy": Out(1),
             }
         )
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        layout = data.StructLayout(
-            {name: instruction_layout(Load)[name].shape for name in _JOB + _SIGNALS}
-        )
-        m.submodules.jobs = jobs = SyncFIFOBuffered(width=layout.size, depth=self.AHEAD)
-        self._request(m, layout, jobs)
-
-        job = Signal(layout, name="job", reset_less=True)
-        active, end = Signal(), Signal()
-        fresh = Signal()
+        m.submodules.regroup = regroup = Regroup(self._config, self._builder)
+        m.submodules.takes = takes = SyncFIFOBuffered(width=beats_layout().size, depth=self.AHEAD)
+        m.submodules.writes = writes = SyncFIFOBuffered(width=_WRITE.size, depth=self.AHEAD)
+        self._request(m, takes, writes)
+        connect(m, wiring.flipped(self.beats), regroup.beats)
         m.d.comb += [
-            fresh.eq(jobs.r_rdy & (~active | end)),
-            jobs.r_en.eq(fresh),
+            regroup.i.p.eq(takes.r_data),
+            regroup.i.valid.eq(takes.r_rdy),
+            takes.r_en.eq(regroup.i.ready),
+            self.stalled_on_dram.eq(regroup.stalled),
+        ]
+        self._write(m, writes, regroup)
+        return m
+
+    def _request(self, m: Module, takes: SyncFIFOBuffered, writes: SyncFIFOBuffered) -> None:
+        """Hand the rows to the burst cutter, and what to do with them to the queues."""
+        bus = self._config.bus_bytes
+        m.submodules.chunks = chunks = Chunks(self._config, chunk_columns(self._config) // bus)
+        m.submodules.cutter = cutter = Bursts(self._config, ahead=True)
+        connect(m, chunks.o, cutter.i)
+        connect(m, cutter.o, wiring.flipped(self.bursts))
+        word, region = self.i.p, chunks.i.p.region
+        transpose, room, taken = Signal(), Signal(), Signal()
+        take, write = Signal(beats_layout(), name="take"), Signal(_WRITE, name="write")
+        m.d.comb += [
+            transpose.eq(
+                word.transpose & ((word.memory == Memory.INPUT) | (word.memory == Memory.WEIGHT))
+            ),
+            region.beat.eq(word.dram >> exact_log2(bus)),
+            region.pitch.eq(word.pitch >> exact_log2(bus)),
+            region.rows.eq(word.rows),
+            region.row_beats.eq((word.columns + (bus - 1)) >> exact_log2(bus)),
+            chunks.i.p.cut.eq(transpose),
+            room.eq(takes.w_rdy & writes.w_rdy),
+            chunks.i.valid.eq(self.i.valid & room),
+            self.i.ready.eq(chunks.i.ready & room),
+            taken.eq(self.i.valid & self.i.ready),
+            take.columns.eq(word.columns),
+            write.base.eq(word.base),
+            write.step.eq(Mux(transpose, word.row_stride, word.block_stride)),
+            write.line_step.eq(Mux(transpose, word.block_stride, word.row_stride)),
+            write.signal_execute.eq(word.signal_execute),
+            write.signal_store.eq(word.signal_store),
+        ]
+        for queue, entry in ((takes, take), (writes, write)):
+            m.d.comb += [
+                entry.memory.eq(word.memory),
+                entry.transpose.eq(transpose),
+                entry.rows.eq(word.rows),
+                queue.w_en.eq(taken),
+                queue.w_data.eq(entry),
+            ]
+
+    def _write(self, m: Module, queue: SyncFIFOBuffered, regroup: Regroup) -> None:
+        """Write each word at its place, one line after the other."""
+        job, following = Signal(_WRITE, name="job", reset_less=True), _WRITE(queue.r_data)
+        word = regroup.o.p
+        active, fresh, written, end = (Signal() for _ in range(4))
+        m.d.comb += [
+            written.eq(regroup.o.valid & regroup.o.ready),
+            fresh.eq(queue.r_rdy & (~active | end)),
+            queue.r_en.eq(fresh),
+            regroup.memory.eq(job.memory),
+            regroup.transpose.eq(job.transpose),
             self.end.eq(end),
             self.signal_execute.eq(end & job.signal_execute),
             self.signal_store.eq(end & job.signal_store),
-            self.busy.eq(active | (jobs.level != 0) | ~m.submodules.cutter.i.ready),
+            self.stalled_on_memory.eq(active & regroup.o.valid & ~regroup.o.ready),
+            self.busy.eq(active | (queue.level != 0)),
         ]
         with m.If(fresh):
-            m.d.sync += [job.eq(layout(jobs.r_data)), active.eq(1)]
+            m.d.sync += [job.eq(following), active.eq(1)]
         with m.Elif(end):
             m.d.sync += active.eq(0)
 
-        boxes = self._regroup(m, job, active, fresh, layout(jobs.r_data))
-        self._write(m, job, active, fresh, layout(jobs.r_data), boxes, end)
-        return m
-
-    def _request(self, m: Module, layout: data.StructLayout, jobs: SyncFIFOBuffered) -> None:
-        """Hand an instruction's rows to the burst cutter, and what to do with them to the queue."""
-        bus = self._config.bus_bytes
-        m.submodules.cutter = cutter = Bursts(self._config)
-        connect(m, cutter.o, wiring.flipped(self.bursts))
-        entry = Signal(layout)
-        word = self.i.p
-        m.d.comb += [getattr(entry, name).eq(getattr(word, name)) for name in _JOB + _SIGNALS]
+        rows_left, lane = Signal(16), Signal(range(self._config.columns))
+        line_ends, wraps = Signal(), Signal()
         m.d.comb += [
-            cutter.i.p.beat.eq(word.dram >> exact_log2(bus)),
-            cutter.i.p.pitch.eq(word.pitch >> exact_log2(bus)),
-            cutter.i.p.rows.eq(word.rows),
-            cutter.i.p.row_beats.eq((word.columns + (bus - 1)) >> exact_log2(bus)),
-            cutter.i.valid.eq(self.i.valid & jobs.w_rdy),
-            self.i.ready.eq(cutter.i.ready & jobs.w_rdy),
-            jobs.w_en.eq(self.i.valid & self.i.ready),
-            jobs.w_data.eq(entry),
-        ]
-
-    def _regroup(
-        self, m: Module, job: Any, active: Signal, fresh: Signal, next_job: Any
-    ) -> dict[Memory, Gearbox]:
-        """Count a row's bytes as its beats come, and send them through its memory's gearbox."""
-        config = self._config
-        sizes = {
-            Memory.INPUT: config.rows,
-            Memory.WEIGHT: config.columns,
-            Memory.ACCUMULATE_SCALE: ENTRY_BYTES,
-            Memory.ROW_SCALE: ENTRY_BYTES,
-            Memory.COLUMN_SCALE: ENTRY_BYTES,
-        }
-        made: dict[int, Gearbox] = {}
-        for size in sizes.values():
-            if size not in made:
-                made[size] = Gearbox(config.bus_bytes, size)
-                m.submodules[f"gearbox_{size}"] = made[size]
-        boxes = {memory: made[size] for memory, size in sizes.items()}
-
-        bytes_left, rows_left = Signal(16), Signal(16)
-        takes, row_ends, ready = Signal(), Signal(), Signal()
-        m.d.comb += [
-            row_ends.eq(bytes_left <= config.bus_bytes),
-            self.beats.ready.eq(active & (rows_left != 0) & ready),
-            takes.eq(self.beats.valid & self.beats.ready),
+            line_ends.eq(written & word.line_ends),
+            end.eq(line_ends & Mux(job.transpose, word.ends, rows_left == 1)),
+            wraps.eq((job.memory != Memory.COLUMN_SCALE) | (lane == self._config.columns - 1)),
         ]
         with m.If(fresh):
-            m.d.sync += [bytes_left.eq(next_job.columns), rows_left.eq(next_job.rows)]
-        with m.Elif(takes):
-            m.d.sync += bytes_left.eq(Mux(row_ends, job.columns, bytes_left - config.bus_bytes))
-            with m.If(row_ends):
-                m.d.sync += rows_left.eq(rows_left - 1)
-        for size, box in made.items():
-            chosen = Signal(name=f"chosen_{size}")
-            m.d.comb += [
-                chosen.eq(
-                    sum(job.memory == memory for memory in sizes if sizes[memory] == size) != 0
-                ),
-                box.i.p.data.eq(self.beats.p),
-                box.i.p.count.eq(Mux(row_ends, bytes_left, config.bus_bytes)),
-                box.i.p.last.eq(row_ends),
-                box.i.valid.eq(self.beats.valid & active & (rows_left != 0) & chosen),
-            ]
-            with m.If(chosen):
-                m.d.comb += ready.eq(box.i.ready)
-        return boxes
+            m.d.sync += [rows_left.eq(following.rows), lane.eq(0)]
+        with m.Elif(line_ends):
+            m.d.sync += [rows_left.eq(rows_left - 1), lane.eq(0)]
+        with m.Elif(written):
+            m.d.sync += lane.eq(Mux(wraps, 0, lane + 1))
+        address = self._address(m, job, fresh, following.base, written & wraps, line_ends, word)
+        self._ports(m, job, active, regroup, address, lane)
 
-    def _write(
+    def _address(
         self,
         m: Module,
         job: Any,
-        active: Signal,
         fresh: Signal,
-        next_job: Any,
-        boxes: dict[Memory, Gearbox],
-        end: Signal,
+        base: Any,
+        steps: Any,
+        line_ends: Signal,
+        word: Any,
+    ) -> Signal:
+        """Return the address of the next word.
+
+        The chunk after this one starts where the first line of this one would go on.
+        """
+        address, line, chunk = Signal(16), Signal(16), Signal(16)
+        first_line = Signal()
+        next_address, next_line, next_chunk = Signal(16), Signal(16), Signal(16)
+        m.d.comb += [
+            next_address.eq(address + job.step),
+            next_chunk.eq(Mux(first_line, next_address, chunk)),
+            next_line.eq(Mux(job.transpose & word.chunk_ends, next_chunk, line + job.line_step)),
+        ]
+        with m.If(fresh):
+            m.d.sync += [address.eq(base), line.eq(base), first_line.eq(1)]
+        with m.Elif(line_ends):
+            m.d.sync += [
+                address.eq(next_line),
+                line.eq(next_line),
+                chunk.eq(next_chunk),
+                first_line.eq(word.chunk_ends),
+            ]
+        with m.Elif(steps):
+            m.d.sync += address.eq(next_address)
+        return address
+
+    def _ports(
+        self, m: Module, job: Any, active: Signal, regroup: Regroup, address: Signal, lane: Signal
     ) -> None:
-        """Write each word at its row and block."""
-        row_base, address = Signal(16), Signal(16)
-        lane = Signal(range(self._config.columns))
-        rows_left = Signal(16)
-        written, row_ends, wraps = Signal(), Signal(), Signal()
+        """Offer the word to its memory."""
         ports = {
             Memory.INPUT: self.left,
             Memory.WEIGHT: self.right,
@@ -201,36 +243,8 @@ class LoadEngine(wiring.Component):
             Memory.ROW_SCALE: self.row_scale,
             Memory.COLUMN_SCALE: self.column_scale,
         }
+        m.d.comb += self.column_scale.p.lane.eq(lane)
         for memory, port in ports.items():
-            box = boxes[memory]
-            m.d.comb += [port.p.address.eq(address), port.p.data.eq(box.o.p.data)]
+            m.d.comb += [port.p.address.eq(address), port.p.data.eq(regroup.o.p.data)]
             with m.If(active & (job.memory == memory)):
-                m.d.comb += [
-                    port.valid.eq(box.o.valid),
-                    box.o.ready.eq(port.ready),
-                    written.eq(box.o.valid & port.ready),
-                    row_ends.eq(box.o.p.last),
-                ]
-        m.d.comb += [
-            self.column_scale.p.lane.eq(lane),
-            wraps.eq((job.memory != Memory.COLUMN_SCALE) | (lane == self._config.columns - 1)),
-            end.eq(written & row_ends & (rows_left == 1)),
-        ]
-        with m.If(fresh):
-            m.d.sync += [
-                row_base.eq(next_job.base),
-                address.eq(next_job.base),
-                rows_left.eq(next_job.rows),
-                lane.eq(0),
-            ]
-        with m.Elif(written & row_ends):
-            m.d.sync += [
-                row_base.eq(row_base + job.row_stride),
-                address.eq(row_base + job.row_stride),
-                rows_left.eq(rows_left - 1),
-                lane.eq(0),
-            ]
-        with m.Elif(written):
-            m.d.sync += lane.eq(Mux(wraps, 0, lane + 1))
-            with m.If(wraps):
-                m.d.sync += address.eq(address + job.block_stride)
+                m.d.comb += [port.valid.eq(regroup.o.valid), regroup.o.ready.eq(port.ready)]

@@ -57,7 +57,7 @@ class Accelerator(wiring.Component):
         m.d.comb += reset.eq(registers.resetting)
         builder.soft_reset, resets = reset, ResetInserter(reset)
         m.submodules.controller = controller = resets(Controller(config))
-        m.submodules.load = load = resets(LoadEngine(config))
+        m.submodules.load = load = resets(LoadEngine(config, builder))
         m.submodules.execute = execute = resets(ExecuteEngine(config, builder))
         m.submodules.store = store = resets(StoreEngine(config, builder))
 

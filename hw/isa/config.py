@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 __all__ = ["PRESETS", "Config", "ConfigError"]
@@ -80,18 +82,71 @@ class Config:
                 f"burst_beats {self.burst_beats} of bus_bytes {self.bus_bytes} cross the 4096-byte "
                 f"AXI boundary: burst_beats must be at most {4096 // self.bus_bytes}"
             )
-        if self.tile_cycles > 2 * self.input_depth:
+        if self.tile_cycles > self.longest_stream:
             raise ConfigError(
                 f"a stationary tile of rows {self.rows} x columns {self.columns} takes "
                 f"{self.tile_cycles} cycles of a bus of bus_bytes {self.bus_bytes}, and the "
                 f"longest stream that input_depth {self.input_depth} holds lasts "
-                f"{2 * self.input_depth}: no load can hide under it; raise bus_bytes or input_depth"
+                f"{self.longest_stream}: no load can hide under it; raise bus_bytes or input_depth"
             )
+        self._check_memories()
+
+    def _check_memories(self) -> None:
+        """Refuse memories whose halves cannot keep the array busy by turns.
+
+        Half of the weight memory takes the next stationary tile while the array reads this one;
+        half of the output memory, a tile of output-stationary sums while the other is stored; half
+        of the input memory, a stream as long as the array needs to turn from tile to tile.
+        """
+        for memory, what in (
+            ("weight", "a stationary tile"),
+            ("output", "a tile of sums"),
+            ("input", "the shortest stream that keeps the array busy"),
+        ):
+            depth = getattr(self, f"{memory}_depth")
+            if depth < self.rows:
+                raise ConfigError(
+                    f"{what} of rows {self.rows} takes {self.rows} words of the {memory} memory, "
+                    f"and each half holds {memory}_depth {depth}: raise {memory}_depth"
+                )
 
     @property
     def tile_cycles(self) -> int:
         """Cycles in which the bus brings a stationary tile: what a stream takes to hide a load."""
         return self.rows * -(-self.columns // self.bus_bytes)
+
+    @property
+    def break_even_rows(self) -> int:
+        """Waves of a stream under which the load of the next stationary tile just hides.
+
+        The tile of R x C bytes moves in ``B = R * ceil(C / bus)`` beats, at a beat a cycle, or at
+        d bytes a cycle if the DRAM gives less than the bus carries; a stream of T waves takes T
+        cycles, at least R. So T must be at least ``ceil(B * bus / min(bus, d))``. Shorter streams
+        are bound by the DRAM, unless a tile is used more than once. Rows that stream in, and
+        results, take bandwidth of their own; they are not counted.
+        """
+        if not self.dram_gbps:
+            return self.tile_cycles
+        # As dram_bytes_per_cycle, but exact: 12.8 means 128/10 here.
+        rate = Fraction(str(self.dram_gbps)) * 1000 / self.clock_mhz
+        return math.ceil(self.tile_cycles * self.bus_bytes / min(rate, self.bus_bytes))
+
+    @property
+    def longest_stream(self) -> int:
+        """Waves of the longest stream that the input memory holds, both halves."""
+        return 2 * self.input_depth
+
+    @property
+    def dram_bound(self) -> str | None:
+        """One line if even the longest stream cannot hide the load of a tile, else None."""
+        if self.break_even_rows <= self.longest_stream:
+            return None
+        return (
+            f"DRAM bounds every product that changes its stationary tile: a tile of rows "
+            f"{self.rows} x columns {self.columns} takes {self.break_even_rows} cycles at "
+            f"dram_gbps {self.dram_gbps:g} and clock_mhz {self.clock_mhz}, and the longest stream "
+            f"that input_depth {self.input_depth} holds lasts {self.longest_stream}"
+        )
 
     @property
     def input_bytes(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import random
 
 import numpy as np
@@ -11,7 +13,7 @@ from hw.execute import ExecuteEngine
 from hw.isa.config import Config
 from hw.isa.encoding import encode
 from hw.isa.instructions import Dataflow, Execute
-from hw.isa.numerics import requantise32, scale_accumulate, wrap32
+from hw.isa.numerics import requantise, requantise32, scale_accumulate, wrap32
 from hw.shared import Builder
 
 from .bench import pack, simulate, unpack
@@ -41,7 +43,7 @@ class World:
         self.left = rng.integers(*values, (LEFT_WORDS, config.rows))
         self.right = rng.integers(*values, (RIGHT_WORDS, config.columns))
         self.scales = [
-            (int(rng.integers(1 << 15, 1 << 16)), int(rng.integers(10, 24))) for _ in range(SCALES)
+            (int(rng.integers(1 << 15, 1 << 16)), int(rng.integers(-4, 24))) for _ in range(SCALES)
         ]
         self.out: dict[int, list[int]] = {}
         self.dut = ExecuteEngine(config, Builder())
@@ -49,6 +51,8 @@ class World:
         self.last_load_token = 0
         self.fed: int | None = None
         self.written = 0
+        self.waves = 0
+        self.limited = self.limits = 0
 
     def expect(self, e: Execute) -> None:
         """Do on plain integers what the instruction says."""
@@ -81,10 +85,12 @@ class World:
             total += self.left[word, lane % rows] * self.right[right]
         return [int(value) for value in total]
 
-    @staticmethod
-    def _added(old: int, new: int, scale: tuple[int, int] | None, fresh: bool) -> int:
+    def _added(self, old: int, new: int, scale: tuple[int, int] | None, fresh: bool) -> int:
         if scale is None:
             return wrap32(old + new)
+        unlimited = requantise(new, *scale, -(1 << 99), 1 << 99)
+        sums = unlimited, old + requantise32(new, *scale)
+        self.limits += any(value != wrap32(value) for value in sums)
         return requantise32(new, *scale) if fresh else scale_accumulate(old, new, *scale)
 
     async def fill(self, ctx) -> None:
@@ -132,7 +138,12 @@ class World:
         """Count tokens, and note the first operand and the last result."""
         dut, cycle = self.dut, 0
         signals = (dut.signal_load, dut.signal_store, dut.fed, dut.written)
-        async for _, _, load, store, fed, written in ctx.tick().sample(*signals):
+        counts = (dut.array_fed, dut.accumulate_saturations)
+        async for _, _, load, store, fed, written, wave, limited in ctx.tick().sample(
+            *signals, *counts
+        ):
+            self.waves += wave
+            self.limited += limited
             self.load_tokens += load
             if load:
                 self.last_load_token = cycle
@@ -221,6 +232,7 @@ def test_random_chains_of_both_dataflows(rows: int, columns: int, seed: int) -> 
 
     simulate(world.dut, bench, background=[world.watch])
     assert (world.load_tokens, world.store_tokens) == (len(chain), len(chain))
+    assert world.limited == world.limits
 
 
 def run(world: World, chain: list[Execute]) -> None:
@@ -236,6 +248,7 @@ def run(world: World, chain: list[Execute]) -> None:
         await world.check(ctx, chain)
 
     simulate(world.dut, bench, background=[world.watch])
+    assert world.limited == world.limits
 
 
 @pytest.mark.parametrize("dataflow", list(Dataflow))
@@ -251,6 +264,28 @@ def test_a_fold_costs_the_longer_of_stream_and_rows(dataflow: Dataflow, streamed
     run(world, [instruction])
     once = streamed + 2 * config.rows + config.columns + 5
     assert world.array_cycles == (folds - 1) * max(streamed, config.rows) + once
+    assert world.waves == folds * streamed
+
+
+@pytest.mark.parametrize("scale", [0, 1])
+@pytest.mark.parametrize("dataflow", list(Dataflow))
+@pytest.mark.parametrize(
+    "rows, columns, streamed", [(4, 3, 1), (4, 3, 4), (4, 3, 9), (2, 40, 1), (2, 40, 3)]
+)
+def test_instructions_of_a_fold_cost_no_more_than_folds(
+    rows: int, columns: int, streamed: int, dataflow: Dataflow, scale: int
+) -> None:
+    """Instructions that are there early make one chain, also if each scales and lasts long."""
+    config, folds = small(rows, columns), 24
+    world = World(config, seed=streamed)
+    shape = (streamed, rows) if dataflow == Dataflow.WS else (rows, streamed)
+    chain = [
+        plain(dataflow, *shape, columns, config, left_base=n, right_base=n, scale=scale)
+        for n in range(folds)
+    ]
+    run(world, chain)
+    once = streamed + 2 * rows + columns + 5
+    assert world.array_cycles == (folds - 1) * max(streamed, rows) + once
 
 
 @pytest.mark.parametrize("streamed", [2, 4, 7])
@@ -300,6 +335,114 @@ def test_scaled_sums_saturate_both_ways() -> None:
     chain += [plain(Dataflow.OS, 2, 2, 2, config, scale=1, accumulate=1)] * 2
     run(world, chain)
     assert world.out[0] == [(1 << 31) - 1, -(1 << 31)]
+    assert world.limited == 3 * 2 * 2, "each element once, whether its addend, its sum or both"
+
+
+def test_sums_of_both_signs_that_their_addend_limits() -> None:
+    """An addend that was limited counts, also where the sum then fits; sums that wrap do not."""
+    config = small(2, 2)
+    world = World(config, seed=0)
+    world.left[:], world.right[:] = 127, -127
+    world.right[8:] = 127
+    world.scales = [(1 << 15, -2)] * SCALES
+    down = plain(Dataflow.WS, 3, 2, 2, config, scale=1)
+    up = plain(Dataflow.WS, 3, 2, 2, config, scale=1, accumulate=1, right_base=8)
+    unscaled = plain(Dataflow.WS, 3, 2, 2, config, accumulate=1)
+    run(world, [down, unscaled, down, up])
+    assert world.out[0] == [-1, -1]
+    assert world.limited == 3 * 3 * 2
+
+
+def test_updates_of_the_store_engine_go_first() -> None:
+    """Neither writer of the accumulate-scale memory loses anything; only the load engine waits."""
+    config = small(2, 2)
+    world = World(config, seed=3)
+    dut = world.dut
+    loaded = {address: 1 << 15 | 14 << 16 | address for address in range(0, 40)}
+    updated = {address: 1 << 15 | 15 << 16 | address for address in range(40, SCALES)}
+    filled, done, refused = False, 0, 0
+
+    def offer(port, address: int, entry: int, ctx) -> None:
+        ctx.set(port.p, {"address": address, "data": entry})
+        ctx.set(port.valid, 1)
+
+    async def load(ctx):
+        nonlocal done, refused
+        while not filled:
+            await ctx.tick()
+        for address, entry in loaded.items():
+            offer(dut.write_scale, address, entry, ctx)
+            while not (await ctx.tick().sample(dut.write_scale.ready))[2]:
+                refused += 1
+            ctx.set(dut.write_scale.valid, 0)
+        done += 1
+
+    async def update(ctx):
+        nonlocal done
+        while not filled:
+            await ctx.tick()
+        for address, entry in updated.items():
+            offer(dut.write_update, address, entry, ctx)
+            assert (await ctx.tick().sample(dut.write_update.ready))[2]
+            ctx.set(dut.write_update.valid, 0)
+            if address % 3:
+                await ctx.tick().repeat(address % 3)
+        done += 1
+
+    async def bench(ctx):
+        nonlocal filled
+        await world.fill(ctx)
+        filled = True
+        while done < 2:
+            await ctx.tick()
+        entries = loaded | updated
+        world.scales = [(entries[n] & 0xFFFF, entries[n] >> 16) for n in range(SCALES)]
+        sums = plain(Dataflow.WS, SCALES, 2, 2, config, scale=1)
+        world.expect(sums)
+        await world.issue(ctx, sums)
+        await world.settle(ctx)
+        await world.check(ctx, 3)
+
+    simulate(dut, bench, load, update, background=[world.watch])
+    assert refused > 0
+
+
+@pytest.mark.parametrize("accumulate", [0, 1])
+@pytest.mark.parametrize("half", [0, 1])
+def test_only_old_sums_keep_the_store_engine_out(half: int, accumulate: int) -> None:
+    """What overwrites a half leaves its read port free."""
+    config = small(2, 3)
+    world = World(config, seed=half)
+    dut, base = world.dut, half * config.output_depth
+    before = plain(Dataflow.WS, 60, 2, 3, config, out_base=base)
+    during = plain(Dataflow.WS, 20, 2, 3, config, left_base=40, out_base=base)
+    during = dataclasses.replace(during, accumulate=accumulate)
+    busy = [0, 0]
+
+    async def bench(ctx):
+        await world.fill(ctx)
+        world.expect(before)
+        await world.issue(ctx, before)
+        await world.settle(ctx)
+        await world.issue(ctx, during)
+        words, asked = itertools.cycle(range(base + 20, base + 60)), None
+        ctx.set(dut.read_enable, 1)
+        while ctx.get(dut.busy):
+            ctx.set(dut.read_address, address := next(words))
+            _, _, halves = await ctx.tick().sample(dut.half_busy)
+            for index in range(2):
+                busy[index] += halves >> index & 1
+            if not halves >> half & 1:
+                asked = address
+                seen = unpack(ctx.get(dut.read_data), 32, config.columns)
+                assert seen == world.out[asked], f"output word {asked}"
+        assert asked is not None
+        world.expect(during)
+        await world.check(ctx, accumulate)
+
+    simulate(dut, bench)
+    assert busy[1 - half] == 0
+    assert (busy[half] >= during.rows) if accumulate else (busy[half] == 0)
 
 
 def test_scales_are_held_until_the_last_result_however_many_instructions_are_ahead() -> None:

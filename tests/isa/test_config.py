@@ -9,7 +9,7 @@ import pytest
 
 from hw.isa.config import PRESETS, Config, ConfigError
 
-WIDE = Config(bus_bytes=16, input_depth=512)
+WIDE = Config(bus_bytes=16, input_depth=512, weight_depth=256, output_depth=256)
 """A configuration in which each value may be at either of its limits, while the others stay."""
 LIMITS = {
     "rows": (2, 256),
@@ -111,19 +111,69 @@ def test_a_burst_that_crosses_the_axi_boundary():
     assert Config(bus_bytes=64, burst_beats=64).burst_beats == 64
 
 
+DEEP = {"weight_depth": 256, "output_depth": 256}
+"""Room for the tiles of any array, so that what streams alone decides."""
+
+
 def test_a_bus_that_cannot_feed_the_array():
     message = (
-        "a stationary tile of rows 129 x columns 4 takes 129 cycles of a bus of bus_bytes 8, and "
+        "a stationary tile of rows 64 x columns 17 takes 192 cycles of a bus of bus_bytes 8, and "
         "the longest stream that input_depth 64 holds lasts 128: no load can hide under it; "
         "raise bus_bytes or input_depth"
     )
     with pytest.raises(ConfigError, match=exactly(message)):
-        Config(rows=129)
-    assert Config(rows=128).tile_cycles == 128
-    assert Config(rows=129, input_depth=128).rows == 129
+        Config(rows=64, columns=17)
+    assert Config(rows=64, columns=16).tile_cycles == 128
+    assert Config(rows=64, columns=17, input_depth=128).tile_cycles == 192
     with pytest.raises(ConfigError, match="takes 130 cycles of a bus of bus_bytes 8"):
-        Config(rows=65, columns=9)
-    assert Config(rows=65, columns=9, bus_bytes=16).tile_cycles == 65
+        Config(rows=65, columns=9, **DEEP)
+    assert Config(rows=65, columns=9, bus_bytes=16, input_depth=128, **DEEP).tile_cycles == 65
+
+
+@pytest.mark.parametrize(
+    "memory,what",
+    [
+        ("weight", "a stationary tile"),
+        ("output", "a tile of sums"),
+        ("input", "the shortest stream that keeps the array busy"),
+    ],
+)
+def test_a_memory_that_cannot_feed_the_array(memory, what):
+    enough = dict.fromkeys(("input_depth", "weight_depth", "output_depth"), 128)
+    message = (
+        f"{what} of rows 65 takes 65 words of the {memory} memory, and each half holds "
+        f"{memory}_depth 64: raise {memory}_depth"
+    )
+    with pytest.raises(ConfigError, match=exactly(message)):
+        Config(rows=65, **(enough | {f"{memory}_depth": 64}))
+    assert getattr(Config(rows=64, **(enough | {f"{memory}_depth": 64})), f"{memory}_depth") == 64
+
+
+def test_the_stream_that_hides_a_load():
+    """Tiles of 64x64 bytes on a bus of 64 bytes, at whatever the DRAM gives."""
+    paper = Config.preset("paper")
+    assert paper.break_even_rows == 64
+    assert paper.replace(dram_gbps=25.6).break_even_rows == 64
+    assert paper.replace(dram_gbps=51.2).break_even_rows == 64
+    assert paper.replace(dram_gbps=12.8).break_even_rows == 128
+    assert paper.replace(dram_gbps=12.9).break_even_rows == 128
+    assert paper.replace(dram_gbps=12.7).break_even_rows == 130
+    # A row of 40 bytes takes a beat of 64.
+    assert paper.replace(columns=40, dram_gbps=12.8).break_even_rows == 128
+    assert Config(rows=4, columns=9).break_even_rows == 8
+
+
+def test_a_configuration_that_the_dram_bounds():
+    assert all(config.dram_bound is None for config in PRESETS.values())
+    slow = Config.preset("paper").replace(dram_gbps=0.2)
+    assert (slow.break_even_rows, slow.longest_stream) == (8192, 8192)
+    assert slow.dram_bound is None
+    slower = slow.replace(dram_gbps=0.1999)
+    assert slower.dram_bound == (
+        "DRAM bounds every product that changes its stationary tile: a tile of rows 64 x columns "
+        "64 takes 8197 cycles at dram_gbps 0.1999 and clock_mhz 400, and the longest stream that "
+        "input_depth 4096 holds lasts 8192"
+    )
 
 
 def test_unknown_keys():

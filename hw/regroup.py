@@ -1,0 +1,208 @@
+"""From beats to words of the memories: cut, padded, and transposed where asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth import Cat, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from .gearbox import Gearbox
+from .isa.config import Config
+from .isa.instructions import Memory
+from .shared import Builder
+from .transpose import Transpose
+
+__all__ = ["Regroup", "beats_layout", "chunk_columns", "word_layout"]
+
+ENTRY_BYTES = 4
+"""Bytes of a scale entry in DRAM."""
+
+
+def beats_layout() -> data.StructLayout:
+    """Return what to do with the beats of an instruction: its fields of the same names."""
+    return data.StructLayout({"memory": 3, "transpose": 1, "rows": 16, "columns": 16})
+
+
+def word_layout(config: Config) -> data.StructLayout:
+    """Return a word of any memory, and where it ends.
+
+    A line is a row in blocks of the memory; transposed, a block of the memory in rows, as far as
+    they are of one chunk.
+    """
+    return data.StructLayout(
+        {
+            "data": 8 * max(config.rows, config.columns, ENTRY_BYTES),
+            "line_ends": 1,
+            "chunk_ends": 1,  # transposed: with this line
+            "ends": 1,  # transposed: the instruction, with this line
+        }
+    )
+
+
+def chunk_columns(config: Config) -> int:
+    """Return the columns that a transposed load takes at a time."""
+    return 1 << ceil_log2(max(config.bus_bytes, config.rows, config.columns))
+
+
+class Regroup(wiring.Component):
+    """Count an instruction's bytes as its beats come; send them through a gearbox or be transposed.
+
+    Beats of the next instruction are taken while words of the one before wait.
+
+    Members
+    -------
+    i : In(stream of beats_layout)
+        Instructions in order. Transposed, all rows of the first `chunk_columns` columns come
+        before those of the next.
+    beats : In(stream of one beat)
+    memory, transpose : In
+        Of the instruction whose words are wanted.
+    o : Out(stream of word_layout)
+        Its words.
+    stalled : Out(1)
+        A beat would be taken, but none is there.
+
+    Timing
+    ------
+    Beats are taken from the cycle after their instruction. A word follows its beat by a cycle,
+    transposed by two.
+    """
+
+    def __init__(self, config: Config, builder: Builder) -> None:
+        self._config, self._builder = config, builder
+        self._sizes = {
+            Memory.INPUT: config.rows,
+            Memory.WEIGHT: config.columns,
+            Memory.ACCUMULATE_SCALE: ENTRY_BYTES,
+            Memory.ROW_SCALE: ENTRY_BYTES,
+            Memory.COLUMN_SCALE: ENTRY_BYTES,
+        }
+        super().__init__(
+            {
+                "i": In(stream.Signature(beats_layout())),
+                "beats": In(stream.Signature(8 * config.bus_bytes)),
+                "memory": In(3),
+                "transpose": In(1),
+                "o": Out(stream.Signature(word_layout(config))),
+                "stalled": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        bus = self._config.bus_bytes
+        job = Signal(beats_layout(), reset_less=True)
+        active, taken, ready, job_ends = Signal(), Signal(), Signal(), Signal()
+        m.submodules.transposer = transposer = Transpose(
+            bus, chunk_columns(self._config), self._builder
+        )
+        m.d.comb += [
+            self.i.ready.eq(~active | (taken & job_ends)),
+            self.beats.ready.eq(active & ready),
+            taken.eq(self.beats.valid & self.beats.ready),
+            self.stalled.eq(active & ready & ~self.beats.valid),
+            transposer.i.valid.eq(self.beats.valid & active & job.transpose),
+        ]
+        with m.If(self.i.ready):
+            m.d.sync += [active.eq(self.i.valid), job.eq(self.i.p)]
+        with m.If(job.transpose):
+            m.d.comb += ready.eq(transposer.i.ready)
+        row_ends, count = self._count(m, job, taken, job_ends, transposer)
+        boxes = {}
+        for size in sorted(set(self._sizes.values())):
+            boxes[size] = box = Gearbox(bus, size)
+            m.submodules[f"gearbox_{size}"] = box
+            chosen = Signal(name=f"chosen_{size}")
+            memories = [memory for memory, lanes in self._sizes.items() if lanes == size]
+            m.d.comb += [
+                chosen.eq(~job.transpose & Cat(job.memory == memory for memory in memories).any()),
+                box.i.p.data.eq(self.beats.p),
+                box.i.p.count.eq(count),
+                box.i.p.last.eq(row_ends),
+                box.i.valid.eq(self.beats.valid & active & chosen),
+            ]
+            with m.If(chosen):
+                m.d.comb += ready.eq(box.i.ready)
+        self._give(m, boxes, transposer)
+        return m
+
+    def _count(
+        self, m: Module, job: Any, taken: Signal, job_ends: Signal, transposer: Transpose
+    ) -> tuple[Signal, Signal]:
+        """Count beats, rows and chunks; return whether a beat ends its row, and its bytes."""
+        config, bus, chunk = self._config, self._config.bus_bytes, chunk_columns(self._config)
+        # Bytes of the row in this chunk, rows of the chunk, and columns from this chunk on: a plain
+        # load is one chunk.
+        bytes_left, rows_left, columns_left = Signal(16), Signal(16), Signal(16)
+        width, beyond = Signal(16), Signal(16)
+        row_ends, last_row, last_chunk, block_ends = (Signal() for _ in range(4))
+        height = Signal(range(max(config.rows, config.columns) + 1))
+        block_row, count = Signal.like(height), Signal(range(bus + 1))
+        m.d.comb += [
+            width.eq(_least(columns_left, job.transpose, chunk)),
+            beyond.eq(columns_left - chunk),
+            height.eq(Mux(job.memory == Memory.INPUT, config.rows, config.columns)),
+            row_ends.eq(bytes_left <= bus),
+            count.eq(Mux(row_ends, bytes_left, bus)),
+            last_row.eq(rows_left == 1),
+            last_chunk.eq(~job.transpose | (columns_left <= chunk)),
+            block_ends.eq(last_row | (block_row == height - 1)),
+            job_ends.eq(row_ends & last_row & last_chunk),
+            transposer.i.p.data.eq(self.beats.p),
+            transposer.i.p.row_ends.eq(row_ends),
+            transposer.i.p.block_ends.eq(block_ends),
+            transposer.i.p.columns.eq(width),
+            transposer.i.p.tag.eq(Cat(last_row, last_row & last_chunk)),
+        ]
+        with m.If(self.i.ready):
+            m.d.sync += [
+                bytes_left.eq(_least(self.i.p.columns, self.i.p.transpose, chunk)),
+                rows_left.eq(self.i.p.rows),
+                columns_left.eq(self.i.p.columns),
+                block_row.eq(0),
+            ]
+        with m.Elif(taken & ~row_ends):
+            m.d.sync += bytes_left.eq(bytes_left - bus)
+        with m.Elif(taken & ~last_row):
+            m.d.sync += [
+                bytes_left.eq(width),
+                rows_left.eq(rows_left - 1),
+                block_row.eq(Mux(block_ends, 0, block_row + 1)),
+            ]
+        with m.Elif(taken):
+            m.d.sync += [
+                bytes_left.eq(_least(beyond, 1, chunk)),
+                rows_left.eq(job.rows),
+                columns_left.eq(beyond),
+                block_row.eq(0),
+            ]
+        return row_ends, count
+
+    def _give(self, m: Module, boxes: dict[int, Gearbox], transposer: Transpose) -> None:
+        """Offer the words that are wanted."""
+        with m.If(self.transpose):
+            m.d.comb += [
+                self.o.valid.eq(transposer.o.valid),
+                self.o.p.data.eq(transposer.o.p.data),
+                self.o.p.line_ends.eq(transposer.o.p.block_ends),
+                Cat(self.o.p.chunk_ends, self.o.p.ends).eq(transposer.o.p.tag),
+                transposer.o.ready.eq(self.o.ready),
+            ]
+        with m.Else(), m.Switch(self.memory):
+            for memory, size in self._sizes.items():
+                box = boxes[size]
+                with m.Case(memory):
+                    m.d.comb += [
+                        self.o.valid.eq(box.o.valid),
+                        self.o.p.data.eq(box.o.p.data),
+                        self.o.p.line_ends.eq(box.o.p.last),
+                        box.o.ready.eq(self.o.ready),
+                    ]
+
+
+def _least(value: Any, limited: Any, limit: int) -> Any:
+    """Return a value, or the limit if it is `limited` and larger."""
+    return Mux(limited & (value > limit), limit, value)

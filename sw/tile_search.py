@@ -222,9 +222,9 @@ def ranked(problem: Problem, most: int) -> list[tuple[float, Sizes]]:
     found.sort(key=lambda item: item[0])
     seen: dict[tuple, tuple[float, Sizes]] = {}
     for key, tiling in found:
-        counts = tuple(-(-e // s) for e, s in zip((problem.m, problem.k, problem.n), tiling[:3]))
         # The order of tiles along one axis is the same both ways.
-        same = tiling[:3] if min(counts[0], counts[2]) == 1 else tiling
+        alone = tiling[0] >= problem.m or tiling[2] >= problem.n
+        same = tiling[:3] if alone else tiling
         seen.setdefault(same, (key[0], tiling))
     return list(seen.values())[:most]
 

@@ -132,14 +132,18 @@ def generate(config: Config, report: Report, output: str, memories: str) -> None
     for path, data in contents.items():
         report.line(f"{path}: {len(data):,} bytes")
     report.line(
-        f"a stationary tile takes {config.tile_cycles} cycles of the bus: "
+        f"a stationary tile takes {config.break_even_rows} cycles of the bus: "
         "streams of that many rows or more hide its load"
     )
+    if config.dram_bound is not None:
+        click.echo(f"cdmqta: warning: {config.dram_bound}", err=True)
     report.json(
         {
             "files": [str(folder / name) for name in files],
             "memories": listed,
             "tile_cycles": config.tile_cycles,
+            "break_even_rows": config.break_even_rows,
+            "dram_bound": config.dram_bound is not None,
         }
     )
 

@@ -10,7 +10,7 @@ import pytest
 
 from hw.isa.config import Config
 from hw.isa.instructions import Load, Memory
-from hw.isa.numerics import encode_scale, multiplier, requantise8
+from hw.isa.numerics import encode_scale, multiplier, noise, requantise, requantise8, stochastic8
 from sw.driver import Device
 from sw.gemm import compile_gemm, run_gemm, run_gemm_program
 from sw.place import PlacementError
@@ -100,6 +100,69 @@ def test_requantised_products_seed_2(config, dataflow, group, shape):
     assert len(result.programs) == len(result.results) == 1
 
 
+@pytest.mark.parametrize("group", Group)
+@pytest.mark.parametrize("dataflow", ["ws", "os"])
+@pytest.mark.parametrize("config", CONFIGS, ids=NAMES)
+def test_delayed_scales_are_those_of_the_step_before_seed_6(config, dataflow, group):
+    """One pass: maxima of one step times the margin scale the next; what is beyond is counted."""
+    device, margin = Device(config), Fraction(5, 4)
+    a, b = operands(6, 33, 20, 41)
+    a[2] = 0
+    before = run_gemm(device, (a // 2), b, dataflow=dataflow, requantise=group)
+    result = run_gemm(
+        device, a, b, dataflow=dataflow, requantise=group, scaling="delayed",
+        maxima=before.maxima, margin=margin,
+    )  # fmt: skip
+    sums = exact(a, b)
+    shape = {Group.ROW: (-1, 1), Group.COLUMN: (1, -1), Group.TENSOR: (1, 1)}[group]
+    tops = np.broadcast_to(before.maxima.reshape(shape), sums.shape)
+    free = [
+        requantise(acc, *multiplier(127 / (margin * top) if top else Fraction(0)), -(1 << 40),
+                   1 << 40)
+        for acc, top in zip(sums.ravel().tolist(), tops.ravel().tolist(), strict=True)
+    ]  # fmt: skip
+    assert result.c.ravel().tolist() == np.clip(free, -127, 127).tolist()
+    beyond = int((np.abs(free) > 127).sum())
+    assert beyond > 0 and result.results[0].counters["saturations"] == beyond
+    assert np.array_equal(result.maxima, np.abs(sums).max(axis=group.axes).ravel())
+    assert np.array_equal(result.scales, before.maxima * 1.25 / 127)
+
+
+@pytest.mark.parametrize("scaling", ["fresh", "delayed"])
+@pytest.mark.parametrize("group", Group)
+def test_stochastic_rounding_is_the_same_for_every_tiling_and_dataflow_seed_7(group, scaling):
+    a, b = operands(7, 45, 19, 38)
+    sums, options = exact(a, b), {}
+    tops = np.abs(sums).max(axis=group.axes)
+    if scaling == "delayed":
+        options["maxima"] = tops.astype(np.uint32).ravel()
+    tops = np.broadcast_to(np.abs(sums).max(axis=group.axes, keepdims=True), sums.shape)
+    for seed in (0, 0xDEADBEEF):
+        expected = [
+            [stochastic8(acc, *multiplier(Fraction(127, top)), noise(seed, row, column))
+             for column, (acc, top) in enumerate(zip(*both, strict=True))]
+            for row, both in enumerate(zip(sums.tolist(), tops.tolist(), strict=True))
+        ]  # fmt: skip
+        for config in CONFIGS:
+            for dataflow in ("ws", "os", "auto"):
+                result = run_gemm(
+                    Device(config), a, b, dataflow=dataflow, requantise=group, scaling=scaling,
+                    rounding="stochastic", noise_seed=seed, **options,
+                )  # fmt: skip
+                assert result.c.tolist() == expected, (config.rows, dataflow)
+
+
+def test_sums_that_do_not_stay_are_computed_again():
+    """A scale for all of a matrix that is larger than the output memory, and for all that is not."""
+    counts = {}
+    for shape in ((16, 8, 20), (40, 8, 40)):
+        a, b = operands(8, *shape)
+        result = run_gemm(Device(CONFIGS[2]), a, b, requantise="tensor")
+        counts[shape] = result.results[0].counters["macs"] // (a.size * b.shape[1])
+        assert result.maxima.tolist() == [np.abs(exact(a, b)).max()]
+    assert list(counts.values()) == [1, 2]
+
+
 def test_extremes():
     device = Device(CONFIGS[2])
     a = np.full((3, 1000), -128, np.int8)
@@ -162,6 +225,22 @@ def test_errors_name_what_is_wrong():
         compile_gemm(device.config, 3, 4, 5, requantise="pair")
     with pytest.raises(ValueError, match=r"^dataflow must be one of auto\|ws\|os, not 'both'$"):
         compile_gemm(device.config, 3, 4, 5, dataflow="both")
+    with pytest.raises(
+        ValueError, match=r"^rounding must be one of nearest\|stochastic, not 'up'$"
+    ):
+        compile_gemm(device.config, 3, 4, 5, requantise="row", rounding="up")
+    with pytest.raises(ValueError, match=r"^scaling delayed needs requantise: int32 sums are"):
+        compile_gemm(device.config, 3, 4, 5, scaling="delayed")
+    old = np.ones(3, np.uint32)
+    delayed = {"requantise": "row", "scaling": "delayed"}
+    with pytest.raises(ValueError, match=r"^delayed scaling needs the maxima of an earlier step$"):
+        run_gemm(device, a, b, **delayed)
+    with pytest.raises(ValueError, match=r"^maxima of an earlier step are for delayed scaling"):
+        run_gemm(device, a, b, maxima=old)
+    with pytest.raises(ValueError, match=r"^margin must be above 0, not 0$"):
+        run_gemm(device, a, b, **delayed, maxima=old, margin=0)
+    with pytest.raises(ValueError, match=r"^the maxima must be uint32 of shape 3, not uint32 4$"):
+        run_gemm(device, a, b, **delayed, maxima=np.ones(4, np.uint32))
     with pytest.raises(PlacementError, match=r"address_bits 16 reach 65536$"):
         compile_gemm(Config(address_bits=16), 300, 300, 3)
     with pytest.raises(TileError, match=r"^a reduction of 200000 could leave int32"):

@@ -81,7 +81,10 @@ def test_gemm_requantises(command, operands, dataflow, group, axis):
     assert c.dtype == np.int8 and c.ravel().tolist() == expected
     scales = np.load("c.scales.npy")
     assert np.array_equal(scales, np.atleast_1d(np.abs(sums).max(axis=axis)) / INT8_MAX)
-    assert len(json.loads(command(*done.arguments, "--json", "-").out)["products"]) == 2
+    maxima = np.load("c.maxima.npy")
+    assert maxima.dtype == np.uint32
+    assert np.array_equal(maxima, np.atleast_1d(np.abs(sums).max(axis=axis)))
+    assert len(json.loads(command(*done.arguments, "--json", "-").out)["products"]) == 1
 
 
 def test_json_on_standard_output_is_nothing_else(command, operands):
@@ -352,7 +355,8 @@ def test_generate_writes_three_files(generated):
 
 
 def test_the_memory_list_adds_up(generated):
-    """Halves of the input, weight and output memory, and the three scale memories."""
+    """Halves of the input, weight and output memory, the three scale memories, maxima of rows
+    and columns, and the banks of the transposing load."""
     listed = json.loads((generated / "behavioural" / "memories.json").read_text())
     sizes = {
         (each["ports"], each["depth"], each["width"], each["write_granularity"]): each["instances"]
@@ -364,6 +368,9 @@ def test_the_memory_list_adds_up(generated):
         ("1r1w", 64, 32, 32): 2 * 5,
         ("1r1w", 128, 24, 24): 2,
         ("1r1w", 32, 5 * 24, 24): 1,
+        ("1r1w", 128, 32, 32): 1,
+        ("1r1w", 32 * 5, 32, 32): 1,
+        ("1r1w", 8, 8, 8): 8,
     }
 
 
@@ -372,7 +379,7 @@ def test_only_the_memory_models_differ(generated):
         (generated / name / "cdmqta.v").read_text() for name in ("behavioural", "blackbox")
     )
     models = re.findall(r"^module cdmqta_sram.*?^endmodule\n\n?", behavioural, re.M | re.S)
-    assert len(models) == 5 and all(" store [0:" in model for model in models)
+    assert len(models) == 8 and all(" store [0:" in model for model in models)
     for model in models:
         behavioural = behavioural.replace(model, "")
     assert behavioural == blackbox

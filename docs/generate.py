@@ -1,12 +1,19 @@
-"""Write docs/instructions.md from the code: ``python docs/generate.py``. A test holds it to that."""
+"""Write docs/instructions.md, docs/pipeline.svg and the table of docs/pipeline.md from the code.
+
+``python docs/generate.py``; a test holds the pages to it.
+"""
 
 from __future__ import annotations
 
+import ast
 import inspect
+from collections.abc import Callable
+from enum import Enum
+from itertools import pairwise
 from pathlib import Path
 
 from hw.isa.encoding import CLASSES
-from hw.isa.instructions import INSTRUCTION_BYTES, fields_of
+from hw.isa.instructions import INSTRUCTION_BYTES, Instruction, fields_of
 from hw.isa.registers import COUNTERS, IDENTITY, VERSION, Control, ErrorCode, Register, Status
 
 PAGE = Path(__file__).parent / "instructions.md"
@@ -32,31 +39,14 @@ The text form is one instruction a line, `mnemonic name=value ...`; fields left 
 def page() -> str:
     """Return the text of the page."""
     parts = [INTRODUCTION.format(size=INSTRUCTION_BYTES)]
-    for opcode, cls in CLASSES.items():
-        parts.append(f"## {cls.mnemonic()} (opcode {int(opcode)})\n\n{inspect.getdoc(cls)}\n")
-        rows = ["| field | bits | width | values |", "|---|---|---|---|"]
-        for item in fields_of(cls):
-            values = ", ".join(f"{v.value} {v.name.lower()}" for v in item.enum or ())
-            values = f"at least {item.low}" if item.low else values
-            end = item.offset + item.bits - 1
-            rows.append(f"| `{item.name}` | {item.offset}-{end} | {item.bits} | {values} |")
-        parts.append("\n".join(rows) + "\n")
+    parts += [_instruction(cls) for cls in CLASSES.values()]
     parts.append("## Registers\n\nOn the AXI4-Lite slave, 32 bits each, written whole.\n")
-    rows = ["| address | register | |", "|---|---|---|"]
-    documented = _documentation(Register)
-    rows += [f"| {int(r):#04x} | {r.name} | {documented[r.name]} |" for r in Register]
-    parts.append("\n".join(rows) + "\n")
+    parts.append(_table("address | register", [(f"{int(r):#04x}", r) for r in Register]))
     for bits in (Control, Status):
-        documented = _documentation(bits)
-        rows = [f"| {bits.__name__} bit | | |", "|---|---|---|"]
-        for bit in bits:
-            rows.append(f"| {bit.bit_length() - 1} | {bit.name} | {documented.get(bit.name, '')} |")
-        parts.append("\n".join(rows) + "\n")
+        heading = f"{bits.__name__} bit | "
+        parts.append(_table(heading, [(b.bit_length() - 1, b) for b in bits]))
     parts.append(f"IDENTITY reads {IDENTITY:#x}, VERSION {VERSION}.\n")
-    documented = _documentation(ErrorCode)
-    rows = ["| code | error | |", "|---|---|---|"]
-    rows += [f"| {int(e)} | {e.name} | {documented.get(e.name, '')} |" for e in ErrorCode]
-    parts.append("## Error codes\n\n" + "\n".join(rows) + "\n")
+    parts.append("## Error codes\n\n" + _table("code | error", [(int(e), e) for e in ErrorCode]))
     rows = ["| address | counter | |", "|---|---|---|"]
     for index, counter in enumerate(COUNTERS):
         address = Register.COUNTERS + 8 * index
@@ -65,17 +55,49 @@ def page() -> str:
     return "\n".join(parts)
 
 
-def _documentation(enum: type) -> dict[str, str]:
+def _instruction(cls: type[Instruction]) -> str:
+    """Return the section of an instruction: what it does, its fields, what their values mean."""
+    rows = ["| field | bits | width | values |", "|---|---|---|---|"]
+    for item in fields_of(cls):
+        values = ", ".join(f"{v.value} {v.name.lower()}" for v in item.enum or ())
+        values = f"at least {item.low}" if item.low else values
+        end = item.offset + item.bits - 1
+        rows.append(f"| `{item.name}` | {item.offset}-{end} | {item.bits} | {values} |")
+    parts = [f"## {cls.mnemonic()} (opcode {int(cls.opcode)})\n\n{inspect.getdoc(cls)}\n"]
+    parts.append("\n".join(rows) + "\n")
+    for item in fields_of(cls):
+        if item.enum and any(_documentation(item.enum).values()):
+            values = [(int(value), value) for value in item.enum]
+            parts.append(_table(f"{item.name} | ", values, str.lower))
+    return "\n".join(parts)
+
+
+def _table(
+    heading: str, members: list[tuple[object, Enum]], name: Callable[[str], str] = str
+) -> str:
+    """Return a table of an enumeration: a number, the name and what the source says of it."""
+    rows = [f"| {heading} | |", "|---|---|---|"]
+    for number, member in members:
+        text = _documentation(type(member)).get(member.name, "")
+        rows.append(f"| {number} | {name(member.name)} | {text} |")
+    return "\n".join(rows) + "\n"
+
+
+def _documentation(enum: type[Enum]) -> dict[str, str]:
     """Return the text that follows each member in the source."""
-    found, name = {}, None
-    for line in inspect.getsource(enum).splitlines():
-        text = line.strip()
-        if " = " in text and not text.startswith('"'):
-            name = text.split(" = ")[0]
-        elif text.startswith('"""') and name:
-            found[name] = text.strip('"')
+    (tree,) = ast.parse(inspect.getsource(enum)).body
+    found = {}
+    for member, text in pairwise(tree.body):
+        if isinstance(member, ast.Assign) and isinstance(text, ast.Expr):
+            found[member.targets[0].id] = " ".join(ast.literal_eval(text.value).split())
     return found
 
 
 if __name__ == "__main__":
+    import pipeline_svg
+    from pipeline_trace import record
+
     PAGE.write_text(page())
+    trace = record()
+    pipeline_svg.DRAWING.write_text(pipeline_svg.drawing(trace))
+    pipeline_svg.PAGE.write_text(pipeline_svg.with_table(pipeline_svg.PAGE.read_text(), trace))

@@ -83,8 +83,7 @@ def rescale_stochastic(
     product = (np.abs(acc.astype(np.int64)) * m).astype(np.uint64)
     bits = bits.astype(np.uint64)
     right, left = (np.maximum(each, 0).astype(np.uint64) for each in (s, -s))
-    over = np.maximum(s - 32, 0).astype(np.uint64)
-    under = np.minimum(np.maximum(32 - s, 0), 32).astype(np.uint64)
+    over, under = (np.maximum(each, 0).astype(np.uint64) for each in (s - 32, 32 - s))
     magnitude = ((product + (bits >> under << over) >> right) << left).astype(np.int64)
     return np.where(acc < 0, -magnitude, magnitude)
 

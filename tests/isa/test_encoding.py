@@ -21,6 +21,7 @@ from hw.isa.instructions import (
     Absmax,
     Axis,
     Dataflow,
+    Execute,
     Format,
     Halt,
     Instruction,
@@ -34,10 +35,10 @@ from hw.isa.instructions import (
 
 LOAD = Load(
     memory=Memory.WEIGHT, dram=0x1240, pitch=64, rows=3, columns=65535, base=7, row_stride=2,
-    block_stride=1, wait_execute=255, signal_execute=1,
+    block_stride=1, wait_execute=15, signal_execute=1, transpose=1,
 )  # fmt: skip
 TEXT = (
-    "load wait_execute=255 signal_execute=1 memory=weight dram=0x1240 pitch=64 rows=3 "
+    "load wait_execute=15 signal_execute=1 memory=weight transpose=1 dram=0x1240 pitch=64 rows=3 "
     "columns=65535 base=7 row_stride=2 block_stride=1"
 )
 
@@ -113,16 +114,37 @@ def test_every_bit_of_a_word_is_a_field_or_refused_seed_4():
     "instruction,word",
     [
         (Halt(), 5),
-        (Halt(wait_load=2, signal_store=1), 5 | 2 << 8 | 1 << 34),
+        (Halt(wait_load=2, signal_store=1), 5 | 2 << 8 | 1 << 22),
         (
             LOAD,
-            1 | 255 << 16 | 1 << 33 | 1 << 35 | 0x1240 << 38 | 64 << 86 | 3 << 118 | 65535 << 134
-            | 7 << 150 | 2 << 166 | 1 << 182,
+            1 | 15 << 12 | 1 << 21 | 1 << 23 | 1 << 26 | 0x1240 << 27 | 64 << 75 | 3 << 107
+            | 65535 << 123 | 7 << 139 | 2 << 155 | 1 << 171,
         ),
         (
-            Absmax(axis=Axis.TENSOR, scaled=1, dram=0, rows=1, columns=2, row_stride=3,
+            Execute(dataflow=Dataflow.OS, scale=1, rows=1, reduction=2, columns=3, left_base=4,
+                    left_row_stride=5, left_block_stride=6, right_base=7, right_row_stride=8,
+                    right_block_stride=9, out_base=10, out_row_stride=11, out_block_stride=12,
+                    scale_base=13),
+            2 | 1 << 23 | 1 << 25
+            | sum(value << 26 + 16 * place for place, value in enumerate(range(1, 14))),
+        ),
+        (
+            Store(format=Format.INT8_TENSOR, stochastic=1, dram=0x40, pitch=8, rows=1, columns=2,
+                  base=3, row_stride=4, block_stride=5, row_scale=6, column_scale=7, origin_row=8,
+                  origin_column=65535),
+            3 | 4 << 23 | 1 << 26 | 0x40 << 27 | 8 << 75 | 1 << 107 | 2 << 123 | 3 << 139
+            | 4 << 155 | 5 << 171 | 6 << 187 | 7 << 203 | 8 << 219 | 65535 << 235,
+        ),
+        (
+            Absmax(axis=Axis.TENSOR, scaled=1, to_dram=1, rows=1, columns=2, row_stride=3,
                    block_stride=4, row_scale=5),
-            4 | 2 << 35 | 1 << 37 | 1 << 86 | 2 << 102 | 3 << 134 | 4 << 150 | 5 << 166,
+            4 | 2 << 23 | 1 << 25 | 1 << 27 | 1 << 78 | 2 << 94 | 3 << 126 | 4 << 142 | 5 << 158,
+        ),
+        (
+            Absmax(axis=Axis.ROW, merge=1, to_scales=1, to_updates=1, dram=1, rows=1, columns=1,
+                   row_stride=0, block_stride=0, scale_base=2, update_base=3, factor=4),
+            4 | 1 << 26 | 1 << 28 | 1 << 29 | 1 << 30 | 1 << 78 | 1 << 94 | 2 << 174 | 3 << 190
+            | 4 << 206,
         ),
     ],
 )  # fmt: skip
@@ -164,11 +186,13 @@ def test_bits_past_the_fields(cls):
                   "input|weight|accumulate_scale|row_scale|column_scale"),
         (Load, 7, "load memory is 7; accepted: "
                   "input|weight|accumulate_scale|row_scale|column_scale"),
+        (Store, 5, "store format is 5; accepted: "
+                   "int32|int8_row|int8_column|int8_row_column|int8_tensor"),
         (Absmax, 3, "absmax axis is 3; accepted: row|column|tensor"),
     ],
 )  # fmt: skip
 def test_values_outside_their_enumeration(cls, value, message):
-    word = int(cls.opcode) | value << 35
+    word = int(cls.opcode) | value << 23
     with pytest.raises(InstructionError, match=f"^{re.escape(message)}$"):
         decode(word.to_bytes(32, "little"))
 
@@ -184,8 +208,29 @@ def test_text_leaves_out_zeros_and_names_enumerations():
     assert store == from_text(f"store {sizes}") == from_text(f"store {sizes} base=0")
 
 
+NEW_FIELDS = [
+    "load memory=input transpose=1 rows=1 columns=1",
+    "store format=int8_tensor stochastic=1 rows=1 columns=1 row_scale=9",
+    "store format=int8_row stochastic=1 rows=1 columns=1 origin_row=65535 origin_column=64",
+    "absmax axis=row merge=1 to_dram=1 dram=0x40 rows=1 columns=1",
+    "absmax axis=column scaled=1 to_scales=1 rows=1 columns=1 scale_base=3",
+    "absmax axis=tensor to_updates=1 rows=1 columns=1 scale_base=1 update_base=2 factor=3",
+]
+
+
+@pytest.mark.parametrize("line", NEW_FIELDS)
+def test_lines_of_version_2_round_trip(line):
+    instruction = from_text(line)
+    assert to_text(instruction) == line
+    assert decode(encode(instruction)) == instruction
+    assert all(
+        str(getattr(instruction, name)) == value
+        for name, value in re.findall(r"(\w+)=(\d+)(?= |$)", line)
+    )
+
+
 def test_numbers_in_text_may_be_of_any_base():
-    assert from_text("halt  wait_load=0x10\twait_store=0b11 ") == Halt(wait_load=16, wait_store=3)
+    assert from_text("halt  wait_load=0xf\twait_store=0b11 ") == Halt(wait_load=15, wait_store=3)
     assert from_text("execute dataflow=OS rows=1 reduction=1 columns=1").dataflow is Dataflow.OS
 
 
@@ -204,7 +249,7 @@ HALT_FIELDS = "wait_load, wait_execute, wait_store, signal_load, signal_execute,
         ("halt wait_load=one", "halt wait_load must be a whole number, not 'one'"),
         ("halt wait_load=", "halt wait_load must be a whole number, not ''"),
         ("halt wait_load=1=2", "halt wait_load must be a whole number, not '1=2'"),
-        ("halt wait_load=256", "halt wait_load must be a whole number from 0 to 255, not 256"),
+        ("halt wait_load=16", "halt wait_load must be a whole number from 0 to 15, not 16"),
         ("halt signal_load=-1", "halt signal_load must be a whole number from 0 to 1, not -1"),
         ("absmax axis=depth", "absmax axis must be one of row|column|tensor, not 'depth'"),
         ("execute dataflow=0", "execute dataflow must be one of ws|os, not '0'"),

@@ -15,6 +15,12 @@ SIZES = [(2, 3), (3, 2), (4, 4), (5, 8)]
 CONFIGS = [Config(rows=rows, columns=columns) for rows, columns in SIZES]
 LEFT, RIGHT, SCALES, OUT = 0x0, 0x1000, 0x2000, 0x3000
 PROGRAM = 0x8000
+M, K, N = 5, 9, 7
+"""An odd shape for most tests."""
+ROW_SCALES = Load(memory=Memory.ROW_SCALE, dram=SCALES, rows=1, columns=4 * M, base=2,
+                  block_stride=1)  # fmt: skip
+COLUMN_SCALES = Load(memory=Memory.COLUMN_SCALE, dram=SCALES, rows=1, columns=4 * N, base=1,
+                     block_stride=1)  # fmt: skip
 
 
 def execute(
@@ -42,6 +48,11 @@ def take(
     size = shape[1] * np.dtype(kind).itemsize
     rows = [dram[address + r * pitch : address + r * pitch + size] for r in range(shape[0])]
     return np.stack([row.view(kind) for row in rows])
+
+
+def bytes_of(dram: np.ndarray) -> list[list[int]]:
+    """Return what a store of such a result as INT8 wrote."""
+    return take(dram, OUT, (M, N), 128, "i1").tolist()
 
 
 class Example:

@@ -161,3 +161,64 @@ def test_scale_entries_lose_nothing_seed_7():
     entries = [isa.decode_scale(isa.encode_scale(m, s)) for _, m, s in inputs]
     actual = [isa.requantise32(acc, *e) for (acc, _, _), e in zip(inputs, entries, strict=True)]
     assert_rung("encode_scale, decode_scale", inputs, expected, actual)
+
+
+SEEDS = [0, 1, 0xFFFF, 1 << 16, 0xDEAD_BEEF, (1 << 32) - 1]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_noise_seed_8(seed):
+    rng = random.Random(8)
+    places = [(r, c) for r in (0, 1, 65_535, 65_536) for c in (0, 2, 65_535, 65_537)]
+    places += [(rng.getrandbits(16), rng.getrandbits(16)) for _ in range(2000)]
+    rows, columns = torch.tensor(places).unbind(1)
+    expected = golden.noise(seed, rows, columns).tolist()
+    assert_rung("noise", places, expected, [isa.noise(seed, *place) for place in places])
+
+
+def test_stochastic8_seed_9():
+    rng = random.Random(9)
+    inputs = [
+        (acc, m, s, bits)
+        for acc, m, s in cases(9, 5000)
+        if isa.SHIFT_MIN <= s <= isa.SHIFT_MAX
+        for bits in (0, 1 << 31, (1 << 32) - 1, rng.getrandbits(32))
+    ]
+    acc, m, s, bits = torch.tensor(inputs).unbind(1)
+    expected = golden.stochastic8(acc.to(torch.int32), m, s, bits).tolist()
+    actual = [isa.stochastic8(*case) for case in inputs]
+    assert_rung("stochastic8", inputs, expected, actual)
+
+
+def maxima(seed: int) -> list[int]:
+    """Return extremes, ones of two pairs, and maxima spread evenly over all bit lengths."""
+    rng = random.Random(seed)
+    spread = [rng.getrandbits(rng.randint(1, 31)) for _ in range(4000)]
+    return [0, 1, 127, 128, 130_049, 260_098, 260_099, 33_292_600, 1 << 31, *spread]
+
+
+def test_fresh_entry_seed_10():
+    inputs = maxima(10)
+    expected = golden.fresh_entry(torch.tensor(inputs)).tolist()
+    assert_rung("fresh_entry", inputs, expected, [isa.fresh_entry(each) for each in inputs])
+
+
+def test_update_entry_seed_11():
+    rng = random.Random(11)
+    entries = [0, 1 << 15, (1 << 16) - 1, 1 << 15 | 0x7F << 16, (1 << 16) - 1 | 0x80 << 16]
+    entries += [rng.randint(1 << 15, (1 << 16) - 1) | rng.getrandbits(8) << 16 for _ in range(30)]
+    for entry in entries:
+        inputs = [(each, entry) for each in maxima(entry)[:300]]
+        expected = golden.update_entry(torch.tensor([each for each, _ in inputs]), entry).tolist()
+        assert_rung("update_entry", inputs, expected, [isa.update_entry(*i) for i in inputs])
+
+
+def test_encode_factor_seed_12():
+    inputs = [ratio for ratio in ratios(12) if ratio]
+    expected = [golden.factor_entry(ratio) for ratio in inputs]
+    assert_rung("encode_factor", inputs, expected, [isa.encode_factor(ratio) for ratio in inputs])
+    for ratio in (Fraction(2) ** -113, Fraction(2) ** 144):
+        with pytest.raises(ValueError, match=r"must be 0 or from 2\^-112 to 2\^143"):
+            isa.encode_factor(ratio)
+        with pytest.raises(ValueError, match="must fit a signed byte"):
+            golden.factor_entry(ratio)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hw.isa.config import Config
-from sim.dram import Stalls
+from sim.axi import Stalls
 from sim.result import DramTiming
 from sw.driver import Device
 from sw.gemm import GemmResult, run_gemm
@@ -24,12 +24,11 @@ CONFIGS = {"4x4 cramped": CRAMPED, "3x5": OBLONG, "8x8": SQUARE}
 SIZES = (1, 2, 3, 5, 7, 11, 13, 16, 17, 31)
 
 
-def device(config: Config, backend: str, *, stall: float = 0.0, seed: int = 0, **timing) -> Device:
-    """Return a device; on the RTL every AXI rule is checked in every cycle."""
+def device(config: Config, backend: str, *, stall: float = 0.1, seed: int = 0, **timing) -> Device:
+    """Return a device; on the RTL every channel stalls, and every AXI rule is checked."""
     if backend == "functional":
         return Device(config, backend)
-    stalls = Stalls(stall, stall, stall, stall, stall)
-    options = {"stalls": stalls, "seed": seed, "check_protocol": True}
+    options = {"stalls": Stalls.everywhere(stall), "seed": seed, "check_protocol": True}
     return Device(config, backend, DramTiming(**timing) if timing else None, options)
 
 

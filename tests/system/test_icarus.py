@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hw.isa.config import Config
+from sim.axi import Stalls
 from sim.result import BackendError
 from sim.toolchain import find_icarus
 from sw.driver import Device
@@ -32,7 +33,8 @@ def test_no_unknown_value_reaches_a_result(dataflow: str, requantise: str | None
     a = data.integers(-128, 128, (5, 7), dtype=np.int8)
     b = data.integers(-128, 128, (7, 3), dtype=np.int8)
     options = {"dataflow": dataflow, "requantise": requantise}
-    result = run_gemm(Device(CONFIG, "rtl", options={"simulator": "icarus"}), a, b, **options)
+    watched = {"simulator": "icarus", "stalls": Stalls.everywhere(0.2), "check_protocol": True}
+    result = run_gemm(Device(CONFIG, "rtl", options=watched), a, b, **options)
     model = run_gemm(Device(CONFIG), a, b, **options)
     assert np.array_equal(result.c, model.c)
     assert result.results[0].backend == "rtl-icarus"

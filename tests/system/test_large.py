@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hw.isa.config import Config
-from sim.dram import Stalls
+from sim.axi import Stalls
 from sim.result import DramTiming
 from sw.driver import Device
 from sw.gemm import run_gemm

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hw.isa.config import Config
-from sim.dram import Stalls
+from sim.axi import Stalls
 from sw.demo import SHAPE, compare, golden, make_site
 from sw.driver import Device
 from sw.layer import compile_layer
@@ -14,6 +14,8 @@ from sw.layer_run import LayerResult, quantise_site, run_layer
 
 TENSORS = ("x", "w", "a", "b", "dy")
 TINY = Config.preset("tiny")
+WATCHED = {"stalls": Stalls.everywhere(0.2), "seed": 3, "check_protocol": True}
+"""Options of the RTL: every channel stalls at random, every AXI rule is checked."""
 OBLONG = Config(rows=5, columns=8, bus_bytes=16, input_depth=32, weight_depth=32, output_depth=32)
 
 
@@ -46,8 +48,7 @@ def test_small_sites(config: Config, sizes: dict[str, int], dataflow: str) -> No
     expected = golden(tensors)
     model = run(Device(config), sizes, tensors, dataflow)
     assert_exact(model, expected, "functional model = golden")
-    options = {"stalls": Stalls.everywhere(0.2), "seed": 3, "check_protocol": True}
-    result = run(Device(config, "rtl", options=options), sizes, tensors, dataflow)
+    result = run(Device(config, "rtl", options=WATCHED), sizes, tensors, dataflow)
     assert_exact(result, expected, "RTL = golden")
 
 
@@ -57,7 +58,7 @@ def test_first_step_of_training() -> None:
     tensors = make_site(**sizes, seed=1)
     tensors["b"][:] = 0
     expected = golden(tensors)
-    result = run(Device(TINY, "rtl"), sizes, tensors, "auto")
+    result = run(Device(TINY, "rtl", options=WATCHED), sizes, tensors, "auto")
     assert_exact(result, expected, "RTL = golden")
     assert not result.arrays["dA"].any() and result.arrays["dB"].any()
 
@@ -71,6 +72,6 @@ def test_the_real_site_on_the_64x64_rtl() -> None:
     """What `cdmqta demo` runs: 77x768 -> 320, rank 4, every output of every product."""
     tensors = make_site(**SHAPE, seed=0)
     expected = golden(tensors)
-    result = run(Device(Config.preset("paper"), "rtl"), SHAPE, tensors, "auto")
+    result = run(Device(Config.preset("paper"), "rtl", options=WATCHED), SHAPE, tensors, "auto")
     assert_exact(result, expected, "RTL = golden")
     assert set(expected) >= {"H", "Y", "dH", "dX", "dA", "dB"}

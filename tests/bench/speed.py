@@ -1,12 +1,8 @@
-"""``nox -s bench``: measure what the project promises about its own speed, and print it.
-
-Nothing here is a test: times depend on the machine. Counts of cycles do not.
-"""
+"""How fast the project itself is: encoding, generation, building and running simulations."""
 
 from __future__ import annotations
 
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -14,14 +10,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
-from hw.emit import emit
 from hw.isa.config import Config
 from hw.isa.encoding import decode, encode
 from sw.demo import SHAPE
 from sw.layer import compile_layer
+
+__all__ = ["encoding", "generation", "simulation"]
 
 ENCODINGS = 100_000
 
@@ -100,22 +94,3 @@ def simulation() -> list[tuple[str, str, str]]:
         ("demo, utilisation", f"{run['utilisation']:.3f}", ""),
         ("demo, bit for bit", "yes" if run["exact"] else "NO", "yes"),
     ]
-
-
-def main() -> None:
-    console = Console(width=100)
-    config = Config.preset("paper")
-    emit(Config())  # the first call of Yosys under WebAssembly compiles it
-    console.print(
-        f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}; "
-        f"{config.rows}x{config.columns}"
-    )
-    table = Table("what", "measured", "goal")
-    for measure in (encoding, generation, simulation):
-        for row in measure():
-            table.add_row(*row)
-    console.print(table)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,202 @@
+"""How fast the 64x64 hardware is, in cycles of its RTL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+
+from hw.isa.config import Config
+from hw.isa.encoding import encode
+from hw.isa.instructions import (
+    Dataflow,
+    Engine,
+    Execute,
+    Format,
+    Halt,
+    Instruction,
+    Load,
+    Memory,
+    Store,
+)
+from sim import rtl
+from sim.result import DramTiming, RunResult
+from sw.dataflow import array_cycles
+from sw.driver import Device
+from sw.gemm import GemmResult, run_gemm
+from sw.tokens import add_tokens
+
+__all__ = ["hidden_dram", "products", "requantising", "switching", "transposing"]
+
+PAPER = Config.preset("paper")
+PRODUCTS = {
+    "X.W": (77, 768, 320),
+    "dA": (768, 77, 4),
+    "to_q": (4096, 320, 320),
+    "Q.K^T": (4096, 40, 77),
+    "P.V": (4096, 77, 40),
+    "16x16 level": (256, 1280, 1280),
+    "dB": (320, 77, 4),
+    "32x32 level": (1024, 640, 640),
+}
+LARGE = ("16x16 level", "32x32 level")
+IDEAL_DRAM = DramTiming(latency=1)
+REAL_DRAM = DramTiming(latency=60)
+
+Rows = list[tuple[str, str, str]]
+
+
+@cache
+def product(name: str, timing: DramTiming) -> GemmResult:
+    """Return the run of a product on the RTL; raise AssertionError if a bit is wrong."""
+    m, k, n = PRODUCTS[name]
+    rng = np.random.default_rng(0)
+    a = rng.integers(-127, 128, (m, k), dtype=np.int8)
+    b = rng.integers(-127, 128, (k, n), dtype=np.int8)
+    result = run_gemm(Device(PAPER, "rtl", timing), a, b)
+    assert np.array_equal(result.c, a.astype(np.float64) @ b), f"{name} is wrong"
+    return result
+
+
+def products() -> Rows:
+    """Return array cycles beside those of the better dataflow under the `overlap` model."""
+    rows = []
+    for name, (m, k, n) in PRODUCTS.items():
+        best = min(array_cycles(PAPER, dataflow, m, k, n) for dataflow in Dataflow)
+        result = product(name, IDEAL_DRAM)
+        found = result.results[0].counters["array_cycles"]
+        ideal = m * k * n / (PAPER.rows * PAPER.columns)
+        rows.append(
+            (
+                f"{name} {m}x{k}x{n} ({result.programs[0].products[0].dataflow})",
+                f"{found:,}, utilisation {ideal / found:.3f}",
+                f"{int(1.05 * best + 300):,} (overlap {best:,})",
+            )
+        )
+    return rows
+
+
+def hidden_dram() -> Rows:
+    """Return the total cycles of the large products with a DRAM of the bus width and latency 60."""
+    rows = []
+    for name in LARGE:
+        m, k, n = PRODUCTS[name]
+        best = min(array_cycles(PAPER, dataflow, m, k, n) for dataflow in Dataflow)
+        found = product(name, REAL_DRAM).results[0].counters["cycles"]
+        rows.append(
+            (
+                f"{name} {m}x{k}x{n}",
+                f"{found:,}, utilisation {m * k * n / (found * PAPER.rows * PAPER.columns):.3f}, "
+                f"{found / best - 1:.1%} lost",
+                "5 % lost at most",
+            )
+        )
+    return rows
+
+
+def run(instructions: Sequence[Instruction], dram_bytes: int = 1 << 20) -> RunResult:
+    """Run instructions without tokens on the RTL, tokens added."""
+    program = add_tokens(PAPER, [*instructions, Halt()]).instructions
+    code = b"".join(map(encode, program))
+    dram = np.zeros(dram_bytes + len(code) + PAPER.bus_bytes, np.uint8)
+    return rtl.run(PAPER, code, dram, program_address=dram_bytes, timing=IDEAL_DRAM)
+
+
+def fold(dataflow: Dataflow, index: int) -> Execute:
+    """Return one fold of as many waves as the array has rows, on words that `OPERANDS` load."""
+    side = PAPER.rows
+    return Execute(
+        dataflow=dataflow, rows=side, reduction=side, columns=side,
+        left_row_stride=1, left_block_stride=1, right_row_stride=1, right_block_stride=1,
+        out_base=index * side, out_row_stride=1, out_block_stride=1,
+    )  # fmt: skip
+
+
+OPERANDS = tuple(
+    Load(
+        memory=memory, dram=0, pitch=PAPER.bus_bytes, rows=PAPER.rows, columns=PAPER.rows,
+        row_stride=1, block_stride=1,
+    )
+    for memory in (Memory.INPUT, Memory.WEIGHT)
+)  # fmt: skip
+
+
+def chain(*dataflows: Dataflow) -> int:
+    """Return the array cycles of single folds that follow one another."""
+    folds = [fold(dataflow, index) for index, dataflow in enumerate(dataflows)]
+    return run([*OPERANDS, *folds]).counters["array_cycles"]
+
+
+def switching() -> Rows:
+    """Return what a change of dataflow costs, as the difference of two chains of folds."""
+    ws, os = Dataflow.WS, Dataflow.OS
+    side = PAPER.rows
+    same = chain(ws, ws, ws)
+    single = chain(ws)
+    there = chain(ws, ws, os) - same
+    back = chain(ws, os, ws) - same
+    both = chain(os, os, os) - chain(os, os)
+    return [
+        ("three WS folds of 64 waves", f"{same:,} cycles", f"{2 * side + single:,}"),
+        ("a further OS fold", f"{both:,} cycles", f"{side}"),
+        ("WS -> OS instead of WS -> WS", f"{there:,} cycles", "0"),
+        ("WS -> OS -> WS instead of WS -> WS -> WS", f"{back:,} cycles", f"{side} at most"),
+    ]
+
+
+def spans(result: RunResult, engine: Engine) -> list[int]:
+    """Return the cycles from start to end of each instruction of an engine."""
+    starts = {e.index: e.cycle for e in result.events if e.engine is engine and e.kind == "start"}
+    ends = {e.index: e.cycle for e in result.events if e.engine is engine and e.kind == "done"}
+    return [ends[index] - starts[index] for index in sorted(starts)]
+
+
+def transposing() -> Rows:
+    """Return the cycles of a plain and a transposed load of 32 tiles."""
+    side, tiles = PAPER.rows, 32
+    rows = []
+    for transpose in (0, 1):
+        # Contiguous rows of one tile's width, so that bursts are long in either case.
+        load = Load(
+            memory=Memory.WEIGHT, transpose=transpose, dram=0, pitch=side,
+            rows=tiles * side, columns=side, row_stride=1, block_stride=side,
+        )  # fmt: skip
+        (took,) = spans(run([load]), Engine.LOAD)
+        name = "transposed" if transpose else "plain"
+        rows.append(
+            (
+                f"load of {tiles} {name} tiles of {side}x{side}",
+                f"{took:,} cycles, {tiles * side / took:.3f} words a cycle",
+                f"{(tiles + transpose) * side:,} and the way",
+            )
+        )
+    return rows
+
+
+def requantising() -> Rows:
+    """Return the cycles of pass 2: stores of 512 rows of 64 sums, requantised in each way."""
+    side, count = PAPER.rows, 8
+    entries = 4 * count * side
+    sums = replace(fold(Dataflow.WS, 0), rows=count * side)
+    left = replace(OPERANDS[0], rows=count * side)
+    tables = [
+        Load(memory=Memory.ROW_SCALE, dram=0, rows=1, columns=entries, block_stride=1),
+        Load(memory=Memory.COLUMN_SCALE, dram=0, rows=1, columns=4 * side, block_stride=1),
+    ]
+    rows = []
+    for form in (Format.INT8_ROW, Format.INT8_COLUMN, Format.INT8_ROW_COLUMN, Format.INT8_TENSOR):
+        store = Store(
+            format=form, stochastic=1, dram=0x80000, pitch=side, rows=count * side, columns=side,
+            row_stride=1, block_stride=1,
+        )  # fmt: skip
+        (took,) = spans(run([left, OPERANDS[1], *tables, sums, store]), Engine.STORE)
+        rows.append(
+            (
+                f"store {form.name.lower()} of {count * side} rows, stochastic",
+                f"{took:,} cycles, {count * side / took:.3f} rows a cycle",
+                f"{count * side:,} and the way",
+            )
+        )
+    return rows

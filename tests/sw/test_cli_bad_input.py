@@ -368,6 +368,29 @@ def test_scales_that_cannot_be_written(command, files):
     assert not [path for path in Path().iterdir() if path.name.startswith(".")]
 
 
+@pytest.mark.parametrize(
+    "options,message",
+    [
+        (["--scaling", "delayed"], "--scaling needs --requantise: int32 sums are exact"),
+        (["--rounding", "stochastic"], "--rounding needs --requantise: int32 sums are exact"),
+        (["--requantise", "row", "--scaling", "delayed"],
+         "--scaling delayed needs --maxima, C.maxima.npy of an earlier step"),
+        (["--requantise", "row", "--maxima", "a.npy"],
+         "--maxima needs --scaling delayed, not fresh"),
+        (["--requantise", "row", "--scaling", "delayed", "--maxima", "a.npy"],
+         "a.npy: must be uint32 of shape (5,), not int8 (5, 7)"),
+        (["--requantise", "row", "--scaling", "delayed", "--maxima", "none.npy"],
+         "none.npy: cannot be read: No such file or directory"),
+        (["--requantise", "row", "--margin", "0"],
+         "Invalid value for '--margin': must be a number above 0, such as 1.25 or 5/4, not '0'"),
+        (["--requantise", "row", "--margin", "1/0"],
+         "Invalid value for '--margin': must be a number above 0, such as 1.25 or 5/4, not '1/0'"),
+    ],
+)  # fmt: skip
+def test_scaling_and_rounding(refused, files, options, message):
+    refused((*GEMM, *options), message)
+
+
 def foreign() -> dict[str, tuple[bytes, str]]:
     """Return files that hold no programs, and what is said of each."""
     whole = Path("g.prog").read_bytes()

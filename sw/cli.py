@@ -132,14 +132,18 @@ def generate(config: Config, report: Report, output: str, memories: str) -> None
     for path, data in contents.items():
         report.line(f"{path}: {len(data):,} bytes")
     report.line(
-        f"a stationary tile takes {config.tile_cycles} cycles of the bus: "
+        f"a stationary tile takes {config.break_even_rows} cycles of the bus: "
         "streams of that many rows or more hide its load"
     )
+    if config.dram_bound is not None:
+        click.echo(f"cdmqta: warning: {config.dram_bound}", err=True)
     report.json(
         {
             "files": [str(folder / name) for name in files],
             "memories": listed,
             "tile_cycles": config.tile_cycles,
+            "break_even_rows": config.break_even_rows,
+            "dram_bound": config.dram_bound is not None,
         }
     )
 
@@ -286,7 +290,7 @@ def run(
     """
     programs = runner.load_job(file)
     config = runner.configuration(file, programs, settings)
-    check_recording(target, len(programs), trace, waves)
+    check_recording(target, trace, waves)
     extra = {} if waves is None else {"waves": Path(waves)}
     with progress() as show:
         device = target.device(config, show, **extra)
@@ -308,14 +312,12 @@ def run(
         fail("the outputs differ from those of the functional model")
 
 
-def check_recording(target: Target, programs: int, trace: str | None, waves: str | None) -> None:
+def check_recording(target: Target, trace: str | None, waves: str | None) -> None:
     """Refuse, before a run, to record what it will not have."""
     if trace is not None and target.backend == "functional":
         raise click.UsageError("--trace needs a backend that keeps time: rtl, not functional")
     if waves is not None and not waves.endswith(".vcd"):
         raise click.UsageError(f"--waves must name a .vcd file, not {waves!r}")
-    if waves is not None and programs != 1:
-        raise click.UsageError(f"--waves takes a file of one program, not of {programs}")
 
 
 def fail(message: str) -> NoReturn:

@@ -111,11 +111,14 @@ def _later(
 ) -> Iterator[tuple[Job, Estimate]]:
     """Yield the job with the array started so late that it need not wait longer than allowed."""
     waits = timed.array_cycles - allowed
+    if waits <= 0:
+        return
     before = timed.loads_by(timed.first)
-    for late in (waits, 2 * waits) if waits > 0 else ():
-        ahead = timed.loads_by(timed.first + late)
-        if ahead > before:
-            held = replace(job, tiling=replace(job.tiling, ahead=ahead))
+    pace = min(1.0, allowed / max(timed.loads[-1] - timed.loads[0], 1))
+    starts = {timed.loads_by(timed.first + int(waits * part)) for part in (1, 1.2, 1.5, 2)}
+    for ahead in sorted(starts):
+        for each in (0.0, 0.7 * pace, pace) if ahead > before else ():
+            held = replace(job, tiling=replace(job.tiling, ahead=ahead, pace=each))
             yield held, predict(config, held)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from hw.isa.config import Config
 from hw.isa.instructions import INSTRUCTION_BYTES, Dataflow, Engine, Memory
 
-from .job import Copy, Sums
+from .job import Sums
 from .steps import Emit, Fetch, Measure, Multiply, Step, Table
 
 __all__ = ["Estimate", "Traffic", "estimate", "matrix_traffic"]
@@ -222,7 +222,9 @@ class _Machine:
         self.done = max(self.done, done)
         if step.accumulate or (is_ws and depth > 1):
             share = 1.0 if step.accumulate else (depth - 1) / depth
-            self._adding[step.base // config.output_depth].append(_Window(begin + rows, done, share))
+            self._adding[step.base // config.output_depth].append(
+                _Window(begin + rows, done, share)
+            )
 
     def _note_reads(
         self, step: Multiply, begin: float, end: float, left: float, right: float

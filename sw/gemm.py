@@ -274,5 +274,7 @@ def _delayed_scales(
         raise ValueError(f"margin must be above 0, not {margin}")
     if maxima.dtype != np.uint32 or maxima.shape != (entries,):
         shape = "x".join(map(str, maxima.shape))
-        raise InputError(f"the maxima must be uint32 of shape {entries}, not {maxima.dtype} {shape}")
+        raise InputError(
+            f"the maxima must be uint32 of shape {entries}, not {maxima.dtype} {shape}"
+        )
     return fresh_scales(maxima, Fraction(margin))[None, :]

@@ -90,7 +90,8 @@ class Buffer(Request):
     def __str__(self) -> str:
         return (
             f"{self.address:#010x}-{self.end:#010x} {self.role} {self.name}: {self.dtype} "
-            f"{self.rows}x{self.columns}, pitch {self.pitch}{', transposed' if self.transposed else ''}"
+            f"{self.rows}x{self.columns}, pitch {self.pitch}"
+            + (", transposed" if self.transposed else "")
         )
 
 

@@ -20,8 +20,9 @@ def product_rows(program: Program, result: RunResult | None) -> list[dict[str, A
     Returns
     -------
     list of dict
-        `product`, `shape` ([M, K, N]), `dataflow`, `swapped`, `macs`, `instructions` ([first, last]), and, if
-        the run has events, `cycles` and `utilisation` (MACs / (cycles x rows x columns)).
+        `product`, `shape` ([M, K, N]), `dataflow`, `swapped`, `macs`, `instructions` ([first,
+        last]), and, if the run has events, `cycles` and `utilisation` (MACs / (cycles x rows x
+        columns)).
     """
     events = result.events if result else ()
     ends = {event.index: event.cycle for event in events if event.kind == "done"}

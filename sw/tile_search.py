@@ -18,6 +18,8 @@ MOST_ENTRIES = LONGEST // 4
 """Most scale entries a load moves: it counts bytes."""
 TILE_BYTES = 4 * 32
 """Instructions fetched for a tile, about."""
+BURSTY = 1.2
+"""How much longer loads take that all come at once, about."""
 CROWDED = 64
 """Part of its time that the array loses where streams are as short as it has rows, about."""
 ROUND_TRIP = 12
@@ -220,9 +222,9 @@ def ranked(problem: Problem, most: int) -> list[tuple[float, Sizes]]:
     found.sort(key=lambda item: item[0])
     seen: dict[tuple, tuple[float, Sizes]] = {}
     for key, tiling in found:
-        counts = tuple(-(-e // s) for e, s in zip((problem.m, problem.k, problem.n), tiling[:3]))
         # The order of tiles along one axis is the same both ways.
-        same = tiling[:3] if min(counts[0], counts[2]) == 1 else tiling
+        alone = tiling[0] >= problem.m or tiling[2] >= problem.n
+        same = tiling[:3] if alone else tiling
         seen.setdefault(same, (key[0], tiling))
     return list(seen.values())[:most]
 
@@ -232,7 +234,7 @@ def _cost(
 ) -> tuple[np.ndarray, ...]:
     """Return (cycles, beats, tiles) for each candidate, to be compared in this order."""
     config = problem.config
-    left, right, beats, tiles = _reads(problem, tm, tk, tn, rows_outer)
+    left, right, beats, tiles, bursty = _reads(problem, tm, tk, tn, rows_outer)
     m, n, out_bytes = problem.m, problem.n, problem.demand.out_bytes
     bus = config.bus_bytes
     stores = -(-m // tm) * -(-n // tn)
@@ -249,7 +251,7 @@ def _cost(
     exposed = first + writes // stores
     # Of what overlaps, nothing overlaps perfectly: a part is charged in any case.
     together = np.maximum(np.maximum(reads, writes), array)
-    cycles = exposed + together + 2 * array + (reads + writes) // 8
+    cycles = exposed + together + 2 * array + (reads + writes) // 8 + bursty
     return cycles, beats, tiles
 
 
@@ -286,8 +288,8 @@ def _transfer(
 
 def _reads(
     problem: Problem, tm: np.ndarray, tk: np.ndarray, tn: np.ndarray, rows_outer: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return (cycles for the left, cycles for the right operand, beats, tiles).
+) -> tuple[np.ndarray, ...]:
+    """Return (cycles for the left, for the right operand, beats, tiles, cycles lost to bursts).
 
     The memory keeps the operand tiles it has room for: an operand is loaded again for each tile
     along the axis it does not have, unless all tiles needed in between stay.
@@ -303,11 +305,13 @@ def _reads(
     demand = problem.demand
     left_axes = ((m, tm), (k, tk)) if problem.dataflow is Dataflow.WS else ((k, tk), (m, tm))
     left, left_beats = _operand(config, *left_axes, demand.left_transposed, config.rows)
-    right, right_beats = _operand(
-        config, (k, tk), (n, tn), demand.right_transposed, config.columns
-    )
+    right, right_beats = _operand(config, (k, tk), (n, tn), demand.right_transposed, config.columns)
     beats = left_beats * left_times + right_beats * right_times
-    return left * left_times, right * right_times, beats, nm * nk * nn
+    # Where a tile asks for more than comes while one is computed, only a queue of tiles helps.
+    array = _array(problem, tm, tk) / (nm * nn)
+    bursty = nm * left_times * np.maximum(0, BURSTY * left / nm - array)
+    bursty += nn * right_times * np.maximum(0, BURSTY * right / nn - array)
+    return left * left_times, right * right_times, beats, nm * nk * nn, bursty / 2
 
 
 def _operand(

@@ -72,7 +72,7 @@ def run(
             cycles += 1
             assert cycles < 100_000, "no more words"
             if valid and ready:
-                data = word.data.to_bytes(dut._size, "little")
+                data = word.data.to_bytes(len(dut.o.p.data) // 8, "little")
                 seen.append((data, bool(word.block_ends), word.tag))
 
     simulate(dut, feed, drain)

@@ -81,7 +81,37 @@ def test_gemm_requantises(command, operands, dataflow, group, axis):
     assert c.dtype == np.int8 and c.ravel().tolist() == expected
     scales = np.load("c.scales.npy")
     assert np.array_equal(scales, np.atleast_1d(np.abs(sums).max(axis=axis)) / INT8_MAX)
-    assert len(json.loads(command(*done.arguments, "--json", "-").out)["products"]) == 2
+    maxima = np.load("c.maxima.npy")
+    assert maxima.dtype == np.uint32
+    assert np.array_equal(maxima, np.atleast_1d(np.abs(sums).max(axis=axis)))
+    assert len(json.loads(command(*done.arguments, "--json", "-").out)["products"]) == 1
+
+
+def test_gemm_with_scales_of_the_step_before(command, operands):
+    words = ("gemm", "a.npy", "b.npy", "--preset", "tiny", "--requantise", "row")
+    assert command(*words, "-o", "c.npy").code == 0
+    first = np.load("c.maxima.npy")
+    delayed = ("--scaling", "delayed", "--maxima", "c.maxima.npy", "--margin", "3/2")
+    done = command(*words, *delayed, "-o", "d.npy", "--json", "d.json")
+    assert (done.code, json.loads(Path("d.json").read_text())["exact"]) == (0, True)
+    assert np.array_equal(np.load("d.maxima.npy"), first)
+    assert np.array_equal(np.load("d.scales.npy"), first * 1.5 / INT8_MAX)
+    scaled = np.abs(np.load("d.npy").astype(int)).max(axis=1)
+    assert (scaled[first > 0] == 85).all(), "127 / 1.5, rounded"
+
+
+def test_gemm_rounds_stochastically(command, operands):
+    words = ("gemm", "a.npy", "b.npy", "--preset", "tiny", "--requantise", "tensor")
+    for name, options in {
+        "near": (), "zero": ("--rounding", "stochastic"),
+        "one": ("--rounding", "stochastic", "--noise-seed", "1"),
+        "same": ("--rounding", "stochastic", "--noise-seed", "1", "--dataflow", "os"),
+    }.items():  # fmt: skip
+        assert command(*words, *options, "-o", f"{name}.npy").code == 0
+    near, zero, one, same = (np.load(f"{n}.npy") for n in ("near", "zero", "one", "same"))
+    assert np.array_equal(one, same)
+    assert (one != zero).any() and (one != near).any()
+    assert (np.abs(one.astype(int) - near) <= 1).all()
 
 
 def test_json_on_standard_output_is_nothing_else(command, operands):
@@ -265,6 +295,15 @@ def test_the_demo_is_exact_and_says_so(command):
     assert {row["dataflow"] for row in figures["products"]} == {"ws", "os"}
 
 
+def test_the_demo_rounds_stochastically(command):
+    done = command(
+        "demo", "--backend", "functional", "--preset", "small", "--rounding", "stochastic",
+        "--noise-seed", "4294967295",
+    )  # fmt: skip
+    assert (done.code, done.err) == (0, "")
+    assert "every output equals the torch golden model, bit for bit" in done.out
+
+
 def test_a_demo_that_is_wrong_ends_with_1(command, monkeypatch):
     monkeypatch.setattr(demo, "golden", lambda *_, **__: {"dA": np.zeros((768, 4), np.int32)})
     done = command("demo", "--backend", "functional", "--preset", "small")
@@ -348,11 +387,24 @@ def test_generate_writes_three_files(generated):
         assert {Path(file).name for file in figures["files"]} == files
         listed = json.loads((generated / memories / "memories.json").read_text())
         assert figures["memories"] == listed
-        assert figures["tile_cycles"] == 3
+        assert figures["tile_cycles"] == figures["break_even_rows"] == 3
+        assert figures["dram_bound"] is False
+
+
+def test_generate_warns_where_dram_is_too_slow(command, monkeypatch):
+    slow = ("--set", "dram_gbps=0.01", "--json", "g.json")
+    done = command("generate", "-o", "out", *OBLONG, *slow)
+    assert done.code == 0 and done.err.startswith("cdmqta: warning: DRAM bounds every product ")
+    assert done.err.count("\n") == 1
+    figures = json.loads(Path("g.json").read_text())
+    rows = Config(rows=3, columns=5, dram_gbps=0.01).break_even_rows
+    assert (figures["break_even_rows"], figures["dram_bound"]) == (rows, True)
+    assert f"a stationary tile takes {rows} cycles of the bus" in done.out
 
 
 def test_the_memory_list_adds_up(generated):
-    """Halves of the input, weight and output memory, and the three scale memories."""
+    """Halves of the input, weight and output memory, the three scale memories, maxima of rows
+    and columns, and the banks of the transposing load."""
     listed = json.loads((generated / "behavioural" / "memories.json").read_text())
     sizes = {
         (each["ports"], each["depth"], each["width"], each["write_granularity"]): each["instances"]
@@ -364,6 +416,9 @@ def test_the_memory_list_adds_up(generated):
         ("1r1w", 64, 32, 32): 2 * 5,
         ("1r1w", 128, 24, 24): 2,
         ("1r1w", 32, 5 * 24, 24): 1,
+        ("1r1w", 128, 32, 32): 1,
+        ("1r1w", 32 * 5, 32, 32): 1,
+        ("1r1w", 8, 8, 8): 8,
     }
 
 
@@ -372,7 +427,7 @@ def test_only_the_memory_models_differ(generated):
         (generated / name / "cdmqta.v").read_text() for name in ("behavioural", "blackbox")
     )
     models = re.findall(r"^module cdmqta_sram.*?^endmodule\n\n?", behavioural, re.M | re.S)
-    assert len(models) == 5 and all(" store [0:" in model for model in models)
+    assert len(models) == 8 and all(" store [0:" in model for model in models)
     for model in models:
         behavioural = behavioural.replace(model, "")
     assert behavioural == blackbox

@@ -86,6 +86,46 @@ def test_the_stable_diffusion_site_on_the_paper_array_seed_2(column_copies):
     assert flows == set(Dataflow)
 
 
+def test_a_site_is_one_program_that_takes_no_scales_of_its_own_sums():
+    programs = compile_layer(CONFIGS[2], 9, 17, 11, 4, column_copies="rescaled")
+    (program,) = programs.programs
+    tables = {name for name, buffer in program.inputs.items() if buffer.dtype == "uint32"}
+    assert tables == {"H.unit_scales", "dH.unit_scales", "Y.factor", "dX.factor"}
+    assert [program.inputs[f"{name}.factor"].columns for name in ("Y", "dX")] == [1, 1]
+    assert set(program.inputs) - tables == {
+        "X.row", "X.column", "dY.row", "dY.column", "W", "A", "B",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("column_copies", ["weighted", "rescaled"])
+@pytest.mark.parametrize("dataflow", ["ws", "os"])
+def test_more_tokens_than_scales_are_worked_on_in_slabs_seed_7(column_copies, dataflow):
+    config = Config(accumulate_scale_depth=64, row_scale_depth=64)
+    options = {"column_copies": column_copies, "dataflow": dataflow, "scaling": 2}
+    result, golden = run_both(config, 7, (70, 17, 11, 3), **options)
+    assert_equal(result, golden)
+    names = [product.name for product in result.programs[0].products]
+    assert names[:4] == ["H[0:24]", "dH[0:24]", "Y[0:24]", "dX[0:24]"]
+    assert names[-4:] == ["H", "dH", "dA", "dB"] and len(names) == 16
+
+
+@pytest.mark.parametrize("column_copies", ["weighted", "rescaled"])
+@pytest.mark.parametrize("config", CONFIGS, ids=NAMES)
+def test_stochastic_copies_are_the_golden_ones_seed_8(config, column_copies):
+    site, given = (33, 40, 23, 7), tensors(8, 33, 40, 23, 7)
+    for dataflow in ("ws", "os"):
+        programs = compile_layer(
+            config, *site, dataflow=dataflow, column_copies=column_copies, rounding="stochastic"
+        ).programs
+        inputs = quantise_site(*given, column_copies=column_copies)
+        result = run_layer(Device(config), programs, inputs, noise_seed=1234567890)
+        golden = lora_site(
+            *map(torch.tensor, given), column_copies=column_copies, rounding="stochastic",
+            seed=1234567890,
+        )  # fmt: skip
+        assert_equal(result, golden)
+
+
 def test_scaling_enters_the_updates_seed_3():
     assert_equal(*run_both(CONFIGS[2], 3, (9, 17, 11, 4), scaling=0.25))
 
@@ -143,9 +183,7 @@ def test_inputs_must_be_for_the_programs():
     config = CONFIGS[2]
     programs = compile_layer(config, 9, 17, 11, 4).programs
     device = Device(config)
-    with pytest.raises(
-        ValueError, match=r"^the program is for LoRA site n=9 .* not for LoRA site"
-    ):
+    with pytest.raises(ValueError, match=r"^the program is for LoRA site n=9 .* not for LoRA site"):
         run_layer(device, programs, quantise_site(*tensors(1, 8, 17, 11, 4)))
     rescaled = quantise_site(*tensors(1, 9, 17, 11, 4), column_copies="rescaled")
     with pytest.raises(ValueError, match=r"^the program is for weighted column copies, not for"):

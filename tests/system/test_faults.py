@@ -27,6 +27,7 @@ from sim.dram import Fault, Hang, Response, Stalls
 from sim.result import BackendError, MachineError, RunResult
 from sw.driver import Device
 from sw.gemm import run_gemm
+from tests.sim.tools import needs_icarus
 
 CONFIGS = {bus: Config.preset("tiny").replace(bus_bytes=bus) for bus in (8, 64)}
 """Four beats to an instruction, and two instructions to a beat."""
@@ -236,6 +237,16 @@ def test_a_token_that_never_comes(config: Config, stalls: Stalls) -> None:
     for name in ("execute_stalled_on_load", "store_stalled_on_execute"):
         assert LIMIT <= result.counters[name] < result.counters["cycles"]
     assert result.counters["load_stalled_on_token"] == 0
+
+
+@needs_icarus
+@pytest.mark.parametrize("what", ["data in the middle", "result in the middle"])
+def test_a_reset_leaves_nothing_undefined(what: str) -> None:
+    """In a simulator that knows X, with bursts half done when the reset comes."""
+    (channel, start), error = HANGS[what]
+    hang, config = Hang(channel, start, start + 1, cycles=4 * LIMIT), CONFIGS[8]
+    result = fail(config, code(*product(config)), faults=[hang], simulator="icarus")
+    assert result.error is error
 
 
 def test_the_driver_reports_a_fault(config: Config) -> None:

@@ -56,7 +56,7 @@ def test_rtl_is_functional_model(seed: int) -> None:
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("seed", [seed for seed in SEEDS if seed not in DEFAULT])
+@pytest.mark.parametrize("seed", SEEDS)
 def test_rtl_is_functional_model_on_all_seeds(seed: int) -> None:
     assert_passes(seed, hardware=True)
 

@@ -123,27 +123,24 @@ OPERANDS = tuple(
 )  # fmt: skip
 
 
-def chain(*dataflows: Dataflow) -> int:
-    """Return the array cycles of single folds that follow one another."""
-    folds = [fold(dataflow, index) for index, dataflow in enumerate(dataflows)]
-    return run([*OPERANDS, *folds]).counters["array_cycles"]
-
-
 def switching() -> Rows:
-    """Return what a change of dataflow costs, as the difference of two chains of folds."""
+    """Return what a fold costs after another, from last operand read to last operand read."""
     ws, os = Dataflow.WS, Dataflow.OS
     side = PAPER.rows
-    same = chain(ws, ws, ws)
-    single = chain(ws)
-    there = chain(ws, ws, os) - same
-    back = chain(ws, os, ws) - same
-    both = chain(os, os, os) - chain(os, os)
-    return [
-        ("three WS folds of 64 waves", f"{same:,} cycles", f"{2 * side + single:,}"),
-        ("a further OS fold", f"{both:,} cycles", f"{side}"),
-        ("WS -> OS instead of WS -> WS", f"{there:,} cycles", "0"),
-        ("WS -> OS -> WS instead of WS -> WS -> WS", f"{back:,} cycles", f"{side} at most"),
-    ]
+    rows = []
+    for before, after, goal in ((ws, ws, 0), (os, os, 0), (ws, os, 0), (os, ws, side)):
+        folds = [fold(each, index) for index, each in enumerate((before, before, after))]
+        events = run([*OPERANDS, *folds]).events
+        reads = [e.cycle for e in events if e.engine is Engine.EXECUTE and e.kind == "read"]
+        took = reads[2] - reads[1]
+        rows.append(
+            (
+                f"{after.name} fold of {side} waves after {before.name}",
+                f"{took} cycles, {took - side} of them for the change",
+                f"{side} + {goal} at most",
+            )
+        )
+    return rows
 
 
 def spans(result: RunResult, engine: Engine) -> list[int]:

@@ -81,7 +81,8 @@ def test_tokens_anywhere(seed):
 
 
 def compiled(bits: int) -> list[tuple[Config, tuple[Instruction, ...]]]:
-    config = Config(rows=2, columns=3, token_bits=bits, input_depth=32, weight_depth=32)
+    config = Config(rows=2, columns=3, token_bits=bits, input_depth=32, weight_depth=32,
+                    output_depth=8)  # fmt: skip
     programs = [
         *compile_gemm(config, 11, 20, 13, dataflow="ws"),
         *compile_gemm(config, 7, 9, 8, dataflow="os", requantise="row"),

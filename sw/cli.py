@@ -16,7 +16,7 @@ import numpy as np
 from hw.isa.config import Config
 from sim.result import MachineError
 
-from . import runner
+from . import arrays, runner
 from .console import BAD_INPUT, Report, progress
 from .gemm import SCALINGS, run_gemm
 from .options import (
@@ -182,7 +182,7 @@ def gemm(
     **options: Any,
 ) -> None:
     """Multiply two INT8 matrices: A (M x K) by B (K x N), C in int32."""
-    left, right = runner.load_matrix(a), runner.load_matrix(b)
+    left, right = arrays.load_matrix(a), arrays.load_matrix(b)
     inner, rows = left.shape[:: 1 if options["transpose_a"] else -1]
     other, columns = right.shape[:: -1 if options["transpose_b"] else 1]
     if inner != other:
@@ -190,14 +190,14 @@ def gemm(
     check_requantise(maxima=maxima, **options)
     if maxima is not None:
         entries = {"row": rows, "column": columns, "tensor": 1}[options["requantise"]]
-        options["maxima"] = runner.load_maxima(maxima, entries)
+        options["maxima"] = arrays.load_maxima(maxima, entries)
     with progress() as show, naming(f"{a}, {b}"):
         result = run_gemm(target.device(config, show), left, right, **options)
     found = runner.gemm_outputs(result)
-    expected = runner.expected_gemm(left, right, **{"maxima": None} | options)
+    expected = arrays.expected_gemm(left, right, **{"maxima": None} | options)
     exact = all(np.array_equal(found[name], array) for name, array in expected.items())
     paths = {name: Path(output).with_suffix(f".{name}.npy") for name in found} | {"C": Path(output)}
-    files = {path: runner.npy(found[name]) for name, path in paths.items()}
+    files = {path: arrays.npy(found[name]) for name, path in paths.items()}
     report.keep_clear(*files)
     write_files(files)
     figures = runner.program_figures(result.programs, result.results) | {"exact": exact}

@@ -15,7 +15,8 @@ from .job import Job
 from .place import check_fits
 from .steps import Stager
 from .tile import TileError, Tiling
-from .tile_search import Problem, Sizes, ranked
+from .tile_problem import Problem
+from .tile_search import Sizes, ranked
 
 __all__ = ["Draft", "decide", "predict"]
 

@@ -16,13 +16,15 @@ from hw.isa.config import Config
 from hw.isa.instructions import INSTRUCTION_BYTES, Dataflow, Engine, Memory
 
 from .job import Sums
-from .steps import Emit, Fetch, Measure, Multiply, Step, Table
+from .step import Emit, Fetch, Measure, Multiply, Step, Table
 
 __all__ = ["Estimate", "Traffic", "estimate", "matrix_traffic"]
 
 READ_TRIP, WRITE_TRIP = 12, 10
 """Cycles from an instruction's start to its first beat, and from its last beat to its end, that the
 machine adds to the latency of the DRAM."""
+BURST_TRIP = 5
+"""The same of a burst among many, from its request to the place that it makes for another."""
 HANDOVER = 4
 """Cycles from the end of an instruction to the start of one that waits for its token."""
 LOAD_GAP, STORE_GAP = 2, 8
@@ -135,13 +137,12 @@ class _Machine:
         queue = self._starts[engine]
         self._dispatched += 1
         self._bus_free += self._per_beat * INSTRUCTION_BYTES / self._config.bus_bytes
-        depth = self._config.queue_depth
+        place = len(queue) - self._config.queue_depth
         if engine is Engine.STORE:
-            waiting = len(self._pending) + len(self._stored) - depth
-            if waiting >= 0:
-                self._store(waiting)
-        if len(queue) >= depth:
-            self._dispatched = max(self._dispatched, queue[len(queue) - depth])
+            place += len(self._pending)
+            self._store(place)
+        if place >= 0:
+            self._dispatched = max(self._dispatched, queue[place])
         return self._dispatched + 2
 
     def load(self, step: Fetch | Table) -> None:
@@ -160,7 +161,7 @@ class _Machine:
         self._starts[Engine.LOAD].append(begin)
         config = self._config
         trip = READ_TRIP + self._latency
-        at_rate = traffic.bursts * trip / config.read_outstanding
+        at_rate = traffic.bursts * (self._latency + BURST_TRIP) / config.read_outstanding
         time = max(traffic.beats * self._per_beat, words, at_rate)
         self._asked = begin + 2 + max(traffic.bursts, time - trip)
         start = max(self._bus_free + LOAD_GAP, begin + trip)
@@ -214,7 +215,7 @@ class _Machine:
         read = begin + span - fold + waves
         self._read[Memory.INPUT][left] = read
         self._read[Memory.WEIGHT][right] = read
-        self._note_reads(step, begin, read, waves / fold, (rows if is_ws else waves) / fold)
+        self._note_reads(step, begin, read)
         drain = config.columns + 9 + (rows if is_ws else 2 * rows)
         done = read + drain
         self._summed[out] = done
@@ -226,15 +227,21 @@ class _Machine:
                 _Window(begin + rows, done, share)
             )
 
-    def _note_reads(
-        self, step: Multiply, begin: float, end: float, left: float, right: float
-    ) -> None:
-        for memory, base, share in (
-            (Memory.INPUT, step.left, left),
-            (Memory.WEIGHT, step.right, right),
+    def _note_reads(self, step: Multiply, begin: float, end: float) -> None:
+        """Note when a product keeps loads from the halves of its operands."""
+        rows = self._config.rows
+        if step.dataflow is Dataflow.WS:
+            # A stationary tile is read in so many cycles, just before its waves.
+            fold, early = max(step.rows, rows), rows
+            left, right = step.rows / fold, rows / fold
+        else:
+            fold, early = max(step.reduction, rows), 0
+            left = right = step.reduction / fold
+        for memory, base, window in (
+            (Memory.INPUT, step.left, _Window(begin, end, left)),
+            (Memory.WEIGHT, step.right, _Window(begin - early, end - early, right)),
         ):
-            half = base // self._half(memory)
-            self._reading.setdefault((memory, half), []).append(_Window(begin, end, share))
+            self._reading.setdefault((memory, base // self._half(memory)), []).append(window)
 
     def emit(self, step: Emit | Measure) -> None:
         """Put an output on the list of those to be timed."""
@@ -263,7 +270,7 @@ class _Machine:
             begin = max(item.ready, self._store_free)
             self._starts[Engine.STORE].append(begin)
             traffic, config = item.traffic, self._config
-            at_rate = traffic.bursts * (WRITE_TRIP + self._latency) / config.write_outstanding
+            at_rate = traffic.bursts * (self._latency + BURST_TRIP) / config.write_outstanding
             time = max(traffic.beats * self._per_beat, item.reads, at_rate)
             windows = self._adding[item.base // config.output_depth]
             end = _through(windows, begin, time, item.reads) + STORE_GAP
@@ -271,7 +278,7 @@ class _Machine:
             done = end + WRITE_TRIP + self._latency
             self._stored.append(done)
             self.done = max(self.done, done)
-        return self._stored[number]
+        return self._stored[number] if number >= 0 else 0.0
 
     def result(self) -> Estimate:
         """Return the estimate of all steps."""

@@ -23,7 +23,7 @@ from .lora import Gemm, View
 from .program import Program
 from .quantise import Group, fresh_scales
 from .tile import Tiling
-from .tile_search import Demand, Problem
+from .tile_problem import Demand, Problem
 
 __all__ = [
     "ROUNDINGS",

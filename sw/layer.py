@@ -21,7 +21,7 @@ from .lora import Gemm, Site, site_products
 from .program import Program
 from .quantise import COLUMN_COPIES, ColumnCopies
 from .tile import Span, TileError, Tiling, spans
-from .tile_search import Demand, Problem
+from .tile_problem import Demand, Problem
 
 __all__ = ["LOW_RANK", "UPDATED_BY", "LayerPrograms", "compile_layer"]
 

@@ -22,7 +22,8 @@ from hw.isa.instructions import (
 from .job import Copy, Job, Sums
 from .place import Buffer, Layout
 from .program import ProductSpan
-from .steps import Emit, Fetch, Measure, Multiply, Stager, Step, Table
+from .step import Emit, Fetch, Measure, Multiply, Step, Table
+from .steps import Stager
 
 __all__ = ["Lowered", "lower"]
 

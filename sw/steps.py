@@ -1,6 +1,6 @@
 """Fourth pass: from tiled products to steps, each with its place in the on-chip memories.
 
-A step becomes one instruction. `sw.lower` writes it, `sw.estimate` says how long it takes.
+A step becomes one instruction: `sw.lower` writes it, `sw.estimate` says how long it takes.
 """
 
 from __future__ import annotations
@@ -8,98 +8,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import NamedTuple
 
 from hw.isa.config import Config
 from hw.isa.instructions import Axis, Dataflow, Memory
 
 from .job import Copy, Job, Maxima, Operand, Output, Sums
 from .residency import Residency, Results
+from .step import Emit, Fetch, Measure, Multiply, Step, Table
 from .tile import Span, Tile
 
-__all__ = ["Emit", "Fetch", "Measure", "Multiply", "Stager", "Step", "Table"]
+__all__ = ["Stager"]
 
-
-class Fetch(NamedTuple):
-    """Bring rows `rows` and columns `columns` of a matrix, as the array wants it, to `base`.
-
-    `words` are those it takes there, `blocks` those of a row.
-    """
-
-    memory: Memory
-    operand: Operand
-    rows: Span
-    columns: Span
-    base: int
-    blocks: int
-    words: int
-
-
-class Table(NamedTuple):
-    """Bring a part of a table of scale entries to `words` words at `base`."""
-
-    memory: Memory
-    buffer: str
-    part: Span
-    base: int
-    words: int
-
-
-class Multiply(NamedTuple):
-    """Multiply two pieces that are on the chip into a tile of results.
-
-    `held` says that it must wait for all loads before it, needed or not.
-    """
-
-    dataflow: Dataflow
-    rows: int
-    reduction: int
-    columns: int
-    left: int
-    left_blocks: int
-    right: int
-    right_blocks: int
-    base: int
-    blocks: int
-    accumulate: int
-    scale: int = 0
-    scale_base: int = 0
-    held: bool = False
-
-
-class Emit(NamedTuple):
-    """Store the tile of results at `base`, whose scales are at `row_table` and `column_table`."""
-
-    output: Sums | Copy
-    job: Job
-    tile: Tile
-    base: int
-    blocks: int
-    row_table: int = 0
-    column_table: int = 0
-
-
-class Measure(NamedTuple):
-    """Take the maxima of the tile of results at `base`; they are kept in `place`.
-
-    `first` and `last` say whether the tile is the first, and the last, of its group; `unit`,
-    `updates` and `factor` are places of tables.
-    """
-
-    output: Maxima
-    job: Job
-    tile: Tile
-    base: int
-    blocks: int
-    place: int
-    first: bool
-    last: bool
-    unit: int = 0
-    updates: int = 0
-    factor: int = 0
-
-
-Step = Fetch | Table | Multiply | Emit | Measure
 
 _TABLES = {
     Axis.ROW: Memory.ROW_SCALE,

@@ -20,7 +20,7 @@ from hw.isa.config import PRESETS, Config
 from hw.isa.numerics import INT8_MAX, multiplier, requantise8
 from hw.isa.registers import COUNTERS
 from sim import functional
-from sw import cli, console, demo, driver, runner
+from sw import arrays, cli, console, demo, driver, runner
 from sw.program_file import read_programs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -264,7 +264,7 @@ def test_a_wrong_run_ends_with_1(command, monkeypatch):
 
 
 def test_a_wrong_product_ends_with_1(command, operands, monkeypatch):
-    monkeypatch.setattr(runner, "expected_gemm", lambda *_, **__: {"C": np.zeros((M, N), np.int32)})
+    monkeypatch.setattr(arrays, "expected_gemm", lambda *_, **__: {"C": np.zeros((M, N), np.int32)})
     done = command("gemm", "a.npy", "b.npy", "-o", "c.npy", "--json", "c.json")
     assert (done.code, done.err) == (1, "cdmqta: c.npy differs from the exact product\n")
     assert json.loads(Path("c.json").read_text())["exact"] is False

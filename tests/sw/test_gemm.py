@@ -153,7 +153,7 @@ def test_stochastic_rounding_is_the_same_for_every_tiling_and_dataflow_seed_7(gr
 
 
 def test_sums_that_do_not_stay_are_computed_again():
-    """A scale for all of a matrix that is larger than the output memory, and for all that is not."""
+    """A scale for all of a matrix that the output memory holds, and of one that it does not."""
     counts = {}
     for shape in ((16, 8, 20), (40, 8, 40)):
         a, b = operands(8, *shape)

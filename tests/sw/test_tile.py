@@ -11,7 +11,8 @@ from hw.isa.config import Config
 from hw.isa.instructions import Dataflow
 from sw.gemm import compile_gemm
 from sw.tile import TileError, Tiling
-from sw.tile_search import Demand, Problem, ranked
+from sw.tile_problem import Demand, Problem
+from sw.tile_search import ranked
 
 CONFIGS = [
     Config(rows=2, columns=3), Config(rows=3, columns=2), Config(), Config(rows=5, columns=8),

@@ -65,10 +65,12 @@ class Outcome:
 class Proof(Elaboratable):
     """A circuit with claims about it; subclasses implement `describe`.
 
-    The reset is on in the first cycle and off afterwards. Before it, every register and memory
-    word may hold anything, so registers without reset start with anything: what is proven from
-    there is true after every later reset, too.
+    The reset is on in the first cycle. Before it, every register and memory word may hold anything,
+    so registers without reset start with anything. In the mode ``prove`` it may come again at any
+    time, which also makes induction start where the reset ends.
     """
+
+    resets_again = False
 
     def describe(self, m: Module) -> None:
         """Add submodules, assumptions and claims to `m`."""
@@ -76,9 +78,11 @@ class Proof(Elaboratable):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        initial = Signal()
+        self.initial = initial = Signal()
         m.submodules.initial = Instance("$initstate", o_Y=initial)
-        m.d.comb += Assume(ResetSignal() == initial)
+        m.d.comb += Assume(ResetSignal() | ~initial)
+        if not self.resets_again:
+            m.d.comb += Assume(initial | ~ResetSignal())
         self._names: set[str] = set()
         self.taps: dict[str, str] = {}
         self.describe(m)
@@ -95,7 +99,8 @@ class Proof(Elaboratable):
     def tap(self, m: Module, shape: Any, register: str) -> Signal:
         """Return a signal that shows a register inside the circuit, by its flattened name.
 
-        A register that is not there, or has another width, ends the proof with an error.
+        A word of a memory is ``memory[index]``. A register that is not there, or has another
+        width, ends the proof with an error.
         """
         name = "tap_" + register.replace(".", "_")
         self.taps[name] = register
@@ -109,6 +114,11 @@ class Proof(Elaboratable):
     def claim(self, m: Module, name: str, condition: Any) -> None:
         """Claim that `condition` holds in every cycle after the reset."""
         self._property(m, name, Assert, ResetSignal() | condition)
+
+    def keep(self, m: Module, name: str, condition: Any) -> None:
+        """Claim that `condition`, if it holds before the first reset, holds ever after."""
+        m.d.comb += Assume(condition | ~self.initial)
+        self._property(m, name, Assert, condition)
 
     def reach(self, m: Module, name: str, condition: Any) -> None:
         """Claim that `condition` can be reached (cover mode)."""
@@ -135,7 +145,7 @@ mode {mode}
 depth {depth}
 timeout {seconds}
 [engines]
-smtbmc {engine}
+{engine}
 [script]
 {sources}read_rtlil design.il
 chtype -set $anyconst t:\\$anyconst
@@ -144,9 +154,12 @@ chtype -set $initstate t:\\$initstate
 hierarchy -check -top top
 proc
 flatten
+delete */t:$meminit */t:$meminit_v2
+memory_collect
+memory_nordff
+memory_map -formal
 cd top
 {taps}cd ..
-delete */t:$meminit */t:$meminit_v2
 setattr -unset init */w:*
 prep -top top
 [files]
@@ -170,7 +183,7 @@ def prove(
     mode: str = "bmc",
     depth: int,
     sources: Mapping[str, str] | None = None,
-    engine: str = "z3",
+    engine: str = "smtbmc --nomem z3",
     seconds: int = 540,
 ) -> Outcome:
     """Run SymbiYosys on a proof in an empty folder.
@@ -191,6 +204,7 @@ def prove(
         No verdict: a tool is missing or failed, or the time was over.
     """
     files = dict(sources or {})
+    proof.resets_again = mode == "prove"
     design = rtlil.convert(proof, name="top", ports=[], emit_src=False)
     for name, text in {**files, "design.il": design}.items():
         (folder / name).write_text(text)

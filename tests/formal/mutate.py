@@ -1,7 +1,6 @@
 """Units with one thing broken, to show that a proof notices."""
 
 from __future__ import annotations
-
 import __future__
 
 import inspect

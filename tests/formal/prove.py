@@ -1,8 +1,8 @@
 """Proofs of Amaranth circuits: describe what holds, and let SymbiYosys look for a way to break it.
 
 A proof is a `Proof` whose `describe` builds the circuit under proof, whatever it is compared
-with, and states claims. `prove` converts it to RTLIL and runs SymbiYosys with the z3 solver. Nothing
-is kept from one run to the next.
+with, and states claims. `prove` converts it to RTLIL and runs SymbiYosys with the z3 solver.
+Nothing is kept from one run to the next.
 """
 
 from __future__ import annotations

@@ -211,5 +211,9 @@ def test_an_unscaled_sum_is_unchanged(tmp_path: Path) -> None:
 
 
 def test_a_changed_unscaled_sum_is_found(tmp_path: Path) -> None:
-    broken = mutant(Requantise, ("Mux(sign, -limited, limited)", "limited"), ("with m.If(sign)", "with m.If(sign & ~quotient[0])"))
+    broken = mutant(
+        Requantise,
+        ("Mux(sign, -limited, limited)", "limited"),
+        ("with m.If(sign)", "with m.If(sign & ~quotient[0])"),
+    )
     assert prove(Bypass(broken), tmp_path, depth=6).status == "FAIL"

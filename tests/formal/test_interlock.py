@@ -124,7 +124,7 @@ MUTATIONS = {
     "one_too_few": (("tokens >= wanted", "tokens + 1 >= wanted"), True),
     "one_too_many": (("tokens >= wanted", "tokens > wanted"), True),
     "not_stopped": (("enough[1] & ~self.stop", "enough[1]"), True),
-    "lost_while_passing": (("getattr(self, name) - Mux", "(getattr(self, name) & ~passes) - Mux"), True),
+    "lost_while_passing": (("getattr(self, name) -", "(getattr(self, name) & ~passes) -"), True),
     "taken_while_waiting": (("Mux(passes, wanted, 0)", "Mux(self.o.valid, wanted, 0)"), True),
     "owed": (("tokens >= wanted", "tokens + 1 >= wanted"), False),
 }  # fmt: skip

@@ -127,7 +127,10 @@ def test_element_is_its_specification(tmp_path: Path) -> None:
 MUTATIONS = {
     "sum_is_not_cleared": (("Mux(control.first, 0, acc)", "acc"), {"acc", "p"}),
     "sum_stays": (("(~control.os | control.last)", "~control.os"), {"p"}),
-    "swap_at_the_last_wave": (("arriving.os | arriving.first", "arriving.os | arriving.last"), {"w"}),
+    "swap_at_the_last_wave": (
+        ("arriving.os | arriving.first", "arriving.os | arriving.last"),
+        {"w"},
+    ),
     "unsigned_operand": (("base + a * w", "base + a * w.as_unsigned()"), {"acc", "p"}),
     "drain_hurts_a_sum": (
         ("with m.Elif(control.shift_p)", "with m.If(control.shift_p)"),

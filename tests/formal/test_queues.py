@@ -6,15 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from amaranth import Module, Mux, Signal
-from amaranth.lib import fifo
+from amaranth import Module, Signal
 from amaranth.lib.fifo import SyncFIFOBuffered
-
-from hw.execute import ExecuteEngine
-from hw.isa.config import Config
-from hw.isa.instructions import Execute
-from hw.layout import instruction_layout
-from hw.shared import Builder
 
 from .mutate import mutant
 from .prove import Proof, prove
@@ -72,7 +65,9 @@ class Queue(Proof):
         self._inside(m, dut, followed & (ahead >= dut.r_rdy), value, ahead, balance)
         self.claim(m, "followed_is_inside", ~followed | (ahead < balance))
 
-    def _inside(self, m: Module, dut: Any, waits: Any, value: Any, ahead: Any, balance: Any) -> None:
+    def _inside(
+        self, m: Module, dut: Any, waits: Any, value: Any, ahead: Any, balance: Any
+    ) -> None:
         """Claim where elements lie, which induction needs: registers of Amaranth's queue."""
         places = self._depth - 1
         words = [self.tap(m, self.WIDTH, f"dut.storage[{index}]") for index in range(places)]

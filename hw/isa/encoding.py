@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from enum import IntEnum
 
 from .instructions import (
@@ -30,16 +30,10 @@ _BY_MNEMONIC = {cls.mnemonic(): cls for cls in CLASSES.values()}
 
 def encode(instruction: Instruction) -> bytes:
     """Return the 32 bytes of an instruction: opcode in byte 0, fields from bit 8, little-endian."""
-    fields = fields_of(type(instruction))
-    word = _joined(instruction.opcode, fields, [getattr(instruction, f.name) for f in fields])
+    word = int(instruction.opcode)
+    for item in fields_of(type(instruction)):
+        word |= getattr(instruction, item.name) << item.offset
     return word.to_bytes(INSTRUCTION_BYTES, "little")
-
-
-def _joined(opcode: int, fields: Sequence[Field], values: Sequence[int]) -> int:
-    word = int(opcode)
-    for item, value in zip(fields, values, strict=True):
-        word |= value << item.offset
-    return word
 
 
 def decode(data: bytes) -> Instruction:
@@ -63,14 +57,11 @@ def decode(data: bytes) -> Instruction:
     end = fields[-1].offset + fields[-1].bits
     if word >> end:
         raise InstructionError(f"{cls.mnemonic()} has bits set past its last field (bit {end})")
-    return cls(**{item.name: _typed(cls, item, _part(item, word)) for item in fields})
+    return cls(**{item.name: _extract(cls, item, word) for item in fields})
 
 
-def _part(item: Field, word: int) -> int:
-    return (word >> item.offset) & ((1 << item.bits) - 1)
-
-
-def _typed(cls: type[Instruction], item: Field, value: int) -> int | IntEnum:
+def _extract(cls: type[Instruction], item: Field, word: int) -> int | IntEnum:
+    value = (word >> item.offset) & ((1 << item.bits) - 1)
     if item.enum is None:
         return value
     try:

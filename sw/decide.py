@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Literal, get_args
 
 from hw.isa.config import Config
 from hw.isa.instructions import Dataflow
@@ -18,7 +19,13 @@ from .tile import TileError, Tiling
 from .tile_problem import Problem
 from .tile_search import Sizes, ranked
 
-__all__ = ["Draft", "decide", "predict"]
+__all__ = ["OBJECTIVES", "Draft", "Objective", "decide", "predict"]
+
+Objective = Literal["latency", "array"]
+"""What a plan is to make short: the time from start to end, or, at the price of a later start, that
+from the first operand fed to the last result. The second is for measuring the array: a product
+that DRAM cannot bring as fast as the array takes it then starts when enough of it is there."""
+OBJECTIVES: tuple[str, ...] = get_args(Objective)
 
 Draft = Callable[[Dataflow, bool], tuple[Job, Problem]]
 """Makes the job and the problem of a product in a dataflow, as it is or as its transpose."""
@@ -30,12 +37,19 @@ MOST_STEPS = 2500
 REFINED = 2
 """Of these, the best, for which a later start of the array is tried."""
 AT_WORK = 0.97
-"""Part of its time, from first operand to last result, that the array should be at work."""
+"""Part of its time, from first operand to last result, that an array with a short time works."""
 IDLE = 4
 """What a cycle counts that the array waits beyond that."""
 
 
-def decide(config: Config, choice: Choice, draft: Draft, *, may_swap: bool) -> Job:
+def decide(
+    config: Config,
+    choice: Choice,
+    draft: Draft,
+    *,
+    may_swap: bool,
+    objective: Objective = "latency",
+) -> Job:
     """Return the job estimated fastest, loads, array and stores overlapping as they do.
 
     Parameters
@@ -43,16 +57,20 @@ def decide(config: Config, choice: Choice, draft: Draft, *, may_swap: bool) -> J
     choice : "auto", "ws" or "os"
     may_swap : bool
         Whether the transpose of the product may be computed instead.
+    objective : "latency" or "array"
+        See `Objective`.
 
     Raises
     ------
     ValueError
-        `choice` is unknown.
+        `choice` or `objective` is unknown.
     TileError, PlacementError
         The reduction could overflow, the product does not fit the memories, or DRAM.
     """
     if choice not in CHOICES:
         raise ValueError(f"dataflow must be one of {'|'.join(CHOICES)}, not {choice!r}")
+    if objective not in OBJECTIVES:
+        raise ValueError(f"objective must be one of {'|'.join(OBJECTIVES)}, not {objective!r}")
     dataflows = list(Dataflow) if choice == "auto" else [Dataflow[choice.upper()]]
     drafts = [draft(flow, swap) for flow in dataflows for swap in ((False, True)[: 1 + may_swap])]
     _check(config, drafts[0][1], drafts[0][0].gemm.name)
@@ -63,6 +81,8 @@ def decide(config: Config, choice: Choice, draft: Draft, *, may_swap: bool) -> J
         raise TileError(drafts[0][1].complaint())
     trials.sort(key=lambda trial: trial[0])
     timed = _timed(config, [replace(job, tiling=_tiling(p, sizes)) for _, sizes, job, p in trials])
+    if objective == "latency":
+        return min(timed, key=lambda each: each[1].cycles)[0]
     best = min(_ideal(config, problem) for _, problem in drafts)
     allowed = int(best / AT_WORK) + 2 * config.rows + config.columns
     for job, at in sorted(timed, key=lambda each: _cost(each[1], allowed))[:REFINED]:

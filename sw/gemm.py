@@ -16,7 +16,7 @@ from sim.result import RunResult
 
 from .compile import compile_jobs, input_matrix, output_requests
 from .dataflow import Choice
-from .decide import decide
+from .decide import Objective, decide
 from .driver import Device, InputError
 from .job import Copy, Job, Maxima, Operand, Output, Sums, swapped
 from .lora import Gemm, View
@@ -81,6 +81,7 @@ def compile_gemm(
     requantise: Group | str | None = None,
     scaling: Scaling = "fresh",
     rounding: Rounding = "nearest",
+    objective: Objective = "latency",
 ) -> tuple[Program, ...]:
     """Compile C = A . B, A of M x K, B of K x N.
 
@@ -114,7 +115,7 @@ def compile_gemm(
     outputs = _outputs(group, scaling, rounding == "stochastic")
     job = decide(
         config, dataflow, partial(draft_gemm, config, gemm, *outputs),
-        may_swap=rounding == "nearest",
+        may_swap=rounding == "nearest", objective=objective,
     )  # fmt: skip
     shapes = {"A": (k, m) if transpose_a else (m, k), "B": (n, k) if transpose_b else (k, n)}
     requests = [input_matrix(name, shape) for name, shape in shapes.items()]

@@ -24,6 +24,7 @@ from hw.isa.instructions import (
 from sim import rtl
 from sim.result import DramTiming, RunResult
 from sw.dataflow import array_cycles
+from sw.decide import OBJECTIVES, Objective
 from sw.driver import Device
 from sw.gemm import GemmResult, run_gemm
 from sw.tokens import add_tokens
@@ -49,29 +50,35 @@ Rows = list[tuple[str, str, str]]
 
 
 @cache
-def product(name: str, timing: DramTiming) -> GemmResult:
+def product(name: str, timing: DramTiming, objective: Objective) -> GemmResult:
     """Return the run of a product on the RTL; raise AssertionError if a bit is wrong."""
     m, k, n = PRODUCTS[name]
     rng = np.random.default_rng(0)
     a = rng.integers(-127, 128, (m, k), dtype=np.int8)
     b = rng.integers(-127, 128, (k, n), dtype=np.int8)
-    result = run_gemm(Device(PAPER, "rtl", timing), a, b)
+    result = run_gemm(Device(PAPER, "rtl", timing), a, b, objective=objective)
     assert np.array_equal(result.c, a.astype(np.float64) @ b), f"{name} is wrong"
     return result
 
 
 def products() -> Rows:
-    """Return array cycles beside those of the better dataflow under the `overlap` model."""
+    """Return array cycles beside those of the better dataflow under the `overlap` model.
+
+    Planned for the array, that is, with its start late enough that it does not wait for DRAM on the
+    way; behind it, what the plan for latency takes, which is what programs are made with.
+    """
     rows = []
     for name, (m, k, n) in PRODUCTS.items():
         best = min(array_cycles(PAPER, dataflow, m, k, n) for dataflow in Dataflow)
-        result = product(name, IDEAL_DRAM)
-        found = result.results[0].counters["array_cycles"]
+        result, default = (product(name, IDEAL_DRAM, each) for each in OBJECTIVES[::-1])
+        found, plain = (each.results[0].counters for each in (result, default))
         ideal = m * k * n / (PAPER.rows * PAPER.columns)
+        array = found["array_cycles"]
         rows.append(
             (
                 f"{name} {m}x{k}x{n} ({result.programs[0].products[0].dataflow})",
-                f"{found:,}, utilisation {ideal / found:.3f}",
+                f"{array:,}, utilisation {ideal / array:.3f}; all {found['cycles']:,}; "
+                f"for latency {plain['array_cycles']:,}, all {plain['cycles']:,}",
                 f"{int(1.05 * best + 300):,} (overlap {best:,})",
             )
         )
@@ -84,7 +91,7 @@ def hidden_dram() -> Rows:
     for name in LARGE:
         m, k, n = PRODUCTS[name]
         best = min(array_cycles(PAPER, dataflow, m, k, n) for dataflow in Dataflow)
-        found = product(name, REAL_DRAM).results[0].counters["cycles"]
+        found = product(name, REAL_DRAM, "latency").results[0].counters["cycles"]
         rows.append(
             (
                 f"{name} {m}x{k}x{n}",

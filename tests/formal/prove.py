@@ -247,7 +247,7 @@ def _read(folder: Path, log: str, seconds: float) -> Outcome:
     if verdict[1] == "FAIL":  # a trace from the start is what counts, not one of the induction
         lines = [line for line in lines if "induction:" not in line]
     claims = [found[1] for line in lines if (found := BROKEN.search(line))]
-    step = re.findall(r"Checking assertions in step (\d+)\.\.\n.*BMC failed!", log)
+    step = re.findall(r"Checking assertions in step (\d+)\.\.\n.*BMC failed!", "\n".join(lines))
     trace = next(iter(sorted((folder / "out").glob("engine_*/trace.vcd"))), None)
     cycle = int(step[-1]) if step else None
     return Outcome(verdict[1], tuple(claims), cycle, trace, seconds, log)

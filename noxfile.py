@@ -16,9 +16,9 @@ def install(session: nox.Session, *extras: str) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The default tests: units, models, compiler, and small RTL systems."""
+    """The default tests: units, models, compiler, quick proofs, and small RTL systems."""
     install(session, "test")
-    session.run("pytest", "-n", "2", "-m", "not nightly", *session.posargs)
+    session.run("pytest", "-n", "2", "-m", "not nightly and not formal", *session.posargs)
 
 
 @nox.session
@@ -29,8 +29,15 @@ def nightly(session: nox.Session) -> None:
 
 
 @nox.session
+def formal(session: nox.Session) -> None:
+    """All proofs, with the time each took."""
+    install(session, "test")
+    session.run("pytest", "-n", "2", "--durations=0", "tests/formal", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
-    """Measure and print: generation, build, simulation, demo, encoding."""
+    """Measure and print: the project's own speed, and the cycles of the 64x64 RTL."""
     install(session, "test")
     session.run("python", "-m", "tests.bench", *session.posargs)
 

@@ -23,12 +23,14 @@ SHAPES = {
 }  # fmt: skip
 
 
-def decided(config: Config, shape: tuple[int, int, int], choice: str = "auto") -> Job:
+def decided(
+    config: Config, shape: tuple[int, int, int], choice: str = "auto", objective: str = "array"
+) -> Job:
     """Return the job chosen for a product of two matrices as they multiply."""
     m, k, n = shape
     gemm = Gemm("C", View("A", m, k), View("B", k, n))
     return decide(config, choice, partial(draft_gemm, config, gemm, (Sums("C"),), ()),
-                  may_swap=True)  # fmt: skip
+                  may_swap=True, objective=objective)  # fmt: skip
 
 
 @pytest.mark.parametrize("latency", [1, 60])
@@ -65,9 +67,24 @@ def test_an_array_that_would_wait_starts_later():
     """Two beats bring a row of P, and 1.2 cycles use it."""
     job = decided(PAPER, SHAPES["P.V"])
     assert job.tiling.ahead > 2
-    (program,) = compile_gemm(PAPER, *SHAPES["P.V"])
+    (program,) = compile_gemm(PAPER, *SHAPES["P.V"], objective="array")
     loads = [each.engine == 0 for each in program.instructions]
     assert loads.index(False) == job.tiling.ahead
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_plan_for_latency_ends_no_later(name):
+    short, busy = (
+        predict(PAPER, decided(PAPER, SHAPES[name], objective=each))
+        for each in ("latency", "array")
+    )
+    assert short.cycles <= busy.cycles
+    assert decided(PAPER, SHAPES[name], objective="latency").tiling.ahead == 0
+
+
+def test_an_objective_that_is_none():
+    with pytest.raises(ValueError, match=r"must be one of latency\|array, not 'speed'"):
+        decided(PAPER, SHAPES["dA"], objective="speed")
 
 
 def test_traffic_counts_beats_and_bursts():

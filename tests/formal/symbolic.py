@@ -47,7 +47,7 @@ class _Explorer:
                 if self.told[place].eq(choice):
                     self.taken.append(choice)
                     return index
-            elif self._solver.check(choice) == z3.sat:
+            elif self._solver.check(choice) != z3.unsat:
                 possible.append((index, choice))
         index, choice = possible[0]
         self.others += [[*self.taken, other] for _, other in possible[1:]]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import pytest
 from amaranth import Module, Mux, Signal
 
 from hw.execute import ExecuteEngine
@@ -14,8 +12,7 @@ from hw.isa.instructions import Execute
 from hw.layout import instruction_layout
 from hw.shared import Builder
 
-from .mutate import mutant
-from .prove import Proof, prove
+from .prove import Proof
 
 CONFIG = Config(
     rows=2, columns=2, input_depth=4, weight_depth=4, output_depth=4, accumulate_scale_depth=4

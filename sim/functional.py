@@ -48,7 +48,8 @@ def run(
     noise_seed : int
         Value of Register.SEED, for stores that round stochastically.
     check_races : bool
-        Refuse accesses of two engines to one word that no token orders (`sim.races`).
+        Refuse accesses of two engines to one word that no token orders, and tokens that may be
+        more than their counter holds (`sim.races`).
 
     Raises
     ------

@@ -78,7 +78,8 @@ class Machine:
     seed : int
         Of stochastic rounding, 32 bits.
     check_races : bool
-        Refuse accesses of two engines to one word that no token orders.
+        Refuse accesses of two engines to one word that no token orders, and tokens that may be
+        more than their counter holds.
     """
 
     def __init__(
@@ -107,17 +108,19 @@ class Machine:
             Its outcome is undefined.
         """
         accesses = footprint(self.config, instruction)
-        problem = self.tokens.take(instruction) or self._check(instruction, accesses)
+        problem = (
+            self.tokens.take(instruction)
+            or self._check(instruction, accesses)
+            or self.tokens.send(instruction)
+        )
         if problem is None and self.races is not None:
-            races = self.races.step(index, instruction, accesses)
-            problem = races[0].problem if races else None
-        if problem is None:
-            self._execute(instruction, accesses)
-            problem = self.tokens.send(instruction)
+            found = self.races.step(index, instruction, accesses)
+            problem = found[0].problem if found else None
         if problem is None and isinstance(instruction, Halt):
             problem = self.tokens.left()
         if problem is not None:
             raise ProgramError(index, instruction, problem)
+        self._execute(instruction, accesses)
         self.counters["instructions"] += 1
 
     def _check(self, instruction: Instruction, accesses: tuple[Access, ...]) -> str | None:

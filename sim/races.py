@@ -1,4 +1,4 @@
-"""Accesses of two engines to one word that no token orders.
+"""Accesses of two engines to one word that no token orders, and tokens that no counter can hold.
 
 Program order is the meaning of a program; tokens must make the hardware keep it wherever two
 engines meet. This takes tokens as they stand in the instructions and knows nothing of how a
@@ -12,12 +12,20 @@ read it and the last that wrote it. A token carries what its sender knew, and wh
 - of an EXECUTE to LOAD, that it and all before it have read their operands, and, since one that
   scales holds this token back until it is done, and with it those behind it, that every scaling one
   up to here is done.
+
+The same knowledge bounds the tokens on their way, which in hardware are more than in program order:
+a sender runs ahead of its peer. It must know of all but as many as a counter holds that they are
+taken, which is when the instruction that waits for them starts. It can know by a token of that
+instruction, or of a later one of the engine, since an engine starts its instructions in order.
+
+The compiler has the rule of what a token tells too (`sw.tokens`), and it is written down twice on
+purpose: who judges a program must not share the mistakes of who made it.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -29,7 +37,7 @@ from hw.isa.instructions import Engine, Execute, Instruction
 
 from .footprint import Access, Space, footprint, words_in
 
-__all__ = ["Race", "Races", "find_races"]
+__all__ = ["Overflow", "Race", "Races", "find_overflows", "find_races"]
 
 
 class Event(IntEnum):
@@ -43,6 +51,14 @@ class Event(IntEnum):
 
 Clock = tuple[int, ...]
 """For each `Event`, an index: it has happened to all earlier instructions of its engine."""
+Pair = tuple[Engine, Engine]
+"""Who sends a token, and to whom."""
+_STARTED = {
+    Engine.LOAD: Event.LOADED,
+    Engine.EXECUTE: Event.RELEASED,
+    Engine.STORE: Event.STORED,
+}
+"""The first event of an instruction that another engine can know of: it must have started."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +83,26 @@ class Race:
     problem: str
 
 
+@dataclass(frozen=True)
+class Overflow:
+    """An instruction whose token may find its counter full.
+
+    Members
+    -------
+    index : int
+        Of the sender in the program.
+    receiver : Engine
+    problem : str
+        For a message that begins with the sender.
+    """
+
+    index: int
+    receiver: Engine
+    problem: str
+
+
 class Races:
-    """Looks for races, an instruction at a time, in program order.
+    """Looks for races and overflows, an instruction at a time, in program order.
 
     Parameters
     ----------
@@ -82,7 +116,12 @@ class Races:
         self._sizes = {space: words_in(config, space) for space in Space if space != Space.DRAM}
         self._sizes[Space.DRAM] = -(-dram_bytes // self._bus)
         self._known: dict[Engine, Clock] = dict.fromkeys(Engine, (0,) * len(Event))
-        self._tokens: dict[tuple[Engine, Engine], deque[Clock]] = defaultdict(deque)
+        self._tokens: dict[Pair, deque[Clock]] = defaultdict(deque)
+        self._limit = (1 << config.token_bits) - 1
+        self._sent: Counter[Pair] = Counter()
+        # Tokens of which the sender knows that they are taken, and who takes the others.
+        self._sure: Counter[Pair] = Counter()
+        self._takers: dict[Pair, deque[int]] = defaultdict(deque)
         # By memory: who touched each word last, as an index in the program or -1.
         self._last: dict[Space, dict[tuple[Engine, bool], np.ndarray]] = defaultdict(dict)
         self._instructions: dict[int, Instruction] = {}
@@ -90,8 +129,8 @@ class Races:
 
     def step(
         self, index: int, instruction: Instruction, accesses: Sequence[Access]
-    ) -> tuple[Race, ...]:
-        """Return the races of the next instruction with earlier ones.
+    ) -> tuple[Race | Overflow, ...]:
+        """Return the races of the next instruction with earlier ones, then overflows of its tokens.
 
         Parameters
         ----------
@@ -104,7 +143,7 @@ class Races:
         if engine is None:
             return ()
         self._instructions[index] = instruction
-        self._take(engine, instruction)
+        self._take(index, instruction)
         places = [(access, access.grid.index()) for access in accesses]
         races = [
             race for access, place in places for race in self._races(index, engine, access, place)
@@ -115,21 +154,22 @@ class Races:
             if key not in tables:
                 tables[key] = np.full(self._sizes[access.space], -1, np.int32)
             tables[key][place] = index
-        self._send(index, instruction)
-        return tuple(races)
+        return (*races, *self._send(index, instruction))
 
-    def _take(self, engine: Engine, instruction: Instruction) -> None:
+    def _take(self, index: int, instruction: Instruction) -> None:
         """Learn what the tokens tell that an instruction waits for."""
+        engine = instruction.engine
         known = self._known[engine]
         for sender in Engine:
             tokens = self._tokens[sender, engine]
             for _ in range(min(getattr(instruction, f"wait_{sender.name.lower()}"), len(tokens))):
                 known = tuple(map(max, known, tokens.popleft()))
+                self._takers[sender, engine].append(index)
         self._known[engine] = known
 
-    def _send(self, index: int, instruction: Instruction) -> None:
-        """Send an instruction's tokens, with what they tell."""
-        engine = instruction.engine
+    def _send(self, index: int, instruction: Instruction) -> list[Overflow]:
+        """Send an instruction's tokens, with what they tell; return those that may be too many."""
+        engine, found = instruction.engine, []
         if isinstance(instruction, Execute) and instruction.scale:
             self._last_scaling = index
         for receiver in Engine:
@@ -146,6 +186,25 @@ class Races:
                     told[Event.RELEASED] = index + 1
                     told[Event.EXECUTED] = max(told[Event.EXECUTED], done + 1)
             self._tokens[engine, receiver].append(tuple(told))
+            found += self._overflows(index, (engine, receiver))
+        return found
+
+    def _overflows(self, index: int, pair: Pair) -> list[Overflow]:
+        """Count a token; return whether it may be too many, as far as its sender knows."""
+        sender, receiver = pair
+        started, takers = self._known[sender][_STARTED[receiver]], self._takers[pair]
+        while takers and takers[0] < started:
+            takers.popleft()
+            self._sure[pair] += 1
+        self._sent[pair] += 1
+        sent, sure = self._sent[pair], self._sure[pair]
+        if sent - sure <= self._limit:
+            return []
+        problem = (
+            f"sends {receiver.name} token {sent} while only {sure} are sure to be taken: "
+            f"{sent - sure} may be on their way, but the counter ends at {self._limit}"
+        )
+        return [Overflow(index, receiver, problem)]
 
     def _races(
         self, index: int, engine: Engine, access: Access, place: slice | np.ndarray
@@ -193,8 +252,17 @@ def find_races(config: Config, program: Sequence[Instruction]) -> list[Race]:
 
     Where an instruction races with several of one engine at one word, the last of them is told.
     """
+    return [each for each in _problems(config, program) if isinstance(each, Race)]
+
+
+def find_overflows(config: Config, program: Sequence[Instruction]) -> list[Overflow]:
+    """Return all tokens that may be too many of a program whose tokens and addresses are legal."""
+    return [each for each in _problems(config, program) if isinstance(each, Overflow)]
+
+
+def _problems(config: Config, program: Sequence[Instruction]) -> Iterator[Race | Overflow]:
     touched = [footprint(config, instruction) for instruction in program]
     beats = [a.grid.last + 1 for each in touched for a in each if a.space is Space.DRAM]
     races = Races(config, max(beats, default=0) * config.bus_bytes)
-    steps = zip(program, touched, strict=True)
-    return [race for i, (each, where) in enumerate(steps) for race in races.step(i, each, where)]
+    for index, (instruction, accesses) in enumerate(zip(program, touched, strict=True)):
+        yield from races.step(index, instruction, accesses)

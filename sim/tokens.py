@@ -15,7 +15,8 @@ class Tokens:
     """Counters of the tokens on their way, one for each ordered pair of engines.
 
     An instruction must find its tokens sent by the instructions before it: this is what makes
-    the order of the program a legal order for the hardware.
+    the order of the program a legal order for the hardware. That no counter overflows in another
+    order is for `sim.races` to see.
 
     Parameters
     ----------

@@ -13,6 +13,9 @@ An EXECUTE releases its operands when the last is read and all EXECUTEs before i
 theirs; one that scales reads scales as it writes results, and releases only when done. That is
 when it sends its token to LOAD, which so tells, too, that those that scale are done up to there. To
 STORE it sends when its last result is written.
+
+The functional model has the rule of what a token tells too (`sim.races`), and it is written down
+twice on purpose: who judges a program must not share the mistakes of who made it.
 """
 
 from __future__ import annotations

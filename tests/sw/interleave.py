@@ -154,9 +154,16 @@ class Overflow(AssertionError):
 
 
 def replay(
-    config: Config, program: Sequence[Instruction], delay: Callable[[int], int]
+    config: Config,
+    program: Sequence[Instruction],
+    delay: Callable[[int], int],
+    held: int | None = None,
 ) -> list[Times]:
-    """Run the engines; `delay` gives how long an instruction (by index) takes for each half."""
+    """Run the engines; `delay` gives how long an instruction (by index) takes for each half.
+
+    `held`: an instruction that never starts, nor any behind it in its engine, as if those before it
+    took forever. It ends in `Deadlock`, unless in `Overflow` before.
+    """
     queues = {e: [i for i, each in enumerate(program) if each.engine is e] for e in Engine}
     times = [Times() for _ in program]
     tokens: Counter[tuple[Engine, Engine]] = Counter()
@@ -170,7 +177,7 @@ def replay(
                 index = queues[engine][pending[engine]]
                 each = program[index]
                 waits = {(e, engine): getattr(each, f"wait_{e.name.lower()}") for e in Engine}
-                if any(tokens[pair] < count for pair, count in waits.items()):
+                if index == held or any(tokens[pair] < n for pair, n in waits.items()):
                     break
                 tokens.subtract(waits)
                 pending[engine] += 1

@@ -1,4 +1,4 @@
-"""`sim.races` and the independent replay see the same: a race is what some timing shows."""
+"""`sim.races` and the independent replay see the same: races and overflows that a timing shows."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 
 from hw.isa.config import Config
 from hw.isa.instructions import Engine, Instruction
-from sim.races import find_races
+from sim.races import find_overflows, find_races
 from sw.gemm import compile_gemm
 from sw.layer import compile_layer
 from sw.tokens import add_tokens
 
-from .interleave import conflicting, races, replay
+from .interleave import Deadlock, Overflow, conflicting, races, replay
 from .samples import SMALL, delays, random_program, tokens_of, without
 
 Pairs = list[tuple[int, int, bool]]
@@ -41,6 +41,28 @@ def assert_same(config: Config, program: Sequence[Instruction], pairs: Pairs) ->
     assert told <= seen
     assert {second for _, second in told} == {second for _, second in seen}
     return len(told)
+
+
+def overflows(config: Config, program: Sequence[Instruction]) -> bool:
+    """Return whether a counter overflows when some instruction does not start in time."""
+    for held in (i for i, each in enumerate(program) if each.engine is not None):
+        try:
+            replay(config, program, lambda index: 1, held)
+        except Overflow:
+            return True
+        except Deadlock:
+            pass
+    return False
+
+
+def overflows_by_delays(config: Config, program: Sequence[Instruction], seed: int) -> bool:
+    """Return whether a counter overflows under some random delays."""
+    try:
+        for trial in range(4):
+            replay(config, program, delays(100 * seed + trial))
+    except Overflow:
+        return True
+    return False
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -80,6 +102,36 @@ def test_tokens_anywhere(seed):
     assert_same(SMALL, program, conflicting(SMALL, program))
 
 
+@pytest.mark.parametrize("bits", [2, 3])
+@pytest.mark.parametrize("seed", range(40))
+def test_overflows_are_what_some_timing_shows(seed, bits):
+    config = SMALL.replace(token_bits=bits)
+    program = random_tokens(random_program(seed, 50), 20 + 2 * seed, seed)
+    refused = bool(find_overflows(config, program))
+    assert refused == overflows(config, program)
+    assert refused or not overflows_by_delays(config, program, seed)
+
+
+def test_random_tokens_are_of_both_kinds():
+    """Of the programs of the test before; so it can fail either way."""
+    found = [
+        bool(find_overflows(SMALL.replace(token_bits=bits), random_tokens(
+            random_program(seed, 50), 20 + 2 * seed, seed)))
+        for seed in range(40) for bits in (2, 3)
+    ]  # fmt: skip
+    assert 15 < sum(found) < 65
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_what_the_compiler_holds_back_never_overflows(seed):
+    """Its programs pass; less one token, both see an overflow or neither does."""
+    config, rng = SMALL.replace(token_bits=2), random.Random(seed)
+    program = add_tokens(config, random_program(seed, 60)).instructions
+    assert not find_overflows(config, program) and not overflows(config, program)
+    less = without(program, rng.choice(tokens_of(program)))
+    assert bool(find_overflows(config, less)) == overflows(config, less)
+
+
 def compiled(bits: int) -> list[tuple[Config, tuple[Instruction, ...]]]:
     config = Config(rows=2, columns=3, token_bits=bits, input_depth=32, weight_depth=32,
                     output_depth=8)  # fmt: skip
@@ -96,7 +148,7 @@ def test_every_token_of_a_compiled_program(bits):
     """Without it there is a race, or no timing shows one: it kept a counter from overflowing."""
     spare, needed = 0, set()
     for config, program in compiled(bits):
-        assert not find_races(config, program)
+        assert not find_races(config, program) and not find_overflows(config, program)
         pairs, wide = conflicting(config, program), config.replace(token_bits=8)
         for token in tokens_of(program):
             less = without(program, token)
@@ -108,6 +160,7 @@ def test_every_token_of_a_compiled_program(bits):
                 needed.add((program[token[0]].engine, program[token[1]].engine))
                 continue
             spare += 1
+            assert find_overflows(config, less) and overflows(config, less)
             assert not races(pairs, times)
             for trial in range(3):
                 assert not races(pairs, replay(wide, less, delays(trial)))

@@ -39,8 +39,8 @@ class Memory:
     macro: Macro
     instances: int
 
-    def listing(self) -> dict[str, int | str]:
-        """Return what to order: name, size, ports of each kind, write mask, and how many."""
+    def listing(self) -> dict[str, Any]:
+        """Return what to order, as `Macro.listing`, and how many."""
         return {**self.macro.listing(), "instances": self.instances}
 
 

@@ -16,6 +16,7 @@ from amaranth.utils import exact_log2
 from .accumulate import operation_layout
 from .edge import delayed
 from .isa.config import Config
+from .layout import SCALE
 from .walk import fold_layout
 
 __all__ = ["Feed"]
@@ -68,7 +69,7 @@ class Feed(wiring.Component):
                 "load_last": Out(1),
                 "scale_enable": Out(1),
                 "scale_address": Out(exact_log2(config.accumulate_scale_depth)),
-                "scale_data": In(24),
+                "scale_data": In(SCALE.size),
                 "operation": Out(operation_layout(config)),
                 "read_end": Out(1),
                 "fed": Out(1),
@@ -85,7 +86,7 @@ class Feed(wiring.Component):
         loaded, allowed = Signal(), Signal()
         m.d.comb += [
             finishing.eq(running & (wave == fold.waves - 1)),
-            allowed.eq(Mux(self.i.p.os, self._drained(m, running, fold, finishing), loaded)),
+            allowed.eq(Mux(self.i.p.os, self._drained(m, fold, finishing), loaded)),
             advance.eq((~running | finishing) & self.i.valid & allowed),
             self.i.ready.eq(advance),
         ]
@@ -109,7 +110,7 @@ class Feed(wiring.Component):
         self._operations(m, fold, running, finishing, advance)
         return m
 
-    def _drained(self, m: Module, running: Signal, fold: Any, finishing: Signal) -> Signal:
+    def _drained(self, m: Module, fold: Any, finishing: Signal) -> Signal:
         """Return whether an OS fold that starts in the next cycle ends after the last one drained.
 
         The drained sums of two folds are `rows` cycles apart at least, counted from their last

@@ -38,13 +38,34 @@ class Macro:
         lanes = f"_by{self.granularity}" if self.granularity != self.width else ""
         return f"cdmqta_sram_{self.ports}_{self.depth}x{self.width}{lanes}"
 
-    def listing(self) -> dict[str, int | str]:
-        """Return what a memory compiler asks for, all in plain values.
+    def pins(self) -> dict[str, tuple[str, int]]:
+        """Return direction and width of each port of the Verilog module, by name.
 
-        Every read takes one cycle. Where reads and writes have ports of their own, a read of the
-        word that is being written returns the old word.
+        `rst` is there for wrappers that want it; the contents are not touched by it.
+        """
+        address = ceil_log2(self.depth)
+        if self.ports == "1rw":
+            control = {"enable": 1, "write": 1, "address": address}
+        else:
+            lanes = self.width // self.granularity
+            control = {"read_enable": 1, "read_address": address,
+                       "write_enable": lanes, "write_address": address}  # fmt: skip
+        inputs = {"clk": 1, "rst": 1} | control | {"write_data": self.width}
+        pins = {name: ("input", width) for name, width in inputs.items()}
+        return pins | {"read_data": ("output", self.width)}
+
+    def listing(self) -> dict[str, Any]:
+        """Return what a memory compiler and the author of a wrapper ask for, in plain values.
+
+        `read_latency` is in cycles; the data of a read then stays until the next one
+        (`read_data_held`). `read_during_write`, where reads and writes have ports of their own, is
+        what a read of the word being written returns: the old word. The transposer reads a column
+        in the very cycle in which the next block takes its places. The accumulator meets such
+        reads, too, but forwards the new sum and drops what it read. Bit i of `write_enable` stands
+        for bits i * `write_granularity` and on.
         """
         shared = self.ports == "1rw"
+        hazard = {} if shared else {"read_during_write": "old"}
         return {
             "name": self.name,
             "depth": self.depth,
@@ -54,6 +75,13 @@ class Macro:
             "write_ports": 0 if shared else 1,
             "read_write_ports": 1 if shared else 0,
             "write_granularity": self.granularity,
+            "read_latency": 1,
+            "read_data_held": True,
+            **hazard,
+            "pins": [
+                {"name": name, "direction": direction, "width": width}
+                for name, (direction, width) in self.pins().items()
+            ],
         }
 
 

@@ -184,8 +184,3 @@ class Transpose(wiring.Component):
             self.o.p.block_ends.eq(ends),
             self.o.p.tag.eq(tag),
         ]
-
-    @staticmethod
-    def _kept(lanes: list[Value], rows: Signal) -> list[Value]:
-        """Return the lanes from the second on, zero past the block's last row."""
-        return [Mux(rows > index, lane, 0) for index, lane in enumerate(lanes)]

@@ -143,7 +143,7 @@ def footprint(config: Config, instruction: Instruction) -> tuple[Access, ...]:
             assert_never(instruction)
 
 
-def dram_bytes(config: Config, instruction: Load | Store | Absmax) -> tuple[int, int, int]:
+def dram_bytes(instruction: Load | Store | Absmax) -> tuple[int, int, int]:
     """Return (rows, bytes a row, pitch) of what an instruction moves from or to DRAM.
 
     Of an ABSMAX it is what it moves if it writes to DRAM at all.
@@ -173,7 +173,7 @@ def _maxima(instruction: Absmax) -> int:
 
 
 def _dram(config: Config, instruction: Load | Store | Absmax, write: bool) -> Access:
-    rows, size, pitch = dram_bytes(config, instruction)
+    rows, size, pitch = dram_bytes(instruction)
     bus = config.bus_bytes
     return Access(
         Space.DRAM, write, Grid(instruction.dram // bus, rows, blocks(size, bus), pitch // bus, 1)

@@ -49,7 +49,7 @@ def wrong_address(
 ) -> str | None:
     """Return what is wrong with an access to DRAM, if anything; `program` are bytes of it."""
     bus = config.bus_bytes
-    rows, _, pitch = dram_bytes(config, instruction)
+    rows, _, pitch = dram_bytes(instruction)
     for name, value in (("address", instruction.dram), ("pitch", pitch if rows > 1 else 0)):
         if value % bus:
             return f"has DRAM {name} {value:#x}, no multiple of the bus width of {bus} bytes"

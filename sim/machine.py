@@ -151,7 +151,7 @@ class Machine:
 
     def _rows(self, instruction: Load | Store | Absmax) -> np.ndarray:
         """Return the bytes of DRAM an instruction moves, as a view (rows, bytes)."""
-        rows, size, pitch = dram_bytes(self.config, instruction)
+        rows, size, pitch = dram_bytes(instruction)
         beats = rows * blocks(size, self.config.bus_bytes)
         name = "dram_read_bytes" if isinstance(instruction, Load) else "dram_write_bytes"
         self.counters[name] += beats * self.config.bus_bytes

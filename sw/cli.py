@@ -132,8 +132,8 @@ def generate(config: Config, report: Report, output: str, memories: str) -> None
     for path, data in contents.items():
         report.line(f"{path}: {len(data):,} bytes")
     report.line(
-        f"a stationary tile takes {config.break_even_rows} cycles of the bus: "
-        "streams of that many rows or more hide its load"
+        f"a stationary tile is loaded in {config.break_even_rows} cycles at best: "
+        "streams of that many rows or more hide it"
     )
     if config.dram_bound is not None:
         click.echo(f"cdmqta: warning: {config.dram_bound}", err=True)

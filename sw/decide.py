@@ -27,8 +27,8 @@ from the first operand fed to the last result. The second is for measuring the a
 that DRAM cannot bring as fast as the array takes it then starts when enough of it is there."""
 OBJECTIVES: tuple[str, ...] = get_args(Objective)
 
-Draft = Callable[[Dataflow, bool], tuple[Job, Problem]]
-"""Makes the job and the problem of a product in a dataflow, as it is or as its transpose."""
+Draft = Callable[[Dataflow], tuple[Job, Problem]]
+"""Makes the job and the problem of a product in a dataflow."""
 
 TRIALS = 4
 """Tilings of each dataflow and orientation whose steps are timed."""
@@ -45,9 +45,7 @@ IDLE = 4
 def decide(
     config: Config,
     choice: Choice,
-    draft: Draft,
-    *,
-    may_swap: bool,
+    *drafts: Draft,
     objective: Objective = "latency",
 ) -> Job:
     """Return the job estimated fastest, loads, array and stores overlapping as they do.
@@ -55,8 +53,8 @@ def decide(
     Parameters
     ----------
     choice : "auto", "ws" or "os"
-    may_swap : bool
-        Whether the transpose of the product may be computed instead.
+    *drafts : Draft
+        The product as it is and, if it may be computed instead, as its transpose.
     objective : "latency" or "array"
         See `Objective`.
 
@@ -72,18 +70,18 @@ def decide(
     if objective not in OBJECTIVES:
         raise ValueError(f"objective must be one of {'|'.join(OBJECTIVES)}, not {objective!r}")
     dataflows = list(Dataflow) if choice == "auto" else [Dataflow[choice.upper()]]
-    drafts = [draft(flow, swap) for flow in dataflows for swap in ((False, True)[: 1 + may_swap])]
-    _check(config, drafts[0][1], drafts[0][0].gemm.name)
+    drawn = [draft(flow) for flow in dataflows for draft in drafts]
+    _check(config, drawn[0][1], drawn[0][0].gemm.name)
     trials = []
-    for job, problem in drafts:
+    for job, problem in drawn:
         trials += [(cost, sizes, job, problem) for cost, sizes in ranked(problem, TRIALS)]
     if not trials:
-        raise TileError(drafts[0][1].complaint())
+        raise TileError(drawn[0][1].complaint())
     trials.sort(key=lambda trial: trial[0])
     timed = _timed(config, [replace(job, tiling=_tiling(p, sizes)) for _, sizes, job, p in trials])
     if objective == "latency":
         return min(timed, key=lambda each: each[1].cycles)[0]
-    best = min(_ideal(config, problem) for _, problem in drafts)
+    best = min(_ideal(config, problem) for _, problem in drawn)
     allowed = int(best / AT_WORK) + 2 * config.rows + config.columns
     for job, at in sorted(timed, key=lambda each: _cost(each[1], allowed))[:REFINED]:
         timed += _later(config, job, at, allowed)

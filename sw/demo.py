@@ -12,7 +12,7 @@ from sim.result import BackendError
 from .dataflow import Choice
 from .driver import Device
 from .gemm import Rounding
-from .layer import LayerPrograms, compile_layer
+from .layer import compile_layer
 from .layer_run import LayerResult, quantise_site, run_layer
 from .product_rows import product_rows
 
@@ -92,26 +92,25 @@ def run_demo(
     """Compile, run and check the site; return every figure, with a row a product."""
     tensors = make_site(**SHAPE, seed=seed)
     expected = golden(tensors, rounding=rounding, noise_seed=noise_seed)
-    programs = compile_layer(
+    layer = compile_layer(
         device.config, **SHAPE, dataflow=dataflow, column_copies="rescaled", rounding=rounding
     )
     inputs = quantise_site(
         *(tensors[name] for name in ("x", "w", "a", "b", "dy")), column_copies="rescaled"
     )
-    result = run_layer(device, programs.programs, inputs, noise_seed=noise_seed)
+    result = run_layer(device, layer.program, inputs, noise_seed=noise_seed)
     differences = {name: compare(result.arrays[name], expected[name]) for name in expected}
-    return figures(device.config, programs, result, differences)
+    return figures(device.config, result, differences)
 
 
 def figures(
     config: Config,
-    programs: LayerPrograms,
     result: LayerResult,
     differences: dict[str, str | None],
 ) -> dict[str, Any]:
     """Return totals, and a row for each product of each program."""
     rows = []
-    for program, run in zip(programs.programs, result.results, strict=True):
+    for program, run in zip(result.programs, result.results, strict=True):
         for row in product_rows(program, run):
             name = row["product"].partition("[")[0]
             own = [diff for key, diff in differences.items() if key.split(".")[0] == name]

@@ -113,10 +113,12 @@ def compile_gemm(
     }  # fmt: skip
     gemm = Gemm("C", View("A", m, k, transpose_a), View("B", k, n, transpose_b))
     outputs = _outputs(group, scaling, rounding == "stochastic")
-    job = decide(
-        config, dataflow, partial(draft_gemm, config, gemm, *outputs),
-        may_swap=rounding == "nearest", objective=objective,
-    )  # fmt: skip
+    # Noise depends on the place in C, so a stochastic product is computed as it is.
+    drafts = [
+        partial(draft_gemm, config, gemm, *outputs, swap=swap)
+        for swap in ((False, True) if rounding == "nearest" else (False,))
+    ]
+    job = decide(config, dataflow, *drafts, objective=objective)
     shapes = {"A": (k, m) if transpose_a else (m, k), "B": (n, k) if transpose_b else (k, n)}
     requests = [input_matrix(name, shape) for name, shape in shapes.items()]
     program = compile_jobs(config, "gemm", [job], [*requests, *output_requests(job)], meta)
@@ -153,7 +155,8 @@ def draft_gemm(
     outputs: tuple[Output, ...],
     late: tuple[Output, ...],
     dataflow: Dataflow,
-    swap: bool,
+    *,
+    swap: bool = False,
 ) -> tuple[Job, Problem]:
     """Return a job for a product of host matrices, its tiles still to be found, and their problem.
 

@@ -23,7 +23,7 @@ from .quantise import COLUMN_COPIES, ColumnCopies
 from .tile import Span, TileError, Tiling, spans
 from .tile_problem import Demand, Problem
 
-__all__ = ["LOW_RANK", "UPDATED_BY", "LayerPrograms", "compile_layer"]
+__all__ = ["LOW_RANK", "UPDATED_BY", "LayerProgram", "compile_layer"]
 
 LOW_RANK = ("H", "dH")
 """The products whose sums become INT8 copies."""
@@ -33,13 +33,13 @@ UPDATES = {low_rank: name for name, low_rank in UPDATED_BY.items()}
 
 
 @dataclass(frozen=True)
-class LayerPrograms:
+class LayerProgram:
     """The program of a site.
 
     Members
     -------
     site : Site
-    products : Program
+    program : Program
         Takes the INT8 copies of `Site.inputs`, the factors ``Y.factor`` and ``dX.factor``, and, if
         column copies are rescaled, the entries ``H.unit_scales`` and ``dH.unit_scales``. Gives
         int32 ``H``, ``dH``, ``Y``, ``dX``, ``dA`` (d1, r), ``dB`` (d2, r), INT8 ``H.row``,
@@ -48,15 +48,10 @@ class LayerPrograms:
     """
 
     site: Site
-    products: Program
-
-    @property
-    def programs(self) -> tuple[Program]:
-        """The program, as files and reports take them."""
-        return (self.products,)
+    program: Program
 
     def __str__(self) -> str:
-        return f"{self.site}\n{self.products}"
+        return f"{self.site}\n{self.program}"
 
 
 def compile_layer(
@@ -69,7 +64,7 @@ def compile_layer(
     dataflow: Choice = "auto",
     column_copies: ColumnCopies = "weighted",
     rounding: Rounding = "nearest",
-) -> LayerPrograms:
+) -> LayerProgram:
     """Compile the training products of a LoRA site.
 
     Parameters
@@ -108,7 +103,7 @@ def compile_layer(
     for job in jobs:
         requests |= {request.name: request for request in output_requests(job)}
     program = compile_jobs(config, "products", jobs, requests.values(), meta)
-    return LayerPrograms(site, program)
+    return LayerProgram(site, program)
 
 
 class _Planner:
@@ -138,7 +133,7 @@ class _Planner:
             jobs += [self._columns(name) for name in LOW_RANK]
         for name in ("dA", "dB"):
             draft = partial(self._draft, self._gemms[name], (Sums(name),), (), Demand())
-            jobs.append(decide(self._config, self._choice, draft, may_swap=False))
+            jobs.append(decide(self._config, self._choice, draft))
         return jobs
 
     def _slabs(self) -> tuple[Span, ...]:
@@ -193,7 +188,7 @@ class _Planner:
             column_tables=1, column_fixed=-(-self._site.r // self._config.columns),
         )  # fmt: skip
         draft = partial(self._draft, self._gemms[name], (self._column_copy(name),), (), demand)
-        job = decide(self._config, self._choice, draft, may_swap=False)
+        job = decide(self._config, self._choice, draft)
         return replace(job, frees=(f"{name}.column_scales",))
 
     def _updated(self, name: str, slab: Span) -> Job:
@@ -214,7 +209,7 @@ class _Planner:
         if slab.size < n:
             gemm = _rows(gemm, slab)
         draft = partial(self._draft, gemm, outputs, late, demand)
-        job = decide(self._config, self._choice, draft, may_swap=False)
+        job = decide(self._config, self._choice, draft)
         return replace(job, tiling=replace(job.tiling, first_row=slab.start, all_rows=n))
 
     def _draft(
@@ -224,9 +219,8 @@ class _Planner:
         late: tuple[Output, ...],
         demand: Demand,
         dataflow: Dataflow,
-        swap: bool,
     ) -> tuple[Job, Problem]:
-        """Return a product's job and problem; `swap` is never asked for."""
+        """Return a product's job and problem."""
         left, right = self._operands(gemm, dataflow)
         sizes = [
             4 if isinstance(o, Sums) else 1 for o in (*outputs, *late) if not isinstance(o, Maxima)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -47,7 +46,7 @@ class SiteInputs:
 
 @dataclass(frozen=True, eq=False)
 class LayerResult:
-    """Everything a site's programs made.
+    """Everything a site's program made.
 
     Members
     -------
@@ -137,13 +136,13 @@ def _site_of(tensors: dict[str, np.ndarray]) -> Site:
 
 
 def run_layer(
-    device: Device, programs: Sequence[Program], inputs: SiteInputs, *, noise_seed: int = 0
+    device: Device, program: Program, inputs: SiteInputs, *, noise_seed: int = 0
 ) -> LayerResult:
     """Run the program of a site.
 
     Parameters
     ----------
-    programs : sequence of one Program
+    program : Program
         As `compile_layer` makes it.
     noise_seed : int
         Of stochastic rounding.
@@ -156,7 +155,6 @@ def run_layer(
     InputError, MachineError
         As `Device.run`.
     """
-    (program,) = programs
     compiled = Site(*(program.meta[name] for name in ("n", "d1", "d2", "r")))
     if compiled != inputs.site:
         raise ValueError(f"the program is for {compiled}, not for {inputs.site}")

@@ -136,7 +136,7 @@ def _run_lora(
         *(tensors[name] for name in ("x", "w", "a", "b", "dy")),
         column_copies=meta["column_copies"],
     )
-    layer = run_layer(device, programs, inputs, noise_seed=seed)
+    layer = run_layer(device, programs[0], inputs, noise_seed=seed)
     return layer.arrays, layer.results
 
 

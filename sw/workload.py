@@ -55,6 +55,6 @@ def compile_workload(config: Config, workload: str, dataflow: Choice) -> tuple[P
             if kind == "gemm":
                 return compile_gemm(config, *sizes, dataflow=dataflow)
             layer = compile_layer(config, *sizes, dataflow=dataflow, column_copies="rescaled")
-            return layer.programs
+            return (layer.program,)
     accepted = " or ".join(form for _, form in _FORMS.values())
     raise click.UsageError(f"workload must be {accepted}, not {workload!r}")

@@ -138,15 +138,26 @@ class Config:
 
     @property
     def dram_bound(self) -> str | None:
-        """One line if even the longest stream cannot hide the load of a tile, else None."""
-        if self.break_even_rows <= self.longest_stream:
+        """One line if a fold of `rows` waves, the shortest, cannot hide the load of a tile.
+
+        Else None. If the longest stream cannot either, the line says that, too.
+        """
+        needed, longest = self.break_even_rows, self.longest_stream
+        if needed <= self.rows:
             return None
-        return (
-            f"DRAM bounds every product that changes its stationary tile: a tile of rows "
-            f"{self.rows} x columns {self.columns} takes {self.break_even_rows} cycles at "
-            f"dram_gbps {self.dram_gbps:g} and clock_mhz {self.clock_mhz}, and the longest stream "
-            f"that input_depth {self.input_depth} holds lasts {self.longest_stream}"
+        if needed == self.tile_cycles:
+            source = f"a bus of bus_bytes {self.bus_bytes}"
+        else:
+            source = f"DRAM of dram_gbps {self.dram_gbps:g} at clock_mhz {self.clock_mhz}"
+        line = (
+            f"{source} brings a stationary tile of {self.rows}x{self.columns} "
+            f"({self.tile_cycles * self.bus_bytes} bytes in beats) in {needed} cycles, and the "
+            f"shortest fold takes {self.rows}: products that stream fewer than {needed} rows of "
+            "the left operand to a tile wait for it"
         )
+        if needed > longest:
+            line += f"; all do, for input_depth {self.input_depth} holds no more than {longest}"
+        return line
 
     @property
     def input_bytes(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import subprocess
@@ -12,12 +13,18 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from amaranth import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
 
 from hw.emit import TOP, WAIVERS, Emission, emit
 from hw.isa.config import Config
-from hw.sram import Macro, verilog
+from hw.shared import Builder
+from hw.sram import Macro, Sram, verilog
 from sim.result import BackendError
 from sim.toolchain import find_verilator, yosys_environment
+
+from .bench import simulate
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = {"tiny": Config.preset("tiny"), "3x5": Config(rows=3, columns=5)}
@@ -60,17 +67,13 @@ def instances(text: str) -> Counter[str]:
 
 
 def stub(macro: Macro) -> str:
-    """Return a module with the ports of a memory and nothing inside, as a foundry would give."""
-    address, lanes = (macro.depth - 1).bit_length() - 1, macro.width // macro.granularity - 1
-    inputs = {"clk": 0, "rst": 0, "write_data": macro.width - 1}
-    if macro.ports == "1rw":
-        inputs |= {"enable": 0, "write": 0, "address": address}
-    else:
-        inputs |= {"read_enable": 0, "read_address": address, "write_enable": lanes,
-                   "write_address": address}  # fmt: skip
-    ports = [f"input [{top}:0] {name}" for name, top in inputs.items()]
-    ports.append(f"output [{macro.width - 1}:0] read_data")
-    return f"module {macro.name}({', '.join(ports)});\n  assign read_data = 0;\nendmodule\n"
+    """Return a module with the ports of a memory and nothing inside, as a foundry would give.
+
+    From what memories.json says alone.
+    """
+    listed = json.loads(json.dumps(macro.listing()))
+    ports = [f"{pin['direction']} [{pin['width'] - 1}:0] {pin['name']}" for pin in listed["pins"]]
+    return f"module {listed['name']}({', '.join(ports)});\n  assign read_data = 0;\nendmodule\n"
 
 
 CODE = """
@@ -127,18 +130,34 @@ def test_every_unit_is_used_and_none_is_missing(name):
     assert counted["cdmqta_lane"] == config.columns
 
 
+def pins(inputs: str, outputs: str) -> list[dict[str, str | int]]:
+    """Return the ports of a memory's module, given as names and widths."""
+    return [
+        {"name": name, "direction": direction, "width": int(width)}
+        for direction, text in (("input", inputs), ("output", outputs))
+        for name, width in (pin.split() for pin in text.split(", "))
+    ]
+
+
 def test_the_memory_list_says_what_to_order():
     found = {memory.macro.name: memory.listing() for memory in emission("3x5").memories}
     assert found["cdmqta_sram_1rw_64x24"] == {
         "name": "cdmqta_sram_1rw_64x24", "depth": 64, "width": 24, "ports": "1rw",
         "read_ports": 0, "write_ports": 0, "read_write_ports": 1, "write_granularity": 24,
-        "instances": 2,
+        "read_latency": 1, "read_data_held": True, "instances": 2,
+        "pins": pins(
+            "clk 1, rst 1, enable 1, write 1, address 6, write_data 24", "read_data 24"
+        ),
     }  # fmt: skip
     # 32 words of 5 scale entries of 24 bits, each of which can be written alone.
     assert found["cdmqta_sram_1r1w_32x120_by24"] == {
         "name": "cdmqta_sram_1r1w_32x120_by24", "depth": 32, "width": 120, "ports": "1r1w",
         "read_ports": 1, "write_ports": 1, "read_write_ports": 0, "write_granularity": 24,
-        "instances": 1,
+        "read_latency": 1, "read_data_held": True, "read_during_write": "old", "instances": 1,
+        "pins": pins(
+            "clk 1, rst 1, read_enable 1, read_address 5, write_enable 5, write_address 5, "
+            "write_data 120", "read_data 120",
+        ),
     }  # fmt: skip
     text = emission("3x5").verilog
     for name, listed in found.items():
@@ -149,6 +168,43 @@ def test_the_memory_list_says_what_to_order():
         lanes = listed["width"] // listed["write_granularity"]
         if listed["write_ports"]:
             assert f"[{lanes - 1}:0] write_enable" in body
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_models_have_the_ports_that_the_memory_list_says(name):
+    for memory in emission(name).memories:
+        head = verilog(memory.macro).partition(");")[0]
+        found = re.findall(r"(input|output)(?: reg)? (?:\[(\d+):0\] )?(\w+)", head)
+        assert sorted((name, way, int(top or 0) + 1) for way, top, name in found) == sorted(
+            (pin["name"], pin["direction"], pin["width"]) for pin in memory.listing()["pins"]
+        )
+
+
+class Collision(wiring.Component):
+    """A memory that is written and read at once, in one place."""
+
+    def __init__(self) -> None:
+        super().__init__({"data": In(8), "seen": Out(8)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.store = store = Sram(4, 8, Builder())
+        m.d.comb += [store.write_enable.eq(1), store.read_enable.eq(1)]
+        m.d.comb += [store.write_data.eq(self.data), self.seen.eq(store.read_data)]
+        return m
+
+
+def test_a_read_of_the_word_being_written_returns_the_old_one():
+    """In the plain form; the Verilog model is written with assignments that do the same."""
+    dut = Collision()
+
+    async def bench(ctx):
+        for value in range(1, 6):
+            ctx.set(dut.data, value)
+            await ctx.tick()
+            assert ctx.get(dut.seen) == value - 1
+
+    simulate(dut, bench)
 
 
 def test_a_black_box_text_leaves_only_the_memories_out():

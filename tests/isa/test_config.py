@@ -165,15 +165,32 @@ def test_the_stream_that_hides_a_load():
 
 def test_a_configuration_that_the_dram_bounds():
     assert all(config.dram_bound is None for config in PRESETS.values())
-    slow = Config.preset("paper").replace(dram_gbps=0.2)
-    assert (slow.break_even_rows, slow.longest_stream) == (8192, 8192)
-    assert slow.dram_bound is None
-    slower = slow.replace(dram_gbps=0.1999)
-    assert slower.dram_bound == (
-        "DRAM bounds every product that changes its stationary tile: a tile of rows 64 x columns "
-        "64 takes 8197 cycles at dram_gbps 0.1999 and clock_mhz 400, and the longest stream that "
-        "input_depth 4096 holds lasts 8192"
+    paper = Config.preset("paper")
+    assert paper.replace(dram_gbps=25.6).dram_bound is None, "64 bytes a cycle, as the bus"
+    waits = (
+        "DRAM of dram_gbps {} at clock_mhz 400 brings a stationary tile of 64x64 (4096 bytes in "
+        "beats) in {} cycles, and the shortest fold takes 64: products that stream fewer than {} "
+        "rows of the left operand to a tile wait for it"
     )
+    for gbps, cycles in (("25.5", 65), ("12.8", 128), ("0.2", 8192)):
+        found = paper.replace(dram_gbps=float(gbps))
+        assert found.break_even_rows == cycles <= found.longest_stream == 8192
+        assert found.dram_bound == waits.format(gbps, cycles, cycles)
+    assert paper.replace(dram_gbps=0.1999).dram_bound == (
+        waits.format("0.1999", 8197, 8197) + "; all do, for input_depth 4096 holds no more than "
+        "8192"
+    )
+
+
+def test_a_configuration_that_the_bus_bounds():
+    """Rows of 9 bytes are two beats of 8: a tile of 4 rows takes 8 cycles, whatever DRAM gives."""
+    for gbps in (0.0, 3.2, 100.0):
+        assert Config(rows=4, columns=9, dram_gbps=gbps).dram_bound == (
+            "a bus of bus_bytes 8 brings a stationary tile of 4x9 (64 bytes in beats) in 8 cycles, "
+            "and the shortest fold takes 4: products that stream fewer than 8 rows of the left "
+            "operand to a tile wait for it"
+        )
+    assert Config(rows=4, columns=8).dram_bound is None
 
 
 def test_unknown_keys():

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hw import emit
 from hw.isa.config import PRESETS, Config
 from hw.isa.numerics import INT8_MAX, multiplier, requantise8
 from hw.isa.registers import COUNTERS
@@ -375,7 +376,7 @@ def generated(tmp_path_factory) -> Path:
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     *_, last = done.stdout.splitlines()
-    assert last.startswith("a stationary tile takes 3 cycles of the bus: ")
+    assert last.startswith("a stationary tile is loaded in 3 cycles at best: ")
     return folder
 
 
@@ -392,14 +393,18 @@ def test_generate_writes_three_files(generated):
 
 
 def test_generate_warns_where_dram_is_too_slow(command, monkeypatch):
-    slow = ("--set", "dram_gbps=0.01", "--json", "g.json")
-    done = command("generate", "-o", "out", *OBLONG, *slow)
-    assert done.code == 0 and done.err.startswith("cdmqta: warning: DRAM bounds every product ")
-    assert done.err.count("\n") == 1
-    figures = json.loads(Path("g.json").read_text())
-    rows = Config(rows=3, columns=5, dram_gbps=0.01).break_even_rows
-    assert (figures["break_even_rows"], figures["dram_bound"]) == (rows, True)
-    assert f"a stationary tile takes {rows} cycles of the bus" in done.out
+    monkeypatch.setattr(emit, "emit", lambda *_: emit.Emission("", "cdmqta", (), ()))
+    for gbps, all_wait in ((2.4, False), (0.01, True)):
+        slow = ("--set", f"dram_gbps={gbps}", "--json", "g.json")
+        done = command("generate", "-o", "out", *OBLONG, *slow)
+        config = Config(rows=3, columns=5, dram_gbps=gbps)
+        rows = config.break_even_rows
+        assert (done.code, done.err) == (0, f"cdmqta: warning: {config.dram_bound}\n")
+        assert f"(24 bytes in beats) in {rows} cycles" in done.err and rows > 3
+        assert ("; all do, " in done.err) is all_wait
+        figures = json.loads(Path("g.json").read_text())
+        assert (figures["break_even_rows"], figures["dram_bound"]) == (rows, True)
+        assert f"a stationary tile is loaded in {rows} cycles at best: " in done.out
 
 
 def test_the_memory_list_adds_up(generated):

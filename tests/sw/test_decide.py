@@ -29,8 +29,8 @@ def decided(
     """Return the job chosen for a product of two matrices as they multiply."""
     m, k, n = shape
     gemm = Gemm("C", View("A", m, k), View("B", k, n))
-    return decide(config, choice, partial(draft_gemm, config, gemm, (Sums("C"),), ()),
-                  may_swap=True, objective=objective)  # fmt: skip
+    drafts = [partial(draft_gemm, config, gemm, (Sums("C"),), (), swap=s) for s in (False, True)]
+    return decide(config, choice, *drafts, objective=objective)
 
 
 @pytest.mark.parametrize("latency", [1, 60])

@@ -40,8 +40,8 @@ def run_both(
     given = tensors(seed, *site)
     both = {name: options[name] for name in ("scaling", "column_copies") if name in options}
     compiled = {name: options[name] for name in ("dataflow", "column_copies") if name in options}
-    programs = compile_layer(config, *site, **compiled).programs
-    result = run_layer(Device(config), programs, quantise_site(*given, **both))
+    program = compile_layer(config, *site, **compiled).program
+    result = run_layer(Device(config), program, quantise_site(*given, **both))
     return result, lora_site(*map(torch.tensor, given), **both)
 
 
@@ -87,8 +87,7 @@ def test_the_stable_diffusion_site_on_the_paper_array_seed_2(column_copies):
 
 
 def test_a_site_is_one_program_that_takes_no_scales_of_its_own_sums():
-    programs = compile_layer(CONFIGS[2], 9, 17, 11, 4, column_copies="rescaled")
-    (program,) = programs.programs
+    program = compile_layer(CONFIGS[2], 9, 17, 11, 4, column_copies="rescaled").program
     tables = {name for name, buffer in program.inputs.items() if buffer.dtype == "uint32"}
     assert tables == {"H.unit_scales", "dH.unit_scales", "Y.factor", "dX.factor"}
     assert [program.inputs[f"{name}.factor"].columns for name in ("Y", "dX")] == [1, 1]
@@ -114,11 +113,11 @@ def test_more_tokens_than_scales_are_worked_on_in_slabs_seed_7(column_copies, da
 def test_stochastic_copies_are_the_golden_ones_seed_8(config, column_copies):
     site, given = (33, 40, 23, 7), tensors(8, 33, 40, 23, 7)
     for dataflow in ("ws", "os"):
-        programs = compile_layer(
+        program = compile_layer(
             config, *site, dataflow=dataflow, column_copies=column_copies, rounding="stochastic"
-        ).programs
+        ).program
         inputs = quantise_site(*given, column_copies=column_copies)
-        result = run_layer(Device(config), programs, inputs, noise_seed=1234567890)
+        result = run_layer(Device(config), program, inputs, noise_seed=1234567890)
         golden = lora_site(
             *map(torch.tensor, given), column_copies=column_copies, rounding="stochastic",
             seed=1234567890,
@@ -133,9 +132,9 @@ def test_scaling_enters_the_updates_seed_3():
 def test_first_step_and_zero_rows_seed_4():
     config, site = CONFIGS[3], (6, 10, 9, 3)
     x, w, a, b, dy = tensors(4, *site)
-    programs = compile_layer(config, *site).programs
+    program = compile_layer(config, *site).program
     for given in ((x, w, a, b * 0, dy), (x * 0, w, a, b, dy * 0)):
-        result = run_layer(Device(config), programs, quantise_site(*given))
+        result = run_layer(Device(config), program, quantise_site(*given))
         assert_equal(result, lora_site(*map(torch.tensor, given)))
 
 
@@ -143,8 +142,8 @@ def test_saturated_updates_seed_5():
     config, site = CONFIGS[2], (4, 8, 6, 2)
     x, w, a, b, dy = tensors(5, *site)
     given = (x, w * np.float32(1e-9), a, b * np.float32(1e3), dy)
-    programs = compile_layer(config, *site).programs
-    result = run_layer(Device(config), programs, quantise_site(*given))
+    program = compile_layer(config, *site).program
+    result = run_layer(Device(config), program, quantise_site(*given))
     assert_equal(result, lora_site(*map(torch.tensor, given)))
     assert np.isin(result.arrays["Y"], [-(1 << 31), (1 << 31) - 1]).any()
 
@@ -162,35 +161,35 @@ def test_real_values_are_near_float_seed_6():
 
 def test_a_rank_above_the_rows_is_updated_in_os():
     """One rounding only: WS would scale every fold of the reduction by itself."""
-    programs = compile_layer(Config(rows=3, columns=2), 9, 17, 11, 4, dataflow="ws")
-    rows = {p.name: p.dataflow for p in programs.products.products}
+    program = compile_layer(Config(rows=3, columns=2), 9, 17, 11, 4, dataflow="ws").program
+    rows = {p.name: p.dataflow for p in program.products}
     assert rows["Y"] == rows["dX"] == "ws+os"
-    for each in programs.products.instructions:
+    for each in program.instructions:
         if isinstance(each, Execute) and each.scale:
             assert each.dataflow is Dataflow.OS, to_text(each)
 
 
-def test_rows_of_the_programs_add_up():
-    programs = compile_layer(CONFIGS[2], 9, 17, 11, 4)
-    for program in programs.programs:
-        stops = [0, *(product.stop for product in program.products)]
-        assert [product.start for product in program.products] == stops[:-1]
-        assert stops[-1] == len(program.instructions) - 1
-    assert "Y 9x17x11 ws 2079 MACs" in str(programs)
+def test_rows_of_the_program_add_up():
+    layer = compile_layer(CONFIGS[2], 9, 17, 11, 4)
+    products = layer.program.products
+    stops = [0, *(product.stop for product in products)]
+    assert [product.start for product in products] == stops[:-1]
+    assert stops[-1] == len(layer.program.instructions) - 1
+    assert "Y 9x17x11 ws 2079 MACs" in str(layer)
 
 
-def test_inputs_must_be_for_the_programs():
+def test_inputs_must_be_for_the_program():
     config = CONFIGS[2]
-    programs = compile_layer(config, 9, 17, 11, 4).programs
+    program = compile_layer(config, 9, 17, 11, 4).program
     device = Device(config)
     with pytest.raises(ValueError, match=r"^the program is for LoRA site n=9 .* not for LoRA site"):
-        run_layer(device, programs, quantise_site(*tensors(1, 8, 17, 11, 4)))
+        run_layer(device, program, quantise_site(*tensors(1, 8, 17, 11, 4)))
     rescaled = quantise_site(*tensors(1, 9, 17, 11, 4), column_copies="rescaled")
     with pytest.raises(ValueError, match=r"^the program is for weighted column copies, not for"):
-        run_layer(device, programs, rescaled)
+        run_layer(device, program, rescaled)
     x, w, a, b, dy = tensors(1, 9, 17, 11, 4)
     with pytest.raises(ValueError, match=r"^the weight must not be all zero"):
-        run_layer(device, programs, quantise_site(x, w * 0, a, b, dy))
+        run_layer(device, program, quantise_site(x, w * 0, a, b, dy))
 
 
 def test_shapes_are_checked():

@@ -25,7 +25,7 @@ CONFIG = Config(rows=3, columns=2, dram_gbps=12.8)
 PROGRAMS = {
     "gemm": compile_gemm(CONFIG, 5, 6, 7, transpose_a=True),
     "requantised": compile_gemm(CONFIG, 5, 6, 7, requantise="column"),
-    "layer": compile_layer(CONFIG, 5, 6, 7, 4).programs,
+    "layer": (compile_layer(CONFIG, 5, 6, 7, 4).program,),
 }
 
 

@@ -138,7 +138,7 @@ def compiled(bits: int) -> list[tuple[Config, tuple[Instruction, ...]]]:
     programs = [
         *compile_gemm(config, 11, 20, 13, dataflow="ws"),
         *compile_gemm(config, 7, 9, 8, dataflow="os", requantise="row"),
-        *compile_layer(config, 5, 9, 7, 2).programs,
+        compile_layer(config, 5, 9, 7, 2).program,
     ]
     return [(config, program.instructions) for program in programs]
 

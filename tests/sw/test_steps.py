@@ -26,7 +26,7 @@ def job(
     **fields,
 ) -> Job:
     """Return a job of C = A.B in WS, in tiles of these sizes."""
-    found, _ = draft_gemm(CONFIG, GEMM, outputs, late, Dataflow.WS, False)
+    found, _ = draft_gemm(CONFIG, GEMM, outputs, late, Dataflow.WS)
     return replace(found, tiling=Tiling(Dataflow.WS, 24, 16, 32, *tile, **fields))
 
 
@@ -59,7 +59,7 @@ def test_a_load_does_not_go_ahead_of_what_reads_its_place():
     """Sixteen tiles of B and three of A in memories that hold eight: later ones take old places."""
     wide = Gemm("C", View("A", 24, 16), View("B", 16, 128))
     config = CONFIG.replace(weight_depth=64)
-    found, _ = draft_gemm(config, wide, (Sums("C"),), (), Dataflow.WS, False)
+    found, _ = draft_gemm(config, wide, (Sums("C"),), (), Dataflow.WS)
     tiling = Tiling(Dataflow.WS, 24, 16, 128, 24, 16, 8, ahead=100)
     steps = Stager(config).steps(replace(found, tiling=tiling))
     taken: dict[Memory, dict[int, int]] = {Memory.INPUT: {}, Memory.WEIGHT: {}}

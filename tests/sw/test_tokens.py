@@ -150,7 +150,7 @@ def test_tokens_are_added_once():
 def test_compiled_programs_have_no_races(bits):
     config = Config(rows=2, columns=3, token_bits=bits, input_depth=32, weight_depth=32)
     programs = [*compile_gemm(config, 11, 30, 13, dataflow="os"),
-                *compile_layer(config, 9, 17, 11, 3).programs]  # fmt: skip
+                compile_layer(config, 9, 17, 11, 3).program]  # fmt: skip
     for program in programs:
         pairs = conflicting(config, program.instructions)
         assert pairs

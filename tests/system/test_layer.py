@@ -23,9 +23,9 @@ def run(
     device: Device, sizes: dict[str, int], tensors: dict[str, np.ndarray], dataflow: str
 ) -> LayerResult:
     """Compile and run a site."""
-    programs = compile_layer(device.config, **sizes, dataflow=dataflow, column_copies="rescaled")
+    layer = compile_layer(device.config, **sizes, dataflow=dataflow, column_copies="rescaled")
     inputs = quantise_site(*(tensors[name] for name in TENSORS), column_copies="rescaled")
-    return run_layer(device, programs.programs, inputs)
+    return run_layer(device, layer.program, inputs)
 
 
 def assert_exact(result: LayerResult, expected: dict[str, np.ndarray], rung: str) -> None:
@@ -64,8 +64,8 @@ def test_first_step_of_training() -> None:
 
 
 def test_both_dataflows_in_one_program() -> None:
-    programs = compile_layer(TINY, n=7, d1=19, d2=13, r=2, column_copies="rescaled")
-    assert {product.dataflow for product in programs.products.products} >= {"ws", "os"}
+    layer = compile_layer(TINY, n=7, d1=19, d2=13, r=2, column_copies="rescaled")
+    assert {product.dataflow for product in layer.program.products} >= {"ws", "os"}
 
 
 def test_the_real_site_on_the_64x64_rtl() -> None:

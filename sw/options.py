@@ -124,7 +124,7 @@ def settings_options(default: str | None) -> Callable:
             json_file: str | None, **options: Any,
         ) -> None:  # fmt: skip
             settings = Settings(preset, config_file, values)
-            command(settings=settings, report=Report(json_file), **options)
+            command(settings=settings, report=Report(json_file, config_file), **options)
 
         return run
 
@@ -224,14 +224,22 @@ def _rate(text: str) -> float:
 
 def rounding_options(command: Callable) -> Callable:
     """Add --rounding and --noise-seed; the command gets `rounding` and `noise_seed`."""
-    command = click.option(
-        "--noise-seed", type=click.IntRange(0, (1 << 32) - 1), default=0, show_default=True,
-        help="Of stochastic rounding.",
-    )(command)  # fmt: skip
-    return click.option(
+
+    @click.option(
         "--rounding", type=click.Choice(ROUNDINGS), default="nearest", show_default=True,
         help="Of INT8 results.",
-    )(command)  # fmt: skip
+    )  # fmt: skip
+    @click.option(
+        "--noise-seed", type=click.IntRange(0, (1 << 32) - 1), show_default="0",
+        help="Of stochastic rounding.",
+    )  # fmt: skip
+    @wraps(command)
+    def run(rounding: str, noise_seed: int | None, **options: Any) -> None:
+        if noise_seed is not None and rounding != "stochastic":
+            raise click.UsageError(f"--noise-seed needs --rounding stochastic, not {rounding}")
+        command(rounding=rounding, noise_seed=noise_seed or 0, **options)
+
+    return run
 
 
 class Margin(click.ParamType):

@@ -26,7 +26,9 @@ from .options import (
     Settings,
     Target,
     backend_options,
+    check_requantise,
     config_options,
+    gemm_paths,
     rounding_options,
     settings_options,
 )
@@ -207,33 +209,6 @@ def gemm(
     report.json(figures)
     if not exact:
         fail(f"{output} differs from the exact product")
-
-
-def gemm_paths(output: str, requantise: str | None) -> dict[str, Path]:
-    """Return the files that `gemm` writes, by what is in them."""
-    beside = () if requantise is None else ("maxima", "scales")
-    return {"C": Path(output)} | {name: Path(output).with_suffix(f".{name}.npy") for name in beside}
-
-
-def check_requantise(
-    *,
-    requantise: str | None,
-    scaling: str,
-    maxima: str | None,
-    margin: Fraction | None,
-    rounding: str,
-    **_: Any,
-) -> None:
-    """Refuse options of `gemm` that make no sense together."""
-    for option, asked in (("--scaling", scaling != "fresh"), ("--rounding", rounding != "nearest")):
-        if asked and requantise is None:
-            raise click.UsageError(f"{option} needs --requantise: int32 sums are exact")
-    if scaling == "delayed" and maxima is None:
-        raise click.UsageError("--scaling delayed needs --maxima, C.maxima.npy of an earlier step")
-    if scaling == "fresh" and maxima is not None:
-        raise click.UsageError("--maxima needs --scaling delayed, not fresh")
-    if scaling == "fresh" and margin is not None:
-        raise click.UsageError("--margin needs --scaling delayed, not fresh")
 
 
 @cli.command("compile")

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,7 +18,7 @@ from hw.isa.config import Config
 from sim.result import MachineError
 
 from . import arrays, runner
-from .console import BAD_INPUT, Report, progress
+from .console import BAD_INPUT, Report, keep_clear, progress
 from .gemm import SCALINGS, run_gemm
 from .options import (
     Margin,
@@ -25,7 +26,9 @@ from .options import (
     Settings,
     Target,
     backend_options,
+    check_requantise,
     config_options,
+    gemm_paths,
     rounding_options,
     settings_options,
 )
@@ -84,6 +87,7 @@ def demo(config: Config, report: Report, target: Target, **options: Any) -> None
     """Run all training products of one Stable Diffusion K site, and check every bit."""
     from .demo import SHAPE, run_demo
 
+    report.keep_clear({})
     shape = f"{SHAPE['n']}x{SHAPE['d1']} -> {SHAPE['d2']}, rank {SHAPE['r']}"
     with progress() as show:
         figures = run_demo(target.device(config, show), **options)
@@ -112,6 +116,8 @@ def generate(config: Config, report: Report, output: str, memories: str) -> None
 
     yosys_environment()
     folder = Path(output)
+    names = ("cdmqta.v", "memories.json", "config.toml")
+    report.keep_clear({f"output {name}": folder / name for name in names})
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -121,13 +127,9 @@ def generate(config: Config, report: Report, output: str, memories: str) -> None
             show("emit", 0)
         emission = emit(config, memories)
     listed = [memory.listing() for memory in emission.memories]
-    files = {
-        "cdmqta.v": emission.verilog,
-        "memories.json": json.dumps(listed, indent=2) + "\n",
-        "config.toml": tomli_w.dumps(config.to_mapping()),
-    }
-    contents = {folder / name: text.encode() for name, text in files.items()}
-    report.keep_clear(*contents)
+    memory_list = json.dumps(listed, indent=2) + "\n"
+    texts = (emission.verilog, memory_list, tomli_w.dumps(config.to_mapping()))
+    contents = {folder / name: text.encode() for name, text in zip(names, texts, strict=True)}
     write_files(contents)
     for path, data in contents.items():
         report.line(f"{path}: {len(data):,} bytes")
@@ -139,7 +141,7 @@ def generate(config: Config, report: Report, output: str, memories: str) -> None
         click.echo(f"cdmqta: warning: {config.dram_bound}", err=True)
     report.json(
         {
-            "files": [str(folder / name) for name in files],
+            "files": [str(path) for path in contents],
             "memories": listed,
             "tile_cycles": config.tile_cycles,
             "break_even_rows": config.break_even_rows,
@@ -167,7 +169,7 @@ def generate(config: Config, report: Report, output: str, memories: str) -> None
 )  # fmt: skip
 @click.option("--maxima", metavar="FILE.npy", help="C.maxima.npy of an earlier step.")
 @click.option(
-    "--margin", type=Margin(), default="1.25", show_default=True,
+    "--margin", type=Margin(), show_default="1.25",
     help="By how much maxima may have grown.",
 )  # fmt: skip
 @rounding_options
@@ -188,6 +190,9 @@ def gemm(
     if inner != other:
         raise click.UsageError(f"{a} has K = {inner} and {b} has K = {other}: they must be equal")
     check_requantise(maxima=maxima, **options)
+    options["margin"] = options["margin"] or Fraction("1.25")
+    paths = gemm_paths(output, options["requantise"])
+    report.keep_clear({f"output {name}": path for name, path in paths.items()}, (a, b, maxima))
     if maxima is not None:
         entries = {"row": rows, "column": columns, "tensor": 1}[options["requantise"]]
         options["maxima"] = arrays.load_maxima(maxima, entries)
@@ -196,28 +201,14 @@ def gemm(
     found = runner.gemm_outputs(result)
     expected = arrays.expected_gemm(left, right, **{"maxima": None} | options)
     exact = all(np.array_equal(found[name], array) for name, array in expected.items())
-    paths = {name: Path(output).with_suffix(f".{name}.npy") for name in found} | {"C": Path(output)}
-    files = {path: arrays.npy(found[name]) for name, path in paths.items()}
-    report.keep_clear(*files)
-    write_files(files)
+    write_files({path: arrays.npy(found[name]) for name, path in paths.items()})
     figures = runner.program_figures(result.programs, result.results) | {"exact": exact}
     runner.print_products(report, figures["products"])
+    if options["requantise"] is not None:
+        runner.print_limited(report, figures)
     report.json(figures)
     if not exact:
         fail(f"{output} differs from the exact product")
-
-
-def check_requantise(
-    *, requantise: str | None, scaling: str, maxima: str | None, rounding: str, **_: Any
-) -> None:
-    """Refuse options of `gemm` that make no sense together."""
-    for option, asked in (("--scaling", scaling != "fresh"), ("--rounding", rounding != "nearest")):
-        if asked and requantise is None:
-            raise click.UsageError(f"{option} needs --requantise: int32 sums are exact")
-    if scaling == "delayed" and maxima is None:
-        raise click.UsageError("--scaling delayed needs --maxima, C.maxima.npy of an earlier step")
-    if scaling == "fresh" and maxima is not None:
-        raise click.UsageError("--maxima needs --scaling delayed, not fresh")
 
 
 @cli.command("compile")
@@ -227,7 +218,7 @@ def check_requantise(
 @click.option("--dataflow", type=DATAFLOW, default="auto", show_default=True)
 def compile_(config: Config, report: Report, workload: str, output: str, dataflow: str) -> None:
     """Compile WORKLOAD, gemm:MxKxN or lora:NxD1xD2:rR, to a program file."""
-    report.keep_clear(Path(output))
+    report.keep_clear({"--output": output})
     with progress() as show:
         if show is not None:
             show("compile", 0)
@@ -251,6 +242,7 @@ def disassemble(file: str) -> None:
 @click.option("-o", "--output", type=OutputFile(), required=True, metavar="FILE")
 def assemble(file: str, output: str) -> None:
     """Turn the text that disassemble prints back into the same program file."""
+    keep_clear({"--output": output}, (file,))
     try:
         text = Path(file).read_text(encoding="utf-8")
     except OSError as error:
@@ -288,6 +280,7 @@ def run(
     The configuration is the file's own; --preset, --config and --set may change only what its
     hardware does not depend on.
     """
+    report.keep_clear({"--trace": trace, "--waves": waves}, (file,))
     programs = runner.load_job(file)
     config = runner.configuration(file, programs, settings)
     check_recording(target, trace, waves)
@@ -304,7 +297,6 @@ def run(
     runner.print_products(report, figures["products"])
     runner.print_totals(report, figures)
     if trace is not None:
-        report.keep_clear(Path(trace))
         for path in runner.write_trace(trace, programs, results, config.clock_mhz):
             report.line(f"timeline: {path}")
     report.json(figures)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import click
@@ -24,7 +24,7 @@ from .place import PlacementError
 from .program_file import ProgramFileError, write_file
 from .tile import TileError
 
-__all__ = ["BAD_INPUT", "Report", "progress"]
+__all__ = ["BAD_INPUT", "Report", "keep_clear", "progress"]
 
 BAD_INPUT = (
     BackendError,
@@ -38,17 +38,44 @@ BAD_INPUT = (
 """Errors that are one line for the user, exit code 2."""
 
 
+Files = Mapping[str, str | os.PathLike[str] | None]
+"""Files to write, by the option or the word that stands for each; None for those not wanted."""
+
+
+def keep_clear(outputs: Files, inputs: Sequence[str | None]) -> None:
+    """Refuse, before any work, outputs that are one file with an input or with each other."""
+    seen: list[tuple[str, str]] = []
+    for option, file in outputs.items():
+        if file is None:
+            continue
+        name = os.fspath(file)
+        for read in inputs:
+            if read is not None and _one_file(name, read):
+                raise click.UsageError(f"{option} {name} would overwrite the input {read}")
+        for other, written in seen:
+            if _one_file(name, written):
+                raise click.UsageError(f"{other} {written} and {option} {name} are one file")
+        seen.append((option, name))
+
+
+def _one_file(first: str, second: str) -> bool:
+    try:
+        return os.path.samefile(first, second)
+    except OSError:  # one of them is not there yet
+        return os.path.realpath(first) == os.path.realpath(second)
+
+
 class Report:
     """Where figures go: tables for people, JSON for programs."""
 
-    def __init__(self, json_file: str | None) -> None:
-        self._json_file = json_file
+    def __init__(self, json_file: str | None, config_file: str | None = None) -> None:
+        self._json_file, self._config_file = json_file, config_file
         self.console = Console(file=sys.stderr if json_file == "-" else sys.stdout)
 
-    def keep_clear(self, *outputs: Path) -> None:
-        """Refuse to write the JSON over another output."""
-        if self._json_file not in (None, "-") and Path(self._json_file) in outputs:
-            raise click.UsageError(f"--json {self._json_file} is also the name of another output")
+    def keep_clear(self, outputs: Files, inputs: Sequence[str | None] = ()) -> None:
+        """Do as `keep_clear`, with what --json and --config name among the files."""
+        json_file = None if self._json_file == "-" else self._json_file
+        keep_clear({**outputs, "--json": json_file}, (*inputs, self._config_file))
 
     def table(self, rows: Sequence[dict[str, Any]], section: str) -> None:
         """Print rows of equal keys; columns without a value are left out.

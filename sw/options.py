@@ -26,7 +26,9 @@ __all__ = [
     "Settings",
     "Target",
     "backend_options",
+    "check_requantise",
     "config_options",
+    "gemm_paths",
     "rounding_options",
     "settings_options",
 ]
@@ -124,7 +126,7 @@ def settings_options(default: str | None) -> Callable:
             json_file: str | None, **options: Any,
         ) -> None:  # fmt: skip
             settings = Settings(preset, config_file, values)
-            command(settings=settings, report=Report(json_file), **options)
+            command(settings=settings, report=Report(json_file, config_file), **options)
 
         return run
 
@@ -224,14 +226,49 @@ def _rate(text: str) -> float:
 
 def rounding_options(command: Callable) -> Callable:
     """Add --rounding and --noise-seed; the command gets `rounding` and `noise_seed`."""
-    command = click.option(
-        "--noise-seed", type=click.IntRange(0, (1 << 32) - 1), default=0, show_default=True,
-        help="Of stochastic rounding.",
-    )(command)  # fmt: skip
-    return click.option(
+
+    @click.option(
         "--rounding", type=click.Choice(ROUNDINGS), default="nearest", show_default=True,
         help="Of INT8 results.",
-    )(command)  # fmt: skip
+    )  # fmt: skip
+    @click.option(
+        "--noise-seed", type=click.IntRange(0, (1 << 32) - 1), show_default="0",
+        help="Of stochastic rounding.",
+    )  # fmt: skip
+    @wraps(command)
+    def run(rounding: str, noise_seed: int | None, **options: Any) -> None:
+        if noise_seed is not None and rounding != "stochastic":
+            raise click.UsageError(f"--noise-seed needs --rounding stochastic, not {rounding}")
+        command(rounding=rounding, noise_seed=noise_seed or 0, **options)
+
+    return run
+
+
+def gemm_paths(output: str, requantise: str | None) -> dict[str, Path]:
+    """Return the files that `gemm` writes, by what is in them."""
+    beside = () if requantise is None else ("maxima", "scales")
+    return {"C": Path(output)} | {name: Path(output).with_suffix(f".{name}.npy") for name in beside}
+
+
+def check_requantise(
+    *,
+    requantise: str | None,
+    scaling: str,
+    maxima: str | None,
+    margin: Fraction | None,
+    rounding: str,
+    **_: Any,
+) -> None:
+    """Refuse options of `gemm` that make no sense together."""
+    for option, asked in (("--scaling", scaling != "fresh"), ("--rounding", rounding != "nearest")):
+        if asked and requantise is None:
+            raise click.UsageError(f"{option} needs --requantise: int32 sums are exact")
+    if scaling == "delayed" and maxima is None:
+        raise click.UsageError("--scaling delayed needs --maxima, C.maxima.npy of an earlier step")
+    if scaling == "fresh" and maxima is not None:
+        raise click.UsageError("--maxima needs --scaling delayed, not fresh")
+    if scaling == "fresh" and margin is not None:
+        raise click.UsageError("--margin needs --scaling delayed, not fresh")
 
 
 class Margin(click.ParamType):

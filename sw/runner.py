@@ -31,6 +31,7 @@ __all__ = [
     "configuration",
     "gemm_outputs",
     "load_job",
+    "print_limited",
     "print_products",
     "print_totals",
     "program_figures",
@@ -220,15 +221,17 @@ def _print_stalls(report: Report, figures: dict[str, Any]) -> None:
         rows.append({"counters": "", "engine": engine} | shares)
     report.line("of all cycles, busy, and waiting for")
     report.table(rows, section="counters")
-    for name, key in _LIMITED:
-        if figures.get(key):
-            report.line(f"{figures[key]:,} {name}")
+    if figures.get("saturations"):
+        print_limited(report, figures)
+    if figures.get("accumulate_saturations"):
+        limited = figures["accumulate_saturations"]
+        report.line(f"{limited:,} updated sums were limited to int32")
 
 
-_LIMITED = (
-    ("INT8 values were limited to 127", "saturations"),
-    ("updated sums were limited to int32", "accumulate_saturations"),
-)
+def print_limited(report: Report, figures: dict[str, Any]) -> None:
+    """Print how many elements requantising limited, where the backend knows."""
+    if "saturations" in figures:
+        report.line(f"{figures['saturations']:,} INT8 values were limited to 127")
 
 
 def write_trace(

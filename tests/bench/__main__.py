@@ -1,9 +1,10 @@
-"""Measure everything and print it, a table a subject."""
+"""Measure everything and print it, a table a subject; exit code 1 if a goal is missed."""
 
 from __future__ import annotations
 
 import os
 import platform
+import sys
 
 from rich.console import Console
 from rich.table import Table
@@ -13,6 +14,7 @@ from hw.isa.config import Config
 
 from . import rates, speed
 
+MARKS = {True: "yes", False: "NO", None: ""}
 SUBJECTS = {
     "the project's own speed": (speed.encoding, speed.generation, speed.simulation),
     "array cycles of products on the 64x64 RTL, DRAM unlimited, latency 1": (rates.products,),
@@ -22,7 +24,8 @@ SUBJECTS = {
 }
 
 
-def main() -> None:
+def main() -> int:
+    """Return the exit code."""
     console = Console(width=110)
     config = Config.preset("paper")
     emit(Config())  # the first call of Yosys under WebAssembly compiles it
@@ -30,13 +33,19 @@ def main() -> None:
         f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}; "
         f"{config.rows}x{config.columns}"
     )
+    missed = []
     for subject, measures in SUBJECTS.items():
-        table = Table("what", "measured", "goal", title=subject, title_justify="left")
+        table = Table("what", "measured", "goal", "met", title=subject, title_justify="left")
         for measure in measures:
-            for row in measure():
-                table.add_row(*row)
+            for what, measured, goal, met in measure():
+                table.add_row(what, measured, goal, MARKS[met])
+                if met is False:
+                    missed.append(what)
         console.print(table)
+    for what in missed:
+        print(f"goal missed: {what}", file=sys.stderr)
+    return 1 if missed else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

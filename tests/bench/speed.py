@@ -19,6 +19,9 @@ __all__ = ["encoding", "generation", "simulation"]
 
 ENCODINGS = 100_000
 
+Rows = list[tuple[str, str, str, bool | None]]
+"""As in `rates`. Seconds depend on the machine: they are shown beside their goal, not judged."""
+
 
 def seconds(work: Callable[[], object]) -> float:
     """Return how long one call takes."""
@@ -35,7 +38,7 @@ def command(*arguments: str, cache: Path) -> None:
     )
 
 
-def generation() -> list[tuple[str, str, str]]:
+def generation() -> Rows:
     """Measure Verilog generation of the 64x64 accelerator, in a process, and its lint."""
     from sim.toolchain import find_verilator
 
@@ -51,13 +54,13 @@ def generation() -> list[tuple[str, str, str]]:
         size = verilog.stat().st_size
     complaints = sum("%Warning" in line or "%Error" in line for line in lint.stderr.splitlines())
     return [
-        ("generate --preset paper", f"{took:.1f} s", "20 s"),
-        ("Verilog of it", f"{size / 1e6:.2f} MB", "3 MB"),
-        ("verilator --lint-only -Wall", f"{complaints} messages", "0"),
+        ("generate --preset paper", f"{took:.1f} s", "20 s", None),
+        ("Verilog of it", f"{size / 1e6:.2f} MB", "3 MB", size <= 3e6),
+        ("verilator --lint-only -Wall", f"{complaints} messages", "0", complaints == 0),
     ]
 
 
-def encoding() -> list[tuple[str, str, str]]:
+def encoding() -> Rows:
     """Measure how many instructions a second are encoded and decoded."""
     instructions = compile_layer(Config.preset("paper"), **SHAPE).program.instructions
     many = (instructions * (ENCODINGS // len(instructions) + 1))[:ENCODINGS]
@@ -66,13 +69,13 @@ def encoding() -> list[tuple[str, str, str]]:
     back = seconds(lambda: [decode(word) for word in words])
     compiled = seconds(lambda: compile_layer(Config.preset("paper"), **SHAPE))
     return [
-        ("encode", f"{len(many) / took:,.0f} instructions/s", "100,000"),
-        ("decode", f"{len(words) / back:,.0f} instructions/s", ""),
-        ("compile the demo's site", f"{compiled:.2f} s", ""),
+        ("encode", f"{len(many) / took:,.0f} instructions/s", "100,000", None),
+        ("decode", f"{len(words) / back:,.0f} instructions/s", "", None),
+        ("compile the demo's site", f"{compiled:.2f} s", "", None),
     ]
 
 
-def simulation() -> list[tuple[str, str, str]]:
+def simulation() -> Rows:
     """Measure the demo on the 64x64 RTL, cold and warm, and its parts."""
     import json
 
@@ -85,11 +88,11 @@ def simulation() -> list[tuple[str, str, str]]:
         run = json.loads(figures.read_text())
     speed = run["cycles"] / run["seconds"]
     return [
-        ("demo, cold", f"{cold:.0f} s", "240 s"),
-        ("demo, warm", f"{warm:.1f} s", "60 s"),
-        ("64x64 build for cocotb (cold - warm)", f"{cold - warm:.0f} s", "150 s"),
-        ("64x64 under cocotb", f"{speed:,.0f} cycles/s", "2,000"),
-        ("demo, whole program", f"{run['cycles']:,} cycles", ""),
-        ("demo, utilisation", f"{run['utilisation']:.3f}", ""),
-        ("demo, bit for bit", "yes" if run["exact"] else "NO", "yes"),
+        ("demo, cold", f"{cold:.0f} s", "240 s", None),
+        ("demo, warm", f"{warm:.1f} s", "60 s", None),
+        ("64x64 build for cocotb (cold - warm)", f"{cold - warm:.0f} s", "150 s", None),
+        ("64x64 under cocotb", f"{speed:,.0f} cycles/s", "2,000", None),
+        ("demo, whole program", f"{run['cycles']:,} cycles", "", None),
+        ("demo, utilisation", f"{run['utilisation']:.3f}", "", None),
+        ("demo, bit for bit", "yes" if run["exact"] else "NO", "yes", run["exact"]),
     ]

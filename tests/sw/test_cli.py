@@ -85,6 +85,7 @@ def test_gemm_requantises(command, operands, dataflow, group, axis):
     maxima = np.load("c.maxima.npy")
     assert maxima.dtype == np.uint32
     assert np.array_equal(maxima, np.atleast_1d(np.abs(sums).max(axis=axis)))
+    assert "\n0 INT8 values were limited to 127\n" in done.out
     assert len(json.loads(command(*done.arguments, "--json", "-").out)["products"]) == 1
 
 
@@ -96,6 +97,10 @@ def test_gemm_with_scales_of_the_step_before(command, operands):
     done = command(*words, *delayed, "-o", "d.npy", "--json", "d.json")
     assert (done.code, json.loads(Path("d.json").read_text())["exact"]) == (0, True)
     assert np.array_equal(np.load("d.maxima.npy"), first)
+    tight = command(*words, *delayed[:-1], "1/2", "-o", "e.npy")
+    limited = np.abs(product(*operands)) > first[:, None] / 2 * 127.5 / 127
+    assert f"\n{limited.sum()} INT8 values were limited to 127\n" in tight.out
+    assert limited.any() and (np.abs(np.load("e.npy"))[limited] == 127).all()
     assert np.array_equal(np.load("d.scales.npy"), first * 1.5 / INT8_MAX)
     scaled = np.abs(np.load("d.npy").astype(int)).max(axis=1)
     assert (scaled[first > 0] == 85).all(), "127 / 1.5, rounded"

@@ -381,6 +381,12 @@ def test_scales_that_cannot_be_written(command, files):
          "a.npy: must be uint32 of shape (5,), not int8 (5, 7)"),
         (["--requantise", "row", "--scaling", "delayed", "--maxima", "none.npy"],
          "none.npy: cannot be read: No such file or directory"),
+        (["--requantise", "row", "--margin", "1.25"],
+         "--margin needs --scaling delayed, not fresh"),
+        (["--margin", "2"], "--margin needs --scaling delayed, not fresh"),
+        (["--requantise", "row", "--noise-seed", "0"],
+         "--noise-seed needs --rounding stochastic, not nearest"),
+        (["--noise-seed", "7"], "--noise-seed needs --rounding stochastic, not nearest"),
         (["--requantise", "row", "--margin", "0"],
          "Invalid value for '--margin': must be a number above 0, such as 1.25 or 5/4, not '0'"),
         (["--requantise", "row", "--margin", "1/0"],
@@ -389,6 +395,10 @@ def test_scales_that_cannot_be_written(command, files):
 )  # fmt: skip
 def test_scaling_and_rounding(refused, files, options, message):
     refused((*GEMM, *options), message)
+
+
+def test_a_noise_seed_of_a_demo_that_rounds_to_nearest(refused):
+    refused(("demo", "--noise-seed", "7"), "--noise-seed needs --rounding stochastic, not nearest")
 
 
 def foreign() -> dict[str, tuple[bytes, str]]:
@@ -602,5 +612,56 @@ def test_two_outputs_of_one_command_are_both_written_or_neither(refused, files, 
 def test_json_over_another_output(refused, files):
     refused(
         ("gemm", "a.npy", "b.npy", "-o", "C.npy", "--json", "C.npy"),
-        "--json C.npy is also the name of another output",
+        "output C C.npy and --json C.npy are one file",
     )
+    refused(
+        ("gemm", "a.npy", "b.npy", "-o", "C.npy", "--requantise", "row", "--json", "C.scales.npy"),
+        "output scales C.scales.npy and --json C.scales.npy are one file",
+    )
+    refused(
+        ("generate", "-o", ".", "--json", "./memories.json"),
+        "output memories.json memories.json and --json ./memories.json are one file",
+    )
+    refused(
+        ("run", "g.prog", "--trace", "t.json", "--json", "t.json"),
+        "--trace t.json and --json t.json are one file",
+    )
+    refused(
+        ("compile", "gemm:4x4x4", "-o", "x.prog", "--json", "x.prog"),
+        "--output x.prog and --json x.prog are one file",
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments,message",
+    [
+        ("gemm a.npy b.npy -o a.npy", "output C a.npy would overwrite the input a.npy"),
+        ("gemm a.npy b.npy -o ./b.npy", "output C b.npy would overwrite the input b.npy"),
+        ("gemm a.npy link.npy -o b.npy", "output C b.npy would overwrite the input link.npy"),
+        ("gemm a.npy c.scales.npy -o c.npy --requantise row",
+         "output scales c.scales.npy would overwrite the input c.scales.npy"),
+        ("gemm a.npy b.npy -o c.npy --requantise row --scaling delayed --maxima c.maxima.npy",
+         "output maxima c.maxima.npy would overwrite the input c.maxima.npy"),
+        ("gemm a.npy b.npy -o c.npy --json a.npy", "--json a.npy would overwrite the input a.npy"),
+        ("gemm a.npy b.npy -o c.toml --config c.toml",
+         "output C c.toml would overwrite the input c.toml"),
+        ("demo --config c.toml --json c.toml", "--json c.toml would overwrite the input c.toml"),
+        ("generate --config config.toml -o .",
+         "output config.toml config.toml would overwrite the input config.toml"),
+        ("compile gemm:4x4x4 --config c.toml -o c.toml",
+         "--output c.toml would overwrite the input c.toml"),
+        ("assemble g.txt -o g.txt", "--output g.txt would overwrite the input g.txt"),
+        ("run g.prog --json g.prog", "--json g.prog would overwrite the input g.prog"),
+        ("run g.prog --trace g.prog --backend rtl",
+         "--trace g.prog would overwrite the input g.prog"),
+        ("run g.vcd --waves g.vcd --backend rtl", "--waves g.vcd would overwrite the input g.vcd"),
+    ],
+)  # fmt: skip
+def test_outputs_over_inputs(refused, files, arguments, message):
+    Path("link.npy").symlink_to("b.npy")
+    Path("g.vcd").write_bytes(Path("g.prog").read_bytes())
+    for name in ("c.toml", "config.toml"):
+        Path(name).write_text("clock_mhz = 500\n")
+    np.save("c.scales.npy", np.ones((7, 3), np.int8))
+    np.save("c.maxima.npy", np.ones(5, np.uint32))
+    refused(tuple(arguments.split()), message)

@@ -142,11 +142,11 @@ def test_good_programs_end_without_error(config: Config, stalls: Stalls) -> None
     "bad", [bytes(32), bytes([9]) + bytes(31), encode(Halt())[:-1] + b"\x80", b"\xff" * 32]
 )
 @pytest.mark.parametrize("place", [0, 2, 4])
-def test_illegal_instruction(config: Config, bad: bytes, place: int) -> None:
+def test_illegal_instruction(config: Config, stalls: Stalls, bad: bytes, place: int) -> None:
     """Unknown opcodes and bits past the fields, at the start, between and at the end."""
     good = product(config)
     program = code(*good[:place], bad, *good[place:])
-    result = fail(config, program)
+    result = fail(config, program, stalls=stalls)
     assert result.error is ErrorCode.ILLEGAL_INSTRUCTION
     assert result.error_instruction == place
     model = functional.run(config, program, memory(), program_address=PROGRAM)
@@ -199,7 +199,7 @@ def test_a_dram_that_hangs(config: Config, stalls: Stalls, what: str) -> None:
     assert result.waiting == 0 or error is ErrorCode.READ_TIMEOUT
 
 
-def test_a_dram_that_hangs_for_less_than_the_limit(config: Config) -> None:
+def test_a_dram_that_hangs_for_less_than_the_limit(config: Config, stalls: Stalls) -> None:
     program, dram, expected = code(*product(config)), memory(), memory()
     hangs = [
         Hang(channel, start, start + 1, cycles=LIMIT - 100)
@@ -207,7 +207,7 @@ def test_a_dram_that_hangs_for_less_than_the_limit(config: Config) -> None:
     ]
     result = rtl.run(
         config, program, dram, program_address=PROGRAM, faults=hangs, watchdog=LIMIT,
-        check_protocol=True,
+        stalls=stalls, check_protocol=True,
     )  # fmt: skip
     assert result.error is ErrorCode.NONE
     assert result.counters["cycles"] > 3 * (LIMIT - 100)

@@ -29,6 +29,7 @@ def operation_layout(config: Config) -> data.StructLayout:
             "forward": 1,  # the row before went to the same address: its sum is not in memory yet
             "scale": SCALE,
             "scaled": 1,  # multiply by `scale`, and saturate
+            "columns": range(config.columns + 1),  # inside the matrix; the others are padding
             "end": 1,  # last row of its instruction
             "signal_store": 1,
         }
@@ -48,12 +49,14 @@ class Lane(wiring.Component):
         The operation two cycles later: its old sum is read.
     commit_valid, commit_accumulate, commit_forward, commit_scaled, commit_address : In
         The operation three cycles later: its new sum is written.
+    commit_inside : In(1)
+        The column is one of that operation's matrix: what is limited counts.
     read_enable, read_address : In; read_data : Out(32)
         The store engine's port; the data comes a cycle later. It must not read a half whose old
         sum is read in the same cycle.
     limited : Out(1)
-        In the cycle before, a scaled sum was written that int32 did not hold: it, or what was added
-        to it, was limited.
+        In the cycle before, a scaled sum of the matrix was written that int32 did not hold: it, or
+        what was added to it, was limited.
     """
 
     def __init__(self, config: Config, builder: Builder) -> None:
@@ -71,6 +74,7 @@ class Lane(wiring.Component):
                 "commit_accumulate": In(1),
                 "commit_forward": In(1),
                 "commit_scaled": In(1),
+                "commit_inside": In(1),
                 "commit_address": In(address),
                 "read_enable": In(1),
                 "read_address": In(address),
@@ -102,7 +106,9 @@ class Lane(wiring.Component):
         m.d.sync += [
             previous.eq(new),
             self.limited.eq(
-                self.commit_valid & (overflow | (self.commit_scaled & rescale.limited))
+                self.commit_valid
+                & self.commit_inside
+                & (overflow | (self.commit_scaled & rescale.limited))
             ),
         ]
         self._memory(m, old, new)
@@ -156,7 +162,8 @@ class Accumulate(wiring.Component):
     written, written_end, written_signal_store : Out(1)
         A row of results is complete in all columns; whether it ends its instruction.
     saturations : Out
-        Columns whose scaled sum was limited, two cycles after they were written.
+        Columns of the matrix whose scaled sum was limited, two cycles after they were written;
+        padding lanes hold anything, and do not count.
     """
 
     def __init__(self, config: Config, builder: Builder) -> None:
@@ -198,6 +205,7 @@ class Accumulate(wiring.Component):
                 lane.commit_accumulate.eq(commit.accumulate),
                 lane.commit_forward.eq(commit.forward),
                 lane.commit_scaled.eq(commit.scaled),
+                lane.commit_inside.eq(column < commit.columns),
                 lane.commit_address.eq(commit.address),
                 lane.read_enable.eq(self.read_enable),
                 lane.read_address.eq(self.read_address),

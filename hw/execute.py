@@ -49,6 +49,8 @@ class ExecuteEngine(wiring.Component):
     fed, array_fed, written : Out(1); macs, accumulate_saturations : Out
         For the counters: an operand is read, a wave is issued, a result row is written; useful
         products issued, scaled sums limited.
+    moves : Out(1)
+        An operand is read, or what was read may still be on its way to the output memory.
     """
 
     def __init__(self, config: Config, builder: Builder) -> None:
@@ -76,6 +78,7 @@ class ExecuteEngine(wiring.Component):
                 "fed": Out(1),
                 "array_fed": Out(1),
                 "written": Out(1),
+                "moves": Out(1),
                 "macs": Out(range(config.rows * config.columns + 1)),
                 "accumulate_saturations": Out(range(config.columns + 1)),
             }
@@ -129,6 +132,7 @@ class ExecuteEngine(wiring.Component):
         for name in ("wave", "os", "first", "last", "load_first", "load_last"):
             m.d.comb += getattr(edge, name).eq(getattr(feed, name))
         self._outside(m, feed, accumulate)
+        self._moves(m, feed)
         return m
 
     def _outside(self, m: Module, feed: Feed, accumulate: Accumulate) -> None:
@@ -147,6 +151,19 @@ class ExecuteEngine(wiring.Component):
             self.macs.eq(feed.macs),
             self.accumulate_saturations.eq(accumulate.saturations),
         ]
+
+    def _moves(self, m: Module, feed: Feed) -> None:
+        """Count down the longest way from a read to the last result of it; see docs/pipeline.md.
+
+        The loading of a tile whose last rows are not read is no longer.
+        """
+        way = 2 * self._config.rows + self._config.columns + 16
+        left = Signal(range(way + 1), name="way_left")
+        with m.If(feed.fed):
+            m.d.sync += left.eq(way)
+        with m.Elif(left != 0):
+            m.d.sync += left.eq(left - 1)
+        m.d.comb += self.moves.eq(feed.fed | (left != 0))
 
     def _tokens(self, m: Module, feed: Feed, accumulate: Accumulate) -> SyncFIFO:
         """Send tokens to LOAD in program order; return the queue of instructions in here.

@@ -219,6 +219,7 @@ class Feed(wiring.Component):
                 scale_address.eq(scale),
                 event.accumulate.eq(fold.accumulate),
                 event.scaled.eq(fold.scale),
+                event.columns.eq(fold.columns),
                 event.end.eq(finishing & fold.end & single),
                 event.signal_store.eq(fold.signal_store),
                 drained_fold_ends.eq(fold.end),

@@ -74,6 +74,8 @@ class LoadEngine(wiring.Component):
         A beat would be taken, but none is there.
     stalled_on_memory : Out(1)
         A word is refused by its memory.
+    moves : Out(1)
+        A beat is taken or a word is written.
     busy : Out(1)
     """
 
@@ -100,6 +102,7 @@ class LoadEngine(wiring.Component):
                 "signal_store": Out(1),
                 "stalled_on_dram": Out(1),
                 "stalled_on_memory": Out(1),
+                "moves": Out(1),
                 "busy": Out(1),
             }
         )
@@ -173,6 +176,7 @@ class LoadEngine(wiring.Component):
             self.end.eq(end),
             self.signal_execute.eq(end & job.signal_execute),
             self.signal_store.eq(end & job.signal_store),
+            self.moves.eq(written | (self.beats.valid & self.beats.ready)),
             self.stalled_on_memory.eq(active & regroup.o.valid & ~regroup.o.ready),
             self.busy.eq(active | (queue.level != 0)),
         ]

@@ -72,6 +72,8 @@ class Maxima(wiring.Component):
         Entries made; they must be taken.
     done, done_scales : Out(1)
         An instruction has left; it made scales.
+    moves : Out(1)
+        A maximum or an entry passes.
 
     Timing
     ------
@@ -105,6 +107,7 @@ class Maxima(wiring.Component):
                 "update": Out(stream.Signature(update_entry)),
                 "done": Out(1),
                 "done_scales": Out(1),
+                "moves": Out(1),
             }
         )
 
@@ -122,6 +125,9 @@ class Maxima(wiring.Component):
             self.i.ready.eq(uses.w_rdy),
             uses.r_en.eq(end),
             valid.eq(self.row_valid | self.shift),
+            self.moves.eq(
+                valid | self.row_scale.valid | self.column_scale.valid | self.update.valid
+            ),
             step.eq(self.row_valid | lane_end),
             end.eq(Mux(self.row_valid, self.row_end, lane_end & block_end)),
         ]

@@ -69,6 +69,8 @@ class StoreEngine(wiring.Component):
     busy : Out(1)
     saturations : Out
         INT8 elements limited, some cycles after.
+    moves : Out(1)
+        A word is read, or a maximum or an entry passes.
     stalled_on_dram, stalled_on_memory : Out(1)
         A beat or burst waits to be taken; a word waits for a busy half only.
 
@@ -102,6 +104,7 @@ class StoreEngine(wiring.Component):
                 "signal_execute": Out(1),
                 "busy": Out(1),
                 "saturations": Out(range(config.columns + 1)),
+                "moves": Out(1),
                 "stalled_on_dram": Out(1),
                 "stalled_on_memory": Out(1),
             }
@@ -320,6 +323,7 @@ class StoreEngine(wiring.Component):
             self.signal_load.eq(retire.signal_load),
             self.signal_execute.eq(retire.signal_execute),
             self.busy.eq(retire.busy),
+            self.moves.eq(self.read_enable | maxima.moves),
             self.stalled_on_memory.eq(m.submodules.gate.stalled),
             self.accumulate_scale.valid.eq(maxima.update.valid),
             self.accumulate_scale.p.eq(maxima.update.p),

@@ -158,10 +158,10 @@ class Accelerator(wiring.Component):
         """Tell the watchdog what moves, and the controller what the watchdog finds."""
         units = m.submodules
         watchdog, controller = units.watchdog, units.controller
-        execute, reader, writer = units.execute, units.reader, units.writer
+        reader, writer = units.reader, units.writer
         steps = (
             reader.moves, writer.moves, controller.retired, self.trace.any(),
-            execute.fed, execute.written, units.store.read_enable,
+            units.load.moves, units.execute.moves, units.store.moves,
         )  # fmt: skip
         m.d.comb += [
             watchdog.limit.eq(units.registers.watchdog),

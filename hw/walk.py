@@ -29,6 +29,7 @@ def fold_layout(config: Config) -> data.StructLayout:
             "out": 16,
             "out_stride": 16,
             "out_rows": range(config.rows + 1),  # OS: rows of the result, the rest dropped
+            "columns": range(config.columns + 1),  # of the result; the other lanes are padding
             "accumulate": 1,
             "scale": 1,
             "scale_address": 16,
@@ -171,6 +172,7 @@ class Walk(wiring.Component):
             fold.right_rows.eq(along_rows),
             fold.out_stride.eq(word.out_row_stride),
             fold.out_rows.eq(along_rows),
+            fold.columns.eq(along_columns),
             fold.accumulate.eq(word.accumulate | (~is_os & ~first)),
             fold.scale.eq(word.scale),
             fold.macs.eq(along_rows * along_columns),

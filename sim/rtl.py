@@ -239,7 +239,10 @@ def _quiet_cycles(
 ) -> int:
     """Return for how many cycles a run may show neither data on the bus nor a pulse of an engine.
 
-    A generous bound on the longest instruction, because only EXECUTE and ABSMAX work in silence.
+    Seen from outside, EXECUTE and ABSMAX work in silence for as long as they take: `_work` is a
+    generous bound. A LOAD is silent for one block at most, while it leaves the transposer, and
+    what is on its way in a pipeline is short; `_QUIET_CYCLES` covers these. The watchdog sees all
+    that moves, and would do with less (Register.WATCHDOG).
     """
     work = max((_work(config, instruction) for instruction in instructions), default=0)
     beat = config.bus_bytes / timing.bytes_per_cycle if timing.bytes_per_cycle else 1

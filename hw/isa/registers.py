@@ -52,7 +52,8 @@ class Register(IntEnum):
     """Read only: instructions dispatched; after an error, the index of the one it stopped at."""
     WATCHDOG = 0x24
     """Cycles in which nothing moves before the machine stops with a timeout; 0, as after a reset,
-    for never."""
+    for never. A limit below the longest answer of DRAM and 32 cycles more, for what is on its way
+    between two units, may stop a machine that works."""
     WAITING = 0x28
     """Read only: bit ``4 * engine + peer`` is set while that engine's next instruction waits for
     tokens of that peer (`Engine` numbers); after an error, as it was when the machine stopped."""

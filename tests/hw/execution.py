@@ -64,9 +64,10 @@ class World:
                     fresh = not e.accumulate and number == 0
                     old = [0] * columns if fresh else self.out[address]
                     scale = self.scales[(e.scale_base + row) % SCALES]
+                    inside = e.columns - block * columns
                     self.out[address] = [
-                        self._added(o, s, scale if e.scale else None, fresh)
-                        for o, s in zip(old, sums, strict=True)
+                        self._added(o, s, scale if e.scale else None, fresh, lane < inside)
+                        for lane, (o, s) in enumerate(zip(old, sums, strict=True))
                     ]
 
     def _sums(self, e: Execute, row: int, block: int, span: range) -> list[int]:
@@ -79,12 +80,15 @@ class World:
             total += self.left[word, lane % rows] * self.right[right]
         return [int(value) for value in total]
 
-    def _added(self, old: int, new: int, scale: tuple[int, int] | None, fresh: bool) -> int:
+    def _added(
+        self, old: int, new: int, scale: tuple[int, int] | None, fresh: bool, inside: bool
+    ) -> int:
+        """Return a lane's new sum; that it was limited counts only `inside` the matrix."""
         if scale is None:
             return wrap32(old + new)
         unlimited = requantise(new, *scale, -(1 << 99), 1 << 99)
         sums = unlimited, old + requantise32(new, *scale)
-        self.limits += any(value != wrap32(value) for value in sums)
+        self.limits += inside and any(value != wrap32(value) for value in sums)
         return requantise32(new, *scale) if fresh else scale_accumulate(old, new, *scale)
 
     async def fill(self, ctx) -> None:

@@ -157,6 +157,20 @@ def test_scaled_sums_saturate_both_ways() -> None:
     assert world.limited == 3 * 2 * 2, "each element once, whether its addend, its sum or both"
 
 
+@pytest.mark.parametrize("dataflow", list(Dataflow))
+@pytest.mark.parametrize("columns", [1, 3, 4, 5, 7])
+def test_padding_lanes_that_saturate_do_not_count(columns: int, dataflow: Dataflow) -> None:
+    """Every lane is limited each time; only those of the matrix are elements."""
+    config = small(2, 4)
+    world = World(config, seed=columns)
+    world.left[:], world.right[:] = 127, 127
+    world.scales = [(1 << 15, -2)] * SCALES
+    shape = 2, 2, columns
+    run(world, [plain(dataflow, *shape, config, scale=1, accumulate=n) for n in range(2)])
+    assert all(sums == [(1 << 31) - 1] * 4 for sums in world.out.values()), "padding as well"
+    assert world.limited == 2 * 2 * columns
+
+
 def test_sums_of_both_signs_that_their_addend_limits() -> None:
     """An addend that was limited counts, also where the sum then fits; sums that wrap do not."""
     config = small(2, 2)

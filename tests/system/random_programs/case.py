@@ -95,13 +95,16 @@ class Operand:
     Its matrix is made of `fill` (`random`, `minus128`, `full`, `ones`, `zeros`) and `seed`, or is
     the `source`-th last INT8 copy stored before, column tile `piece` of it, from its first element.
     With `transpose` it lies in DRAM transposed against what the array wants, and LOAD turns it.
-    `pad` bus words lie between its rows in DRAM.
+    `pad` bus words lie between its rows in DRAM. Up to `beyond` lanes more than it has are loaded,
+    as far as its last words have room, with bytes that mean nothing; columns only where no maxima
+    of rows or tensors are taken of the sums, as these include padding lanes.
     """
 
     fill: str = "random"
     seed: int = 0
     transpose: bool = False
     pad: int = 0
+    beyond: int = 0
     source: int = 0
     piece: int = 0
     place: Place = Place()

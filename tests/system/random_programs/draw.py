@@ -206,7 +206,7 @@ class _Draw:
             fill = "minus128"
         operand = Operand(
             fill, self.seed(), self.chance(0.35), rng.choice((0, 0, 1, 3)),
-            place=self.place(1 << 12),
+            rng.choice((0, 0, 0, 1, 7)), place=self.place(1 << 12),
         )  # fmt: skip
         if not self.copies or self.chance(0.3):
             return operand, self.most

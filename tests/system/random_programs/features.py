@@ -8,6 +8,7 @@ from hw.isa.instructions import Absmax, Dataflow, Execute, Format, Instruction, 
 from sim.dram import Stalls
 
 from .case import CONFIGS, Case, Maxima, Operand, Output, Place, Product, Step
+from .lower import beyond_lanes, padding_counts
 
 __all__ = ["LEAST", "features"]
 
@@ -57,6 +58,8 @@ LEAST: dict[str, int] = {
     },
     **{f"copy as {role}": 100 for role in ("left", "right")},
     "copy as transposed operand": 50,
+    **{f"lanes beyond {role}, {flow}": 60 for role in ("left", "right") for flow in ("ws", "os")},
+    "columns beyond the matrix, scaled by large entries": 15,
     "copy over an earlier one": 50,
     **{
         f"operand fill {fill}": 50
@@ -96,8 +99,11 @@ LEAST: dict[str, int] = {
 def features(case: Case, program: Sequence[Instruction]) -> set[str]:
     """Return every feature of a case; all are named in `LEAST`."""
     found = set(_of_world(case))
-    for step in case.steps:
+    for number, step in enumerate(case.steps):
         found.update(_of_step(step))
+        for action in step.actions:
+            if isinstance(action, Product):
+                found.update(_of_padding(case, number, action))
     for instruction in program:
         found.update(_of_instruction(case, instruction))
     return found
@@ -159,6 +165,24 @@ def _of_step(step: Step) -> Iterator[str]:
                 tensor = maxima.axis == "tensor" if maxima.to_updates else tensor
                 if large and maxima.to_updates and maxima.factor[1] > 63:
                     yield "factor of large sums far out"
+
+
+def _of_padding(case: Case, number: int, product: Product) -> Iterator[str]:
+    """Tell which operands have words whose lanes outside the matrix were loaded too."""
+    config, step, flow = CONFIGS[case.config], case.steps[number], product.dataflow
+    reduction = (sum(product.parts),) if product.whole else product.parts
+    for role, width, tiles in (
+        ("left", config.rows, reduction if flow == "ws" else step.m),
+        ("right", config.columns, step.n),
+    ):
+        operand = getattr(product, role)
+        if role == "right" and padding_counts(case, number):
+            continue
+        if not any(beyond_lanes(operand, lanes, width) for lanes in tiles):
+            continue
+        yield f"lanes beyond {role}, {flow}"
+        if role == "right" and product.scale is not None and product.scale.fill == "large":
+            yield "columns beyond the matrix, scaled by large entries"
 
 
 def _of_product(product: Product) -> Iterator[str]:

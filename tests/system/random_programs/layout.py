@@ -161,7 +161,11 @@ class Layout:
     ) -> None:
         rows, lanes = (lanes, rows) if operand.transpose else (rows, lanes)
         if not operand.source:
-            self._new(spot, sum(rows), lanes, pad=operand.pad)
+            room = round_up(operand.beyond, self.config.bus_bytes) // self.config.bus_bytes
+            pad = operand.pad + (0 if operand.transpose else room)
+            matrix = self._new(spot, sum(rows), lanes, pad=pad)
+            if operand.transpose:
+                self._end += operand.beyond * matrix.pitch
             return
         if operand.source > len(self._copies):
             raise Misfit(f"{spot}: there is no copy {operand.source} before")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import takewhile
 
 from hw.isa.instructions import (
     Dataflow,
@@ -15,14 +16,14 @@ from hw.isa.instructions import (
 from sim.footprint import Space, blocks
 from sw.tokens import add_tokens
 
-from .case import Case, Misfit, Operand, Product, Step
+from .case import Case, Misfit, Operand, Output, Product, Step
 from .emitter import Emitter, Scales, Span, Tile
 from .layout import Layout, Matrix, spans
 from .order import gathered, shuffled
 from .outputs import Outputs
 from .words import Region
 
-__all__ = ["lower", "plain"]
+__all__ = ["beyond_lanes", "lower", "padding_counts", "plain"]
 
 _LONGEST = 500
 
@@ -37,7 +38,7 @@ def plain(case: Case, layout: Layout) -> list[Instruction]:
     """
     lowering = _Lowering(layout)
     for number, step in enumerate(case.steps):
-        lowering.step(number, step)
+        lowering.step(number, step, clean=padding_counts(case, number))
     if len(lowering.instructions) > _LONGEST:
         raise Misfit(f"{len(lowering.instructions)} instructions")
     return lowering.instructions
@@ -52,6 +53,27 @@ def lower(case: Case, layout: Layout) -> tuple[Instruction, ...]:
     return gathered(layout.config, tokened) if case.gather else tokened
 
 
+def beyond_lanes(operand: Operand, lanes: int, width: int) -> int:
+    """Return how many lanes more than the matrix has are loaded, in words of `width` lanes."""
+    return 0 if operand.source else min(operand.beyond, -lanes % width)
+
+
+def padding_counts(case: Case, number: int) -> bool:
+    """Return whether a step's padding lanes must be zero: maxima of rows and tensors have them.
+
+    Those of later steps that keep its sums count as well.
+    """
+    later = case.steps[number + 1 :]
+    kept = takewhile(lambda step: step.keep, later)
+    return any(
+        maxima.axis != "column"
+        for step in (case.steps[number], *kept)
+        for action in step.actions
+        if isinstance(action, Output)
+        for maxima in action.maxima
+    )
+
+
 class _Lowering(Emitter):
     """Lowers the sums and the products of steps."""
 
@@ -60,9 +82,11 @@ class _Lowering(Emitter):
         self._tiles: dict[Tile, Region] = {}
         self._of_tiles: tuple[tuple[int, ...], tuple[int, ...]] = (), ()
         self._turn = 0
+        self._clean = True
 
-    def step(self, number: int, step: Step) -> None:
-        """Lower one matrix of sums."""
+    def step(self, number: int, step: Step, *, clean: bool) -> None:
+        """Lower one matrix of sums, whose padding lanes are zero if it must be `clean`."""
+        self._clean = clean
         if not step.keep:
             self._place_tiles(step)
         elif self._of_tiles != (step.m, step.n):
@@ -155,11 +179,15 @@ class _Lowering(Emitter):
             Space(memory), operand.place, high, blocks(wide, width), self._turn
         )
         first, across = (lanes, rows) if operand.transpose else (rows, lanes)
+        beyond = beyond_lanes(operand, wide, width)
+        if memory is Memory.WEIGHT and self._clean:
+            beyond = 0
         self.emit(
             Load(
                 memory=memory, transpose=int(operand.transpose),
                 dram=matrix.at(first[0], across), pitch=matrix.pitch,
-                rows=first[1] - first[0], columns=across[1] - across[0],
+                rows=first[1] - first[0] + beyond * operand.transpose,
+                columns=across[1] - across[0] + beyond * (not operand.transpose),
                 base=region.base, row_stride=region.row_stride, block_stride=region.block_stride,
             )
         )  # fmt: skip

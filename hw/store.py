@@ -82,7 +82,8 @@ class StoreEngine(wiring.Component):
 
     def __init__(self, config: Config, builder: Builder) -> None:
         self._config, self._builder = config, builder
-        wide = max(2, -(-2 * (STAGE + 3) * config.bus_bytes // (4 * config.columns)))
+        # A queue of two takes no word in the cycle after one that found it empty: three at least.
+        wide = max(3, -(-2 * (STAGE + 3) * config.bus_bytes // (4 * config.columns)))
         self._depths = {Kind.WIDE: wide, Kind.NARROW: NARROW_DEPTH, Kind.MAXIMA: MAXIMA_DEPTH}
         update_entry = entry_layout(config.accumulate_scale_depth)
         super().__init__(

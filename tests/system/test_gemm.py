@@ -21,6 +21,8 @@ CRAMPED = Config(rows=4, columns=4, input_depth=16, weight_depth=16, output_dept
 OBLONG = Config(rows=3, columns=5, input_depth=64, weight_depth=64, output_depth=32, bus_bytes=4)
 SQUARE = Config.preset("tiny").replace(rows=8, columns=8, bus_bytes=32)
 CONFIGS = {"4x4 cramped": CRAMPED, "3x5": OBLONG, "8x8": SQUARE}
+FLAT = Config(rows=2, columns=24, bus_bytes=4)
+"""Rows of sums that take many beats."""
 SIZES = (1, 2, 3, 5, 7, 11, 13, 16, 17, 31)
 
 
@@ -89,6 +91,16 @@ def test_requantised_products(name: str, dataflow: str, requantise: str) -> None
     expected = golden.requantise8(sums, m, s).numpy()
     check(result, model, expected, f"{name} {dataflow} {requantise}")
     assert np.array_equal(result.scales, maxima.numpy().ravel() / 127)
+
+
+@pytest.mark.parametrize("dataflow", ["ws", "os"])
+def test_sums_wider_than_the_bus(dataflow: str) -> None:
+    data = np.random.default_rng(4)
+    a = data.integers(-128, 128, (3, 5), dtype=np.int8)
+    b = data.integers(-128, 128, (5, 60), dtype=np.int8)
+    result = run_gemm(device(FLAT, "rtl"), a, b, dataflow=dataflow)
+    model = run_gemm(device(FLAT, "functional"), a, b, dataflow=dataflow)
+    check(result, model, int32(a, b), dataflow)
 
 
 @pytest.mark.parametrize("dataflow", ["ws", "os"])

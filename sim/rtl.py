@@ -288,7 +288,8 @@ def _reporter(file: Path, progress: Progress | None) -> Callable[[], None] | Non
         return None
 
     def report() -> None:
-        text = file.read_text() if file.exists() else ""
-        progress("run", int(text or 0))
+        text = file.read_text() if file.exists() else "0"
+        if text:  # it is empty for a moment while it is written
+            progress("run", int(text))
 
     return report

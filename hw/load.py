@@ -16,7 +16,7 @@ from .chunks import Chunks
 from .isa.config import Config
 from .isa.instructions import Load, Memory
 from .layout import SCALE, instruction_layout
-from .regroup import Regroup, beats_layout, chunk_columns
+from .regroup import Regroup, beats_layout
 from .shared import Builder
 
 __all__ = ["LoadEngine", "entry_layout", "lane_entry_layout"]
@@ -126,7 +126,7 @@ class LoadEngine(wiring.Component):
     def _request(self, m: Module, takes: SyncFIFOBuffered, writes: SyncFIFOBuffered) -> None:
         """Hand the rows to the burst cutter, and what to do with them to the queues."""
         bus = self._config.bus_bytes
-        m.submodules.chunks = chunks = Chunks(self._config, chunk_columns(self._config) // bus)
+        m.submodules.chunks = chunks = Chunks(self._config, self._config.transpose_columns // bus)
         m.submodules.cutter = cutter = Bursts(self._config, ahead=True)
         connect(m, chunks.o, cutter.i)
         connect(m, cutter.o, wiring.flipped(self.bursts))

@@ -7,7 +7,6 @@ from typing import Any
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2
 
 from .gearbox import Gearbox
 from .isa.config import Config
@@ -15,7 +14,7 @@ from .isa.instructions import Memory
 from .shared import Builder
 from .transpose import Transpose
 
-__all__ = ["Regroup", "beats_layout", "chunk_columns", "word_layout"]
+__all__ = ["Regroup", "beats_layout", "word_layout"]
 
 ENTRY_BYTES = 4
 """Bytes of a scale entry in DRAM."""
@@ -42,11 +41,6 @@ def word_layout(config: Config) -> data.StructLayout:
     )
 
 
-def chunk_columns(config: Config) -> int:
-    """Return the columns that a transposed load takes at a time."""
-    return 1 << ceil_log2(max(config.bus_bytes, config.rows, config.columns))
-
-
 class Regroup(wiring.Component):
     """Count an instruction's bytes as its beats come; send them through a gearbox or be transposed.
 
@@ -55,8 +49,8 @@ class Regroup(wiring.Component):
     Members
     -------
     i : In(stream of beats_layout)
-        Instructions in order. Transposed, all rows of the first `chunk_columns` columns come
-        before those of the next.
+        Instructions in order. Transposed, all rows of the first `Config.transpose_columns` columns
+        come before those of the next.
     beats : In(stream of one beat)
     memory, transpose : In
         Of the instruction whose words are wanted.
@@ -97,7 +91,7 @@ class Regroup(wiring.Component):
         job = Signal(beats_layout(), reset_less=True)
         active, taken, ready, job_ends = Signal(), Signal(), Signal(), Signal()
         m.submodules.transposer = transposer = Transpose(
-            bus, chunk_columns(self._config), self._builder
+            bus, self._config.transpose_columns, self._builder
         )
         m.d.comb += [
             self.i.ready.eq(~active | (taken & job_ends)),
@@ -133,7 +127,7 @@ class Regroup(wiring.Component):
         self, m: Module, job: Any, taken: Signal, job_ends: Signal, transposer: Transpose
     ) -> tuple[Signal, Signal]:
         """Count beats, rows and chunks; return whether a beat ends its row, and its bytes."""
-        config, bus, chunk = self._config, self._config.bus_bytes, chunk_columns(self._config)
+        config, bus, chunk = self._config, self._config.bus_bytes, self._config.transpose_columns
         # Bytes of the row in this chunk, rows of the chunk, and columns from this chunk on: a plain
         # load is one chunk.
         bytes_left, rows_left, columns_left = Signal(16), Signal(16), Signal(16)

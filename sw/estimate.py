@@ -73,8 +73,7 @@ def _operand_traffic(config: Config, step: Fetch) -> Traffic:
     pitch = -(-operand.columns // bus) * bus
     if not operand.transposed:
         return matrix_traffic(config, step.rows.size, pitch, step.columns.size)
-    lanes = config.rows if step.memory is Memory.INPUT else config.columns
-    chunk = max(bus, lanes - lanes % bus)
+    chunk = config.transpose_columns
     beats = bursts = 0
     for start in range(0, step.rows.size, chunk):
         size = min(chunk, step.rows.size - start)

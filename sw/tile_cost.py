@@ -100,8 +100,8 @@ def _reads(
     left_times, right_times = np.where(left_stays, 1, nn), np.where(right_stays, 1, nm)
     demand = problem.demand
     left_axes = ((m, tm), (k, tk)) if problem.dataflow is Dataflow.WS else ((k, tk), (m, tm))
-    left, left_beats = _operand(config, *left_axes, demand.left_transposed, config.rows)
-    right, right_beats = _operand(config, (k, tk), (n, tn), demand.right_transposed, config.columns)
+    left, left_beats = _operand(config, *left_axes, demand.left_transposed)
+    right, right_beats = _operand(config, (k, tk), (n, tn), demand.right_transposed)
     beats = left_beats * left_times + right_beats * right_times
     # Where a tile asks for more than comes while one is computed, only a queue of tiles helps.
     array = _array(problem, tm, tk) / (nm * nn)
@@ -115,13 +115,12 @@ def _operand(
     rows: tuple[int, np.ndarray],
     columns: tuple[int, np.ndarray],
     transposed: bool,
-    lanes: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return (cycles, beats) of a matrix on the bus; `rows`, `columns`: extent and tile on chip."""
     if not transposed:
         cycles = _transfer(config, rows[0], columns[0], columns[1], config.read_outstanding)
         return cycles, rows[0] * -(-columns[0] // config.bus_bytes) + 0 * columns[1]
-    chunk = max(config.bus_bytes, lanes - lanes % config.bus_bytes)
+    chunk = config.transpose_columns
     piece = np.minimum(rows[1], chunk)
     cycles = _transfer(config, columns[0], rows[0], piece, config.read_outstanding)
     return cycles, columns[0] * -(-rows[0] // config.bus_bytes) + 0 * piece

@@ -21,7 +21,6 @@ from hw.emit import convert_all
 from hw.isa.config import Config
 from hw.load import LoadEngine
 from hw.pe import ProcessingElement
-from hw.regroup import chunk_columns
 from hw.shared import Builder
 from hw.sram import verilog
 from hw.transpose import Transpose
@@ -90,7 +89,7 @@ def areas(config: Config) -> dict[str, Area]:
     """Return the areas of an element, of the transposer, and of the load engine with it."""
     element = measure(ProcessingElement(), Builder(emit=True))
     builder = Builder(emit=True)
-    transposer = measure(Transpose(config.bus_bytes, chunk_columns(config), builder), builder)
+    transposer = measure(Transpose(config.bus_bytes, config.transpose_columns, builder), builder)
     builder = Builder(emit=True)
     return {
         "element": element,

@@ -160,6 +160,11 @@ class Config:
         return line
 
     @property
+    def transpose_columns(self) -> int:
+        """Columns that a transposed load takes at a time: a power of two, for any lanes and bus."""
+        return 1 << (max(self.bus_bytes, self.rows, self.columns) - 1).bit_length()
+
+    @property
     def input_bytes(self) -> int:
         """Capacity of the input memory, both halves."""
         return 2 * self.input_depth * self.rows

@@ -9,7 +9,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for, exact_log2
 
-from .array import pack
+from .array import pack, total
 from .isa.config import Config
 from .layout import SCALE
 from .requantise import Requantise
@@ -218,7 +218,7 @@ class Accumulate(wiring.Component):
             self.written_end.eq(last.valid & last.end),
             self.written_signal_store.eq(last.valid & last.end & last.signal_store),
         ]
-        m.d.sync += self.saturations.eq(_total([lane.limited for lane in lanes]))
+        m.d.sync += self.saturations.eq(total([lane.limited for lane in lanes]))
         self._busy(m)
         return m
 
@@ -256,11 +256,3 @@ class Accumulate(wiring.Component):
             with m.Elif(left != 0):
                 m.d.sync += left.eq(left - 1)
             m.d.comb += self.half_busy[half].eq(left != 0)
-
-
-def _total(values: list[Any]) -> Any:
-    """Return the sum of values in a tree, so that no adder is wider than its result."""
-    if len(values) == 1:
-        return values[0]
-    middle = len(values) // 2
-    return _total(values[:middle]) + _total(values[middle:])

@@ -20,6 +20,14 @@ def pack(values: list[Any]) -> Value:
     return Cat(*(Value.cast(value) for value in values))
 
 
+def total(values: list[Any]) -> Any:
+    """Return the sum of values in a tree, so that no adder is wider than its result."""
+    if len(values) == 1:
+        return values[0]
+    middle = len(values) // 2
+    return total(values[:middle]) + total(values[middle:])
+
+
 class Row(wiring.Component):
     """One row of `columns` processing elements.
 

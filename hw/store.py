@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out, connect
 from amaranth.utils import exact_log2
 
 from .absmax import RowMaximum
-from .array import pack
+from .array import pack, total
 from .axi import beat_layout
 from .bursts import burst_layout
 from .edge import delayed
@@ -309,9 +309,9 @@ class StoreEngine(wiring.Component):
         sums = []
         for start in range(0, len(flags), group):
             some = Signal(range(group + 1), name=f"saturated_{start}")
-            m.d.sync += some.eq(sum(flags[start : start + group]))
+            m.d.sync += some.eq(total(flags[start : start + group]))
             sums.append(some)
-        m.d.sync += self.saturations.eq(sum(sums))
+        m.d.sync += self.saturations.eq(total(sums))
 
     def _outside(self, m: Module) -> None:
         """Wire bursts, entries and ends to the ports."""

@@ -28,10 +28,13 @@ MACHINE = record(control=CONTROL, bus=BUS, load=LOAD, execute=EXECUTE, store=STO
 """All that the next cycles depend on, but for the program."""
 
 RUN = record(
-    machine=MACHINE, wires=WIRES, counts=COUNTS, now=1, fed=1, first=1, pulses=1, activity=1
-)
-"""A run: `now` is the cycle, `fed` whether an operand has been read, in cycle `first`. `pulses` are
-the bits of `hw.isa.registers.TRACE` of the last cycle, `activity` those of ACTIVITY."""
+    machine=MACHINE, wires=WIRES, counts=COUNTS, now=1, fed=1, first=1, written=1,
+    folds=1, beats=1, pulses=1, activity=1,
+)  # fmt: skip
+"""A run: `now` is the cycle; `fed` whether an operand has been read, `first` in which cycle;
+`written` is the cycle of the last result, `folds` counts those that the array took, `beats` those
+of the program that fetch asked for. `pulses` are the bits of `hw.isa.registers.TRACE` in the last
+cycle, `activity` those of ACTIVITY."""
 
 
 @njit(cache=True)
@@ -49,6 +52,8 @@ def step(r, h, code, folds):
     room = control.fetch_has_room(m.control, h)
     comes = m.bus.read.beats.out and m.bus.read.owners[0] == bus.FETCH and room
     taken = beats > 0 and free
+    r.folds += w.fold_taken
+    r.beats += beats if taken else 0
     r.pulses = _pulses(w)
     control.finish(m.control, h, w, n, code, taken, comes, idle)
     shakes = bus.finish(m.bus, h, w, n, now, beats if taken else 0, room)
@@ -63,6 +68,7 @@ def _count(r, w, n, now):
     if w.fed and not r.fed:
         r.fed, r.first = 1, now
     if w.written:
+        r.written = now
         n.array_cycles = now - r.first + 1
     n.macs += w.macs
     n.array_fed += w.array_fed

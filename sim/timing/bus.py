@@ -68,6 +68,7 @@ def _spend(s, h, read, write):
     """Return which of two beats the budget allows, as bits 0 and 1, and pay for them."""
     if not h.rate:
         return (1 if read else 0) | (2 if write else 0)
+    read, write = bool(read), bool(write)
     budget = min(s.saved, h.cost) + h.rate
     if read and write and budget < 2 * h.cost:
         read, write = not s.write_next, bool(s.write_next)
@@ -97,8 +98,8 @@ def finish(s, h, w, n, now, fetch_burst, fetch_room):
     if addresses:
         write.left[write.count] = write.bursts[0]
         write.count += 1
-    offers = not read.held and read.count and read.ready[0] <= now
-    granted = _spend(s, h, offers, sends and write.count)
+    offers = not read.held and read.count > 0 and read.ready[0] <= now
+    granted = _spend(s, h, offers, sends and write.count > 0)
     shakes = (1 if asks else 0) | (4 if addresses else 0) | (16 if w.answered else 0)
     if w.answered:
         _drop(write.ready, write.answers)

@@ -194,7 +194,7 @@ def _is_far(s, h):
 
 @njit(cache=True)
 def _same(window, first, kinds, start, count):
-    """Return whether the kinds from `start` on are those of a window; behind the end all are NONE."""
+    """Return whether the kinds from `start` on are those of a window; behind the end comes NONE."""
     for place in range(count):
         index = min(start + place, len(kinds) - 1)
         if window[first + place] != kinds[index]:

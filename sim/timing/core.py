@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from numba import njit
-
 from hw.isa.registers import COUNTERS
 
 from . import bus, control, execute, load, store
 from .bus import BUS
+from .compiled import compiled
 from .control import CONTROL
 from .execute import EXECUTE
 from .load import LOAD
@@ -37,7 +36,7 @@ of the program that fetch asked for. `pulses` are the bits of `hw.isa.registers.
 cycle, `activity` those of ACTIVITY."""
 
 
-@njit(cache=True)
+@compiled
 def step(r, h, code, folds):
     """Go through one cycle."""
     m, w, n, now = r.machine, r.wires, r.counts, r.now
@@ -61,7 +60,7 @@ def step(r, h, code, folds):
     r.now = now + 1
 
 
-@njit(cache=True)
+@compiled
 def _count(r, w, n, now):
     """Count what engines do in this cycle."""
     n.cycles += 1
@@ -81,7 +80,7 @@ def _count(r, w, n, now):
     n.store_stalled_on_memory += w.store_stalled_on_memory
 
 
-@njit(cache=True)
+@compiled
 def _pulses(w):
     """Return the bits of `hw.isa.registers.TRACE`."""
     bits = (1 if w.load_valid and w.load_ready else 0) | w.load_end << 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 import numpy as np
-from numba import njit
 
 from hw.isa.config import Config
 from hw.isa.registers import ErrorCode
@@ -13,6 +12,7 @@ from hw.isa.registers import ErrorCode
 from ..result import BackendError, DramTiming, RunResult, describe_waiting
 from . import control
 from .code import table
+from .compiled import compiled
 from .core import MODELLED, RUN, step
 from .folds import expand
 from .shape import shape_of
@@ -75,14 +75,14 @@ def run(
     )
 
 
-@njit(cache=True)
+@compiled
 def _begin(state, shape, beat, length):
     r = state[0]
     r.machine.bus.saved = shape[0].cost
     control.start(r.machine.control, shape[0], beat, length)
 
 
-@njit(cache=True)
+@compiled
 def _advance(state, shape, code, folds, cycles):
     """Go on for some cycles, or to the end; return whether the program still runs."""
     r, h = state[0], shape[0]

@@ -13,11 +13,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from hw.isa.instructions import Engine
 
 from . import bus
+from .compiled import compiled
 from .control import LONGEST_BURST
 from .core import COUNTS, MACHINE, RUN, step
 from .kinds import instruction_kinds, kinds_of
@@ -137,7 +137,7 @@ def known(states: int = STATES) -> Known:
     )
 
 
-@njit(cache=True)
+@compiled
 def _place_free(s, h, p, now):
     """Take out of a machine where it is in time and in the program.
 
@@ -162,7 +162,7 @@ def _place_free(s, h, p, now):
             cutter.beat = cutter.row_start = 0
 
 
-@njit(cache=True)
+@compiled
 def _find(k, words):
     """Return the state of these words, writing it down if it is new; NONE if there is no room."""
     mixed = np.uint64(14695981039346656037)
@@ -185,14 +185,14 @@ def _find(k, words):
     return state
 
 
-@njit(cache=True)
+@compiled
 def _is_far(s, h):
     """Return whether fetch has so much to ask for that it does not matter how much."""
     cutter = s.control.cutter
     return cutter.active and cutter.row_left > FAR * min(h.burst_beats, LONGEST_BURST)
 
 
-@njit(cache=True)
+@compiled
 def _same(window, first, kinds, start, count):
     """Return whether the kinds from `start` on are those of a window; behind the end comes NONE."""
     for place in range(count):
@@ -202,7 +202,7 @@ def _same(window, first, kinds, start, count):
     return True
 
 
-@njit(cache=True)
+@compiled
 def _match(k, p, state, r, left, limit):
     """Return the run that starts in a state and meets what lies ahead, or NONE.
 
@@ -223,7 +223,7 @@ def _match(k, p, state, r, left, limit):
     return NONE
 
 
-@njit(cache=True)
+@compiled
 def _keep(k, p, source, target, mark, counts, before, r):
     """Write down the run from the state at `mark` to the present one."""
     run = k.sizes[1]
@@ -247,7 +247,7 @@ def _keep(k, p, source, target, mark, counts, before, r):
         k.window[run, WINDOW + place] = p.fold_kinds[index]
 
 
-@njit(cache=True)
+@compiled
 def _jump(k, run, r, counts):
     """Do all that a run does, but for the state in which it ends."""
     array_cycles = counts[ARRAY_CYCLES]
@@ -264,7 +264,7 @@ def _jump(k, run, r, counts):
     r.machine.control.dispatched += k.instructions[run]
 
 
-@njit(cache=True)
+@compiled
 def _put(k, p, state, r, words, h, far, cutter_before, left, beat):
     """Put the machine into a state, here and now: the opposite of `_place_free`."""
     s = r.machine
@@ -288,7 +288,7 @@ def _put(k, p, state, r, words, h, far, cutter_before, left, beat):
         control.cutter.row_start, control.cutter.row_beats = cutter_before[0], cutter_before[1]
 
 
-@njit(cache=True)
+@compiled
 def advance(state, words, scratch, scratch_words, shape, code, folds, p, k, cycles):
     """Go on for some cycles or more, or to the end; return whether the program still runs.
 

@@ -7,6 +7,7 @@ files that is part of it may be old. Here the place is named by all sources that
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numba
@@ -30,13 +31,22 @@ def _folder() -> str:
 _FOLDER = _folder()
 
 
-def compiled(function: Callable) -> Callable:
-    """Return a function compiled for speed, from the cache if it can be; for use as a decorator."""
+def compiled(function: Callable | None = None, *, inline: str = "never") -> Callable:
+    """Return a function compiled for speed, from the cache if it can be; for use as a decorator.
+
+    Parameters
+    ----------
+    inline : str
+        ``always`` for functions that take arrays and are called in every cycle: a call counts
+        references to each array, with locked accesses to memory; records are free.
+    """
+    if function is None:
+        return partial(compiled, inline=inline)
     config = numba.config
     before, config.CACHE_DIR = config.CACHE_DIR, _FOLDER
     try:
-        return numba.njit(cache=True)(function)
+        return numba.njit(cache=True, inline=inline)(function)
     except RuntimeError:  # no place to keep it: compile it in each process
-        return numba.njit(function)
+        return numba.njit(inline=inline)(function)
     finally:
         config.CACHE_DIR = before

@@ -1,0 +1,105 @@
+"""A unit of the hardware beside its timing model: all wires of both, cycle by cycle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from amaranth import Module, Signal, signed
+
+from hw.isa.config import Config
+from hw.isa.encoding import encode, to_text
+from hw.isa.instructions import Instruction
+from sim.result import DramTiming
+from sim.timing.code import table
+from sim.timing.shape import shape_of
+from sim.timing.wires import WIRES
+from tests.hw.bench import simulate
+
+__all__ = ["Drive", "compare", "pins"]
+
+Drive = Iterator[dict[str, int]]
+"""Gives the inputs of each cycle by the names of wires; it is sent the outputs of the one before.
+Wires that it does not name keep their values."""
+
+
+def pins(*names: str) -> dict[str, Signal]:
+    """Return a signal for each wire, wide enough for any of them and for `NONE`."""
+    return {name: Signal(signed(16), name=name) for name in names}
+
+
+def compare(
+    config: Config,
+    module: Module,
+    inputs: dict[str, Signal],
+    outputs: dict[str, Signal],
+    step: Callable,
+    state: np.dtype,
+    drive: Drive,
+    program: list[Instruction],
+    instruction: tuple[str, Signal],
+) -> np.ndarray:
+    """Run a unit and its model until `drive` ends, and compare the outputs in every cycle.
+
+    Parameters
+    ----------
+    module : Module
+        The unit, with its ports connected to `inputs` and `outputs`.
+    inputs, outputs : dict
+        What stands for each wire that the unit reads or sets.
+    step, state : function, dtype
+        The model, and its record.
+    instruction : tuple
+        The wire that numbers the instruction at the unit's input, and the signal for its bits.
+
+    Returns
+    -------
+    ndarray
+        State of the model at the end, an array of one.
+
+    Raises
+    ------
+    AssertionError
+        At the first difference, with cycle, wire, both values and the instruction.
+    """
+    words = [int.from_bytes(encode(item), "little") for item in program]
+    code = table(b"".join(encode(item) for item in program))
+    shape, wires, model = (
+        shape_of(config, DramTiming.of(config)),
+        *(np.zeros(1, kind) for kind in (WIRES, state)),
+    )
+    index_wire, bits = instruction
+
+    async def bench(ctx: Any) -> None:
+        cycle, seen = 0, {}
+        while True:
+            try:
+                given = drive.send(seen if cycle else None)
+            except StopIteration:
+                return
+            for name, value in given.items():
+                wires[name] = value
+                if name == index_wire:
+                    ctx.set(bits, words[value])
+                else:
+                    ctx.set(inputs[name], value)
+            *_, values = await _sampled(ctx, outputs)
+            step(model[0], shape[0], wires[0], code)
+            seen = dict(zip(outputs, values, strict=True))
+            for name, value in seen.items():
+                assert int(wires[name][0]) == value, (
+                    f"cycle {cycle}: {name} is {value}, and {int(wires[name][0])} in the model; "
+                    f"instruction {int(wires[index_wire][0])} is at the input, "
+                    f"{to_text(program[int(wires[index_wire][0])])}"
+                )
+            cycle += 1
+
+    simulate(module, bench)
+    return model
+
+
+async def _sampled(ctx: Any, outputs: dict[str, Signal]) -> tuple:
+    """End a cycle; return what the outputs were in it."""
+    _, _, *values = await ctx.tick().sample(*outputs.values())
+    return (values,)

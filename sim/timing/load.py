@@ -61,6 +61,9 @@ def step(s, h, w, code):
     s, h, w : record of LOAD, of SHAPE, of WIRES
     code : array of CODE
     """
+    if not (w.load_valid or s.words.active or s.writes.inner or s.writes.out or s.cutter.active):
+        _rest(w)
+        return
     word_taken, line, ends = _write(s.words, s.regroup, h, w)
     w.load_end = ends
     w.load_to_execute = ends and s.words.signal_execute
@@ -91,6 +94,15 @@ def step(s, h, w, code):
         _note(s.tasks[fifo.level(s.writes) - (1 if fresh else 0)], h, code[w.load_index])
     fifo.advance(s.takes, asked, takes)
     fifo.advance(s.writes, asked, fresh)
+
+
+@njit(cache=True)
+def _rest(w):
+    """Set the wires of an engine that has nothing to do."""
+    w.load_ready = 1
+    w.load_end = w.load_to_execute = w.load_to_store = w.load_busy = 0
+    w.read_burst = w.beat_ready = w.load_stalled_on_dram = w.load_stalled_on_memory = 0
+    w.left_write = w.right_write = NONE
 
 
 @njit(cache=True)

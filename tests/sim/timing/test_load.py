@@ -173,7 +173,80 @@ def random_check(config: Config, seed: int, loads: int = 12) -> Counter:
     return check(config, chain, Shares.draw(rng), seed)
 
 
-@pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("shape", SHAPES)
-def test_random_loads(shape: str, seed: int) -> None:
-    random_check(SHAPES[shape], seed)
+def test_random_loads(shape: str) -> None:
+    random_check(SHAPES[shape], 1, loads=6)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("shape", SHAPES)
+def test_many_random_loads(shape: str) -> None:
+    for seed in range(2, 60):
+        random_check(SHAPES[shape], seed)
+
+
+def load(config: Config, memory: Memory, rows: int, columns: int, **more: int) -> Load:
+    """Return a load of rows that follow one another without a gap."""
+    pitch = -(-columns // config.bus_bytes) * config.bus_bytes
+    fields = {"dram": 0, "pitch": pitch, "row_stride": 1, "block_stride": rows}
+    return Load(memory=memory, rows=rows, columns=columns, **(fields | more))
+
+
+def test_the_queues_are_as_long_as_those_of_the_hardware() -> None:
+    assert AHEAD == LoadEngine.AHEAD
+
+
+@pytest.mark.parametrize("rows", [1, 4, 11])
+def test_transposed_loads(rows: int) -> None:
+    """Part of a block or several, of one chunk of eight columns or several."""
+    config, widths = SHAPES["tiny"], (3, 8, 21)
+    chain = [
+        load(config, memory, rows, columns, transpose=1, block_stride=columns)
+        for columns in widths
+        for memory in (Memory.WEIGHT, Memory.INPUT)
+    ]
+    seen = check(config, chain, Shares())
+    words = sum(widths) * -(-rows // 4)
+    assert seen["left_write"] == seen["right_write"] == words
+
+
+@pytest.mark.parametrize("shape", ["tiny", "narrow bus", "wide bus", "odd"])
+def test_scale_loads(shape: str) -> None:
+    """Entries of part of a word and of several words; those made on the chip go first."""
+    config = SHAPES[shape]
+    chain = [load(config, Memory.COLUMN_SCALE, 2, 4 * entries) for entries in (1, 7, 17)]
+    chain += [load(config, memory, 1, 20) for memory in (Memory.ROW_SCALE, Memory.ACCUMULATE_SCALE)]
+    free, hindered = (check(config, chain, Shares(made=made)) for made in (0.0, 0.6))
+    assert not free["load_stalled_on_memory"] and hindered["load_stalled_on_memory"]
+
+
+@pytest.mark.parametrize(
+    "dram, pitch, rows, columns, bursts",
+    [
+        (0, 64, 2, 64, 1),  # rows of eight beats in one burst of sixteen
+        (0, 72, 2, 64, 2),
+        (0, 512, 1, 300, 3),  # a row longer than a burst
+        (4096 - 24, 64, 1, 64, 2),
+        (4096 - 24, 64, 4, 60, 3),
+        (4096 - 8, 4096, 3, 16, 6),
+    ],
+)
+def test_rows_are_cut_into_bursts(
+    dram: int, pitch: int, rows: int, columns: int, bursts: int
+) -> None:
+    config = SHAPES["tiny"]
+    chain = [load(config, Memory.INPUT, rows, columns, dram=dram, pitch=pitch)]
+    assert check(config, chain, Shares())["read_burst"] == bursts
+
+
+@pytest.mark.parametrize("transpose", [0, 1])
+@pytest.mark.parametrize("memory", [Memory.INPUT, Memory.WEIGHT])
+def test_words_cross_from_half_to_half(memory: Memory, transpose: int) -> None:
+    """Words around the end of a half, and around that of the memory."""
+    config = SHAPES["tiny"]
+    chain = [
+        load(config, memory, 8, 4, base=base, transpose=transpose, block_stride=4)
+        for base in (config.input_depth - 3, 2 * config.input_depth - 3)
+    ]
+    free, hindered = (check(config, chain, Shares(read=read)) for read in (0.0, 0.9))
+    assert not free["load_stalled_on_memory"] and hindered["load_stalled_on_memory"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from tests.hw.bench import simulate
 
 __all__ = ["Drive", "compare", "pins"]
 
-Drive = Iterator[dict[str, int]]
+Drive = Generator[dict[str, int], dict[str, int], None]
 """Gives the inputs of each cycle by the names of wires; it is sent the outputs of the one before.
 Wires that it does not name keep their values."""
 
@@ -63,28 +63,25 @@ def compare(
     AssertionError
         At the first difference, with cycle, wire, both values and the instruction.
     """
-    words = [int.from_bytes(encode(item), "little") for item in program]
-    code = table(b"".join(encode(item) for item in program))
-    shape, wires, model = (
-        shape_of(config, DramTiming.of(config)),
-        *(np.zeros(1, kind) for kind in (WIRES, state)),
-    )
+    encoded = [encode(item) for item in program]
+    code, shape = table(b"".join(encoded)), shape_of(config, DramTiming.of(config))
+    wires, model = np.zeros(1, WIRES), np.zeros(1, state)
     index_wire, bits = instruction
 
     async def bench(ctx: Any) -> None:
-        cycle, seen = 0, {}
+        cycle, seen = 0, None
         while True:
             try:
-                given = drive.send(seen if cycle else None)
+                given = drive.send(seen)
             except StopIteration:
                 return
             for name, value in given.items():
                 wires[name] = value
                 if name == index_wire:
-                    ctx.set(bits, words[value])
+                    ctx.set(bits, int.from_bytes(encoded[value], "little"))
                 else:
                     ctx.set(inputs[name], value)
-            *_, values = await _sampled(ctx, outputs)
+            _, _, *values = await ctx.tick().sample(*outputs.values())
             step(model[0], shape[0], wires[0], code)
             seen = dict(zip(outputs, values, strict=True))
             for name, value in seen.items():
@@ -97,9 +94,3 @@ def compare(
 
     simulate(module, bench)
     return model
-
-
-async def _sampled(ctx: Any, outputs: dict[str, Signal]) -> tuple:
-    """End a cycle; return what the outputs were in it."""
-    _, _, *values = await ctx.tick().sample(*outputs.values())
-    return (values,)

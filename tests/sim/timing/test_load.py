@@ -220,6 +220,16 @@ def test_scale_loads(shape: str) -> None:
     assert not free["load_stalled_on_memory"] and hindered["load_stalled_on_memory"]
 
 
+@pytest.mark.parametrize("shape", ["wide bus", "odd", "equal"])
+def test_beats_come_while_words_of_another_size_wait(shape: str) -> None:
+    """Each size of word has a gearbox, and memories of one size share theirs."""
+    config = SHAPES[shape]
+    memories = (Memory.INPUT, Memory.WEIGHT, Memory.ROW_SCALE) * 2
+    chain = [load(config, memory, 2, 4 * config.bus_bytes) for memory in memories]
+    check(config, chain, Shares())
+    check(config, chain, Shares(read=0.7, made=0.7))
+
+
 @pytest.mark.parametrize(
     "dram, pitch, rows, columns, bursts",
     [

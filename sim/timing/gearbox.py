@@ -6,8 +6,7 @@ and `take` does so. In this order readiness passes through as it does in the har
 
 from __future__ import annotations
 
-from numba import njit
-
+from .compiled import compiled
 from .record import record
 
 __all__ = ["GEARBOX", "give", "offers", "ready", "take"]
@@ -16,13 +15,13 @@ GEARBOX = record(level=1, ending=1)
 """Bytes that wait, and whether the last of them ends a row."""
 
 
-@njit(cache=True)
+@compiled
 def offers(box, size):
     """Return whether a word of `size` bytes, or what is left of a row, is there."""
     return box.ending or box.level >= size
 
 
-@njit(cache=True)
+@compiled
 def give(box, size):
     """Take the word away; return whether it ends its row."""
     if box.ending and box.level <= size:
@@ -32,13 +31,13 @@ def give(box, size):
     return 0
 
 
-@njit(cache=True)
+@compiled
 def ready(box, size):
     """Return whether bytes are taken."""
     return not box.ending and box.level < size
 
 
-@njit(cache=True)
+@compiled
 def take(box, count, row_ends):
     """Add bytes, the last of a row or not."""
     box.level += count

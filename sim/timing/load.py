@@ -5,12 +5,11 @@ What is left out tells nothing of time: data, and addresses in the scale memorie
 
 from __future__ import annotations
 
-from numba import njit
-
 from hw.isa.instructions import Memory
 
 from . import bursts, fifo, regroup
 from .bursts import CUTTER
+from .compiled import compiled
 from .fifo import BUFFERED
 from .record import record
 from .regroup import REGROUP
@@ -52,7 +51,7 @@ LOAD = record(
 and the last of them what `takes` does; one more place is always zero."""
 
 
-@njit(cache=True)
+@compiled(inline="always")
 def step(s, h, w, code):
     """Set the load engine's wires, and end the cycle.
 
@@ -61,9 +60,15 @@ def step(s, h, w, code):
     s, h, w : record of LOAD, of SHAPE, of WIRES
     code : array of CODE
     """
-    if not (w.load_valid or s.words.active or s.writes.inner or s.writes.out or s.cutter.active):
+    if w.load_valid or s.words.active or s.writes.inner or s.writes.out or s.cutter.active:
+        _work(s, h, w, code[w.load_index if w.load_valid else 0])
+    else:
         _rest(w)
-        return
+
+
+@compiled
+def _work(s, h, w, load):
+    """Do as `step` says; `load` is the instruction at the input if there is one."""
     word_taken, line, ends = _write(s.words, s.regroup, h, w)
     w.load_end = ends
     w.load_to_execute = ends and s.words.signal_execute
@@ -78,7 +83,7 @@ def step(s, h, w, code):
         s.tasks[place].columns = 0
 
     room = fifo.has_room(s.takes, AHEAD) and fifo.has_room(s.writes, AHEAD)
-    asked = _request(s, h, w, code, room)
+    asked = _request(s, h, w, load, room)
 
     fresh = s.writes.out and (ends or not s.words.active)
     if fresh:
@@ -91,12 +96,12 @@ def step(s, h, w, code):
         _next_place(s.words, h, line)
     if asked:
         # What was in front has moved up.
-        _note(s.tasks[fifo.level(s.writes) - (1 if fresh else 0)], h, code[w.load_index])
+        _note(s.tasks[fifo.level(s.writes) - (1 if fresh else 0)], h, load)
     fifo.advance(s.takes, asked, takes)
     fifo.advance(s.writes, asked, fresh)
 
 
-@njit(cache=True)
+@compiled
 def _rest(w):
     """Set the wires of an engine that has nothing to do."""
     w.load_ready = 1
@@ -105,7 +110,7 @@ def _rest(w):
     w.left_write = w.right_write = NONE
 
 
-@njit(cache=True)
+@compiled
 def _write(words, g, h, w):
     """Write a word; return whether it is taken, how its line ends, and whether the load does."""
     w.left_write = w.right_write = NONE
@@ -121,7 +126,7 @@ def _write(words, g, h, w):
     return True, line, 1 if line and words.rows_left == 1 else 0
 
 
-@njit(cache=True)
+@compiled
 def _accepted(words, h, w):
     """Offer a word to its memory; return whether that takes it."""
     if words.memory == _INPUT:
@@ -141,8 +146,8 @@ def _accepted(words, h, w):
     return not (w.row_scale_made if words.memory == _ROW_SCALE else w.column_scale_made)
 
 
-@njit(cache=True)
-def _request(s, h, w, code, room):
+@compiled
+def _request(s, h, w, load, room):
     """Hand rows to the cutter, and bursts to the bus; return whether an instruction is taken."""
     rest, cutter = s.rest, s.cutter
     w.read_burst = bursts.offer(cutter, h, h.burst_beats)
@@ -156,7 +161,6 @@ def _request(s, h, w, code, room):
     comes = free and (asked or rest.resting)
     if comes:
         if asked:
-            load = code[w.load_index]
             rest.beat, rest.pitch, rest.rows = load.dram // h.bus, load.pitch // h.bus, load.rows
             rest.row_beats = (load.columns + h.bus - 1) // h.bus
             cut = _transposes(load)
@@ -168,7 +172,7 @@ def _request(s, h, w, code, room):
     return asked
 
 
-@njit(cache=True)
+@compiled
 def _cut(rest, h, cut):
     """Return the beats of a row in the next chunk of what is at rest; the others stay."""
     chunk = h.transpose_columns // h.bus
@@ -182,13 +186,13 @@ def _cut(rest, h, cut):
     return row_beats
 
 
-@njit(cache=True)
+@compiled
 def _transposes(load):
     """Return whether a load transposes: scales never do."""
     return load.transpose and (load.memory == _INPUT or load.memory == _WEIGHT)
 
 
-@njit(cache=True)
+@compiled
 def _note(task, h, load):
     """Keep what counts of an instruction that is taken."""
     task.memory, task.rows, task.columns = load.memory, load.rows, load.columns
@@ -202,7 +206,7 @@ def _note(task, h, load):
         task.step, task.line_step = (row, block) if task.transpose else (block, row)
 
 
-@njit(cache=True)
+@compiled
 def _begin(words, h, task):
     """Begin to write the words of an instruction."""
     words.active, words.memory, words.transpose = 1, task.memory, task.transpose
@@ -214,7 +218,7 @@ def _begin(words, h, task):
     words.signal_execute, words.signal_store = task.signal_execute, task.signal_store
 
 
-@njit(cache=True)
+@compiled
 def _clear(words):
     """Wait for an instruction."""
     words.active = words.memory = words.transpose = words.size = words.rows_left = 0
@@ -222,7 +226,7 @@ def _clear(words):
     words.step = words.line_step = words.signal_execute = words.signal_store = 0
 
 
-@njit(cache=True)
+@compiled
 def _next_place(words, h, line):
     """Go on to the next word, after the end of a line to where the next line begins.
 

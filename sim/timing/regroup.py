@@ -5,11 +5,10 @@ In a cycle: if a word is `offered`, `give` takes it; then `step` takes a beat an
 
 from __future__ import annotations
 
-from numba import njit
-
 from hw.isa.instructions import Memory
 
 from . import gearbox, transpose
+from .compiled import compiled
 from .gearbox import GEARBOX
 from .record import record
 from .transpose import TRANSPOSE
@@ -32,7 +31,7 @@ of a word; transposed, it is 0, and `height` rows make a block. There is a gearb
 a word of the input memory, of the weight memory and of scales, as far as these differ."""
 
 
-@njit(cache=True)
+@compiled
 def word_size(h, memory):
     """Return the bytes of a word of a memory."""
     if memory == _INPUT:
@@ -40,19 +39,19 @@ def word_size(h, memory):
     return h.columns if memory == _WEIGHT else _ENTRY_BYTES
 
 
-@njit(cache=True)
+@compiled
 def _box(g, h, size):
     """Return the gearbox of a size, the first that has it."""
     return g.boxes[0 if size == h.rows else 1 if size == h.columns else 2]
 
 
-@njit(cache=True)
+@compiled
 def offered(g, h, size):
     """Return whether a word of `size` bytes is there; 0 is one of the transposed."""
     return gearbox.offers(_box(g, h, size), size) if size else g.transposer.valid
 
 
-@njit(cache=True)
+@compiled
 def give(g, h, size):
     """Take a word away; return `LINE_ENDS` if it ends its line, transposed with the block's tag.
 
@@ -64,7 +63,7 @@ def give(g, h, size):
     return LINE_ENDS | t.ends_tag if t.ends else 0
 
 
-@njit(cache=True)
+@compiled
 def step(g, h, w, word_taken, follows, following):
     """Take a beat, and end the cycle; return whether there was room for the next instruction.
 
@@ -118,7 +117,7 @@ def step(g, h, w, word_taken, follows, following):
     return True
 
 
-@njit(cache=True)
+@compiled
 def _next_row(g, h, width, last_row, block_ends):
     """Go on with the next row, after the last one with the first of the next chunk."""
     if not last_row:
@@ -133,7 +132,7 @@ def _next_row(g, h, width, last_row, block_ends):
         g.block_row = 0
 
 
-@njit(cache=True)
+@compiled
 def _begin(g, h, following):
     """Begin an instruction."""
     g.active, g.transpose, g.block_row = 1, following.transpose, 0
@@ -147,7 +146,7 @@ def _begin(g, h, following):
         g.bytes_left = following.columns
 
 
-@njit(cache=True)
+@compiled
 def _clear(g):
     """Wait for an instruction; the buffers keep what they hold."""
     g.active = g.transpose = g.size = g.rows = g.height = 0

@@ -5,8 +5,7 @@ In a cycle: `reads` and `ready` tell what happens, and `advance` ends it.
 
 from __future__ import annotations
 
-from numba import njit
-
+from .compiled import compiled
 from .record import record
 
 __all__ = ["CHUNK_ENDS", "LOAD_ENDS", "TRANSPOSE", "advance", "reads", "ready"]
@@ -23,19 +22,19 @@ TRANSPOSE = record(
 the word at the output: `ends` with a block, whose tag is then `ends_tag`."""
 
 
-@njit(cache=True)
+@compiled
 def reads(t, word_taken):
     """Return whether a column of the block that drains is read."""
     return t.draining and (word_taken or not t.valid)
 
 
-@njit(cache=True)
+@compiled
 def ready(t, column_read):
     """Return whether a beat is taken: of a row whose places the block before has left."""
     return not t.filled and (not t.draining or t.row < t.column + column_read)
 
 
-@njit(cache=True)
+@compiled
 def advance(t, column_read, word_taken, row_comes, block_comes, columns, tag):
     """End a cycle: the last beat of a row is taken, or that of a whole block as described."""
     drained = not t.draining or (column_read and t.column == t.columns - 1)

@@ -9,29 +9,23 @@ from __future__ import annotations
 
 from numba import njit
 
-from hw.requantise import Requantise
-
+from .lines import put, shift, words_of
 from .record import record
 from .wires import NONE
 
 __all__ = ["EXECUTE", "step"]
 
-_LATENCY = Requantise.LATENCY
+_LATENCY = 3
+"""Stages of the rescaler before the addition: `hw.requantise.Requantise.LATENCY`."""
 _MEETS = 4
 """Cycles, beside one a row, from an issue to the operation, see `hw.feed.Feed`."""
-_BITS = 62
-"""Bits in each word of a line: words stay positive, so that their shifts bring in zeros."""
-
-
-def _words(length: int) -> int:
-    return -(-length // _BITS)
-
 
 _LARGEST = 256
-_WRITE_WORDS = _words(2 * _LARGEST + _MEETS + _LATENCY - 1)
-_MEET_WORDS = _words(_LARGEST + _MEETS)
+"""Rows or columns of the largest array, see `hw.isa.config`."""
+_MEET_WORDS = words_of.py_func(_LARGEST + _MEETS)
+_WRITE_WORDS = words_of.py_func(2 * _LARGEST + _MEETS + _LATENCY - 1)
 # The longest queue of instructions is that of two rows and all columns, see `_inside_depth`.
-_INSIDE_WORDS = _words((2 * 2 + _LARGEST + 16) // 2 + 4)
+_INSIDE_WORDS = words_of.py_func((2 * 2 + _LARGEST + 16) // 2 + 4)
 
 _RUNNING = record(
     waves=1, swapped=1, os=1, macs=1, end=1, signal_store=1, accumulate=1,
@@ -48,8 +42,8 @@ _DRAIN = record(rows=1, address=1, stride=1, accumulate=1, end=1, signal_store=1
 """Result rows of an OS fold that are still to be issued."""
 
 _LINES = record(
-    written=1, ends=1, old=2,
-    write=_WRITE_WORDS, end=_WRITE_WORDS, store=_WRITE_WORDS, old_0=_MEET_WORDS, old_1=_MEET_WORDS,
+    written=1, ends=1, old_0=1, old_1=1, written_bits=_WRITE_WORDS, end_bits=_WRITE_WORDS,
+    store_bits=_WRITE_WORDS, old_0_bits=_MEET_WORDS, old_1_bits=_MEET_WORDS,
 )  # fmt: skip
 """Operations on their way: bit 0 is what happens in this cycle. `write` has results to be written,
 `end` and `store` those which end an instruction, and send a token to STORE; `old_0` and `old_1` the
@@ -60,7 +54,7 @@ _INSIDE = record(level=1, signals=_INSIDE_WORDS, scales=_INSIDE_WORDS, read=1, w
 of them and of those behind them, see `hw.execute.ExecuteEngine`."""
 
 EXECUTE = record(
-    next_fold=1, folds=1, drained_after=1, busy_left=2,
+    next_fold=1, folds=1, drained_after=1, busy_left_0=1, busy_left_1=1,
     running=_RUNNING, tile=_TILE, drain=_DRAIN, lines=_LINES, inside=_INSIDE,
 )  # fmt: skip
 """`next_fold` is the place in the table of the fold at the head, 0 if no `folds` are left to hand
@@ -69,61 +63,52 @@ array. `busy_left`: cycles for which old sums of a half may still be read."""
 
 
 @njit(cache=True)
-def _set(line, place):
-    """Set a bit of a line."""
-    line[place // _BITS] |= 1 << place % _BITS
-
-
-@njit(cache=True)
-def _shift(line, words):
-    """Move a line of `words` words by one, and return the bit that leaves it."""
-    leaves = line[0] & 1
-    for word in range(words - 1):
-        line[word] = line[word] >> 1 | (line[word + 1] & 1) << (_BITS - 1)
-    line[words - 1] >>= 1
-    return leaves
-
-
-@njit(cache=True)
 def _inside_depth(h):
     """Return the depth of the queue of instructions, as `hw.execute.ExecuteEngine` has it."""
     return (2 * h.rows + h.columns + 16) // h.rows + 4
 
 
-@njit(cache=True)
+# Numba counts references to arrays at each call, with locked memory accesses; records are free.
+@njit(cache=True, inline="always")
 def step(s, h, w, code, folds):
     """Do a cycle; `folds` is the table of `folds.expand`."""
-    ends = w.execute_read_end = 1 if s.running.waves == 1 and s.running.end else 0
-    _results(s, h, w)
-    takes = _feed(s, h, w, folds[s.next_fold])
-    comes = _walk(s, h, w, code, takes)
-    _tokens(s.inside, w, code, comes, ends)
+    _cycle(s, h, w, code[w.execute_index if w.execute_valid else 0], folds[s.next_fold])
 
 
 @njit(cache=True)
-def _results(s, h, w):
+def _cycle(s, h, w, instruction, head):
+    """Do a cycle with the instruction that may come and the fold at the head."""
+    ends = w.execute_read_end = 1 if s.running.waves == 1 and s.running.end else 0
+    _results(s, s.lines, h, w)
+    takes = _feed(s, h, w, head)
+    comes = _walk(s, h, w, instruction, takes)
+    _tokens(s.inside, w, instruction, comes, ends)
+
+
+@njit(cache=True)
+def _results(s, lines, h, w):
     """Say what is written and which halves are busy, and move the lines."""
-    for half in range(2):
-        w.half_busy[half] = 1 if s.busy_left[half] else 0
-        if s.busy_left[half]:
-            s.busy_left[half] -= 1
-    lines = s.lines
-    if lines.old[0] or lines.old[1]:
-        words = (h.rows + _MEETS + _BITS - 1) // _BITS
-        if lines.old[0] and _shift(lines.old_0, words):
-            lines.old[0] -= 1
-            s.busy_left[0] = h.columns + _LATENCY
-        if lines.old[1] and _shift(lines.old_1, words):
-            lines.old[1] -= 1
-            s.busy_left[1] = h.columns + _LATENCY
+    w.half_busy[0] = 1 if s.busy_left_0 else 0
+    w.half_busy[1] = 1 if s.busy_left_1 else 0
+    if s.busy_left_0:
+        s.busy_left_0 -= 1
+    if s.busy_left_1:
+        s.busy_left_1 -= 1
+    words = words_of(h.rows + _MEETS)
+    if lines.old_0 and shift(lines.old_0_bits, words):
+        lines.old_0 -= 1
+        s.busy_left_0 = h.columns + _LATENCY
+    if lines.old_1 and shift(lines.old_1_bits, words):
+        lines.old_1 -= 1
+        s.busy_left_1 = h.columns + _LATENCY
     w.written = w.execute_end = w.execute_to_store = 0
     if lines.written:
-        words = (h.rows + _MEETS + h.columns + _LATENCY - 1 + _BITS - 1) // _BITS
-        w.written = _shift(lines.write, words)
+        words = words_of(h.rows + _MEETS + h.columns + _LATENCY - 1)
+        w.written = shift(lines.written_bits, words)
         lines.written -= w.written
         if lines.ends:
-            w.execute_end = _shift(lines.end, words)
-            w.execute_to_store = _shift(lines.store, words)
+            w.execute_end = shift(lines.end_bits, words)
+            w.execute_to_store = shift(lines.store_bits, words)
             lines.ends -= w.execute_end
 
 
@@ -219,19 +204,19 @@ def _operate(lines, h, address, accumulate, end, signal_store):
     meets = h.rows + _MEETS - 1
     if accumulate:
         if address & h.output_depth:
-            _set(lines.old_1, meets)
-            lines.old[1] += 1
+            put(lines.old_1_bits, meets)
+            lines.old_1 += 1
         else:
-            _set(lines.old_0, meets)
-            lines.old[0] += 1
+            put(lines.old_0_bits, meets)
+            lines.old_0 += 1
     written = meets + h.columns + _LATENCY - 1
-    _set(lines.write, written)
+    put(lines.written_bits, written)
     lines.written += 1
     if end:
-        _set(lines.end, written)
+        put(lines.end_bits, written)
         lines.ends += 1
         if signal_store:
-            _set(lines.store, written)
+            put(lines.store_bits, written)
 
 
 @njit(cache=True)
@@ -265,7 +250,7 @@ def _take(fold, head):
 
 
 @njit(cache=True)
-def _walk(s, h, w, code, takes):
+def _walk(s, h, w, instruction, takes):
     """Hand a fold over, and take an instruction; return whether one comes."""
     frees = s.folds == 0 or (takes and s.folds == 1)
     w.execute_ready = 1 if frees and s.inside.level != _inside_depth(h) else 0
@@ -274,12 +259,12 @@ def _walk(s, h, w, code, takes):
         s.next_fold = s.next_fold + 1 if s.folds else 0
     if not (w.execute_valid and w.execute_ready):
         return False
-    s.next_fold, s.folds = code[w.execute_index].first_fold, code[w.execute_index].folds
+    s.next_fold, s.folds = instruction.first_fold, instruction.folds
     return True
 
 
 @njit(cache=True)
-def _tokens(inside, w, code, comes, ends):
+def _tokens(inside, w, instruction, comes, ends):
     """Send a token to LOAD, in program order, and count the instructions in here."""
     w.execute_busy = 1 if inside.level or inside.written else 0
     w.execute_to_load = 0
@@ -288,17 +273,17 @@ def _tokens(inside, w, code, comes, ends):
         done = inside.written if inside.scales[0] & 1 else inside.read
         leaves = done > 0
     if leaves:
-        words = (inside.level + _BITS - 1) // _BITS
-        w.execute_to_load = _shift(inside.signals, words)
-        _shift(inside.scales, words)
+        words = (inside.level + 63) >> 6
+        w.execute_to_load = shift(inside.signals, words)
+        shift(inside.scales, words)
         inside.level -= 1
         inside.read -= 1
         inside.written -= 1
     inside.read += ends
     inside.written += w.execute_end
     if comes:
-        if code[w.execute_index].signal_load:
-            _set(inside.signals, inside.level)
-        if code[w.execute_index].scale:
-            _set(inside.scales, inside.level)
+        if instruction.signal_load:
+            put(inside.signals, inside.level)
+        if instruction.scale:
+            put(inside.scales, inside.level)
         inside.level += 1

@@ -175,7 +175,7 @@ def test_lockstep_with_the_hardware(rows: int, columns: int) -> None:
     """Random chains of both dataflows, at first without gaps."""
     rng = random.Random(rows * 1000 + columns)
     config = config_of(rows, columns)
-    count = 12 if rows > 16 else 40
+    count = 6 if rows > 16 else 24
     program = [random_instruction(rng, config) for _ in range(count)]
     issued = iter(range(len(program) + 1))
     model = lockstep(
@@ -204,7 +204,7 @@ def test_lockstep_of_instructions_of_one_wave(rows: int, columns: int, flows: st
     rng = random.Random(rows)
     config = config_of(rows, columns)
     program = []
-    for number in range(3 * columns):
+    for number in range(2 * columns):
         kind = {"ws": 0, "os": 1, "both": number % 2}[flows]
         fields = {"rows": rng.randint(1, rows)} if kind else {"reduction": rng.randint(1, rows)}
         base = random_instruction(rng, config)

@@ -42,6 +42,7 @@ from .program_file import (
 )
 from .quantise import Group
 from .workload import compile_workload, naming
+from .workload_command import workload
 
 __all__ = ["main"]
 
@@ -302,6 +303,9 @@ def run(
     report.json(figures)
     if exact is False:
         fail("the outputs differ from those of the functional model")
+
+
+cli.add_command(workload)
 
 
 def check_recording(target: Target, trace: str | None, waves: str | None) -> None:

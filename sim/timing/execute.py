@@ -7,8 +7,7 @@ and C are rows and columns). Those on their way are bits in lines that move by o
 
 from __future__ import annotations
 
-from numba import njit
-
+from .compiled import compiled
 from .lines import put, shift, words_of
 from .record import record
 from .wires import NONE
@@ -45,9 +44,9 @@ _LINES = record(
     written=1, ends=1, old_0=1, old_1=1, written_bits=_WRITE_WORDS, end_bits=_WRITE_WORDS,
     store_bits=_WRITE_WORDS, old_0_bits=_MEET_WORDS, old_1_bits=_MEET_WORDS,
 )  # fmt: skip
-"""Operations on their way: bit 0 is what happens in this cycle. `write` has results to be written,
-`end` and `store` those which end an instruction, and send a token to STORE; `old_0` and `old_1` the
-operations that add to sums in that half. The numbers count bits: an empty line need not move."""
+"""Operations on their way: bit 0 is what happens in this cycle. Lines of results that are written,
+of those which end an instruction, and which then send a token to STORE; and of operations that add
+to sums in a half. The numbers count the bits that are set: an empty line need not move."""
 
 _INSIDE = record(level=1, signals=_INSIDE_WORDS, scales=_INSIDE_WORDS, read=1, written=1)
 """Instructions in the engine, the oldest in bit 0: whether it signals to LOAD, and scales; and ends
@@ -62,20 +61,19 @@ over: the one state that names a place. `drained_after`: rows of sums on their w
 array. `busy_left`: cycles for which old sums of a half may still be read."""
 
 
-@njit(cache=True)
+@compiled
 def _inside_depth(h):
     """Return the depth of the queue of instructions, as `hw.execute.ExecuteEngine` has it."""
     return (2 * h.rows + h.columns + 16) // h.rows + 4
 
 
-# Numba counts references to arrays at each call, with locked memory accesses; records are free.
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def step(s, h, w, code, folds):
     """Do a cycle; `folds` is the table of `folds.expand`."""
     _cycle(s, h, w, code[w.execute_index if w.execute_valid else 0], folds[s.next_fold])
 
 
-@njit(cache=True)
+@compiled
 def _cycle(s, h, w, instruction, head):
     """Do a cycle with the instruction that may come and the fold at the head."""
     ends = w.execute_read_end = 1 if s.running.waves == 1 and s.running.end else 0
@@ -85,7 +83,7 @@ def _cycle(s, h, w, instruction, head):
     _tokens(s.inside, w, instruction, comes, ends)
 
 
-@njit(cache=True)
+@compiled
 def _results(s, lines, h, w):
     """Say what is written and which halves are busy, and move the lines."""
     w.half_busy[0] = 1 if s.busy_left_0 else 0
@@ -112,7 +110,7 @@ def _results(s, lines, h, w):
             lines.ends -= w.execute_end
 
 
-@njit(cache=True)
+@compiled
 def _feed(s, h, w, head):
     """Do the feed's cycle; return whether it takes the fold at the head."""
     fold, tile = s.running, s.tile
@@ -130,6 +128,7 @@ def _feed(s, h, w, head):
             takes = head.waves > s.drained_after
         else:
             takes = tile.ready or (0 < tile.rows <= 2 and not tile.early)
+    w.fold_taken = 1 if takes else 0
     if s.drained_after:
         s.drained_after -= 1
     _reads(h, w, fold, tile)
@@ -141,7 +140,7 @@ def _feed(s, h, w, head):
     return takes
 
 
-@njit(cache=True)
+@compiled
 def _reads(h, w, fold, tile):
     """Say which halves are read, and what the array is fed."""
     w.left_read = w.right_read = NONE
@@ -156,7 +155,7 @@ def _reads(h, w, fold, tile):
     w.fed = 1 if fold.waves or tile.reads else 0
 
 
-@njit(cache=True)
+@compiled
 def _load(h, tile, taken):
     """Issue a row of the tile; `taken` says that its fold leaves the head."""
     if tile.reads:
@@ -175,7 +174,7 @@ def _load(h, tile, taken):
             tile.rows -= 1
 
 
-@njit(cache=True)
+@compiled
 def _issue(s, h):
     """Issue an operation for a WS wave, or for a result row of an OS fold that ends."""
     fold, drain = s.running, s.drain
@@ -198,7 +197,7 @@ def _issue(s, h):
             drain.end = drain.signal_store = 0
 
 
-@njit(cache=True)
+@compiled
 def _operate(lines, h, address, accumulate, end, signal_store):
     """Put an operation at the start of the lines."""
     meets = h.rows + _MEETS - 1
@@ -219,7 +218,7 @@ def _operate(lines, h, address, accumulate, end, signal_store):
             put(lines.store_bits, written)
 
 
-@njit(cache=True)
+@compiled
 def _run(h, fold):
     """Go on to the next wave, or end the fold."""
     if fold.waves > 1:
@@ -237,7 +236,7 @@ def _run(h, fold):
         fold.out = fold.out_stride = fold.out_rows = 0
 
 
-@njit(cache=True)
+@compiled
 def _take(fold, head):
     """Take the fold at the head into the register of the one that runs."""
     fold.waves, fold.os, fold.macs = head.waves, head.os, head.macs
@@ -249,7 +248,7 @@ def _take(fold, head):
         fold.right, fold.right_stride, fold.out_rows = head.right, head.right_stride, head.out_rows
 
 
-@njit(cache=True)
+@compiled
 def _walk(s, h, w, instruction, takes):
     """Hand a fold over, and take an instruction; return whether one comes."""
     frees = s.folds == 0 or (takes and s.folds == 1)
@@ -263,7 +262,7 @@ def _walk(s, h, w, instruction, takes):
     return True
 
 
-@njit(cache=True)
+@compiled
 def _tokens(inside, w, instruction, comes, ends):
     """Send a token to LOAD, in program order, and count the instructions in here."""
     w.execute_busy = 1 if inside.level or inside.written else 0

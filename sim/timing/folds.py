@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from hw.isa.config import Config
-from hw.isa.instructions import Dataflow, Opcode
+from hw.isa.instructions import Dataflow, Engine
 
 from .record import record
 
@@ -47,7 +47,7 @@ def expand(config: Config, code: np.ndarray) -> np.ndarray:
     Addresses are those of `hw.walk`. WS walks column blocks and inside them folds of the
     reduction, OS row blocks and inside them column blocks.
     """
-    at = np.flatnonzero(code["opcode"] == Opcode.EXECUTE)
+    at = np.flatnonzero(code["engine"] == Engine.EXECUTE)
     e = code[at]
     is_os = e["dataflow"] == Dataflow.OS
     row_extent = np.where(is_os, e["rows"], e["reduction"])

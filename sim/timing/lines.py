@@ -6,26 +6,26 @@ index, so lines that hold the same are the same bytes.
 
 from __future__ import annotations
 
-from numba import njit
+from .compiled import compiled
 
 __all__ = ["put", "shift", "words_of"]
 
 _ALL_BUT_THE_SIGN = (1 << 63) - 1
 
 
-@njit(cache=True)
+@compiled
 def words_of(length):
     """Return the words of 64 bits that a line takes."""
     return (length + 63) >> 6
 
 
-@njit(cache=True)
+@compiled
 def put(line, place):
     """Set the bit that leaves in `place` cycles."""
     line[place >> 6] |= 1 << (place & 63)
 
 
-@njit(cache=True)
+@compiled
 def shift(line, words):
     """Move a line of `words` words by a cycle, and return the bit that leaves."""
     leaves = line[0] & 1

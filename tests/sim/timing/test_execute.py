@@ -117,7 +117,7 @@ class Model:
         step(self.state[0], self.shape[0], wires[0], self.code, self.folds)
         seen = {name: int(wires[name][0]) for name in (*SIGNALS, "left_read", "right_read")}
         seen["half_busy"] = int(wires["half_busy"][0] @ (1, 2))
-        return seen | {"execute_ready": int(wires["execute_ready"][0])}
+        return seen | {name: int(wires[name][0]) for name in ("execute_ready", "fold_taken")}
 
 
 def observe(ctx, dut: ExecuteEngine, config: Config) -> dict[str, int]:
@@ -142,9 +142,10 @@ def lockstep(config: Config, program: list[Execute], gap, *, hollow: bool = True
     `gap` gives the idle cycles before each instruction.
     """
     dut = ExecuteEngine(config, Hollow() if hollow else Builder())
-    model = Model(config, program)
+    model, folds = Model(config, program), 0
 
     async def bench(ctx):
+        nonlocal folds
         index, wait, cycle = 0, gap(), 0
         while True:
             valid = index < len(program) and not wait
@@ -154,6 +155,7 @@ def lockstep(config: Config, program: list[Execute], gap, *, hollow: bool = True
             ctx.set(dut.i.valid, valid)
             hardware = observe(ctx, dut, config)
             seen = model.step(valid, index)
+            folds += seen["fold_taken"]
             for name, value in hardware.items():
                 where = f"cycle {cycle}, {name}; instruction {index}: {program[index:][:1]}"
                 assert seen[name] == value, f"{where}; of {program[:index]} before"
@@ -167,6 +169,7 @@ def lockstep(config: Config, program: list[Execute], gap, *, hollow: bool = True
             cycle += 1
 
     simulate(dut, bench)
+    assert folds == len(model.folds)
     return model
 
 

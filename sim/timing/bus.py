@@ -5,6 +5,8 @@ Times at which data and answers are there are cycle numbers, which `relative` tu
 
 from __future__ import annotations
 
+from hw.isa.pipeline import ADDRESSES_DEPTH, BEATS_DEPTH, WRITE_DEPTH
+
 from . import fifo
 from .compiled import compiled
 from .fifo import BUFFERED
@@ -16,17 +18,15 @@ FETCH, LOAD = 0, 1
 """Owners of read bursts, as the AXI ID."""
 MOST = 64
 """Greatest `Config.read_outstanding` and `Config.write_outstanding`."""
-ADDRESSES, BEATS, OUT = 3, 4, 3
-"""Depths of the masters' queues, as in `hw.axi`."""
 
 _READ = record(
-    addresses=BUFFERED, bursts=ADDRESSES, pending=1, beats=BUFFERED, owners=BEATS,
+    addresses=BUFFERED, bursts=ADDRESSES_DEPTH, pending=1, beats=BUFFERED, owners=BEATS_DEPTH,
     count=1, left=MOST, owner=MOST, ready=MOST, held=1, held_owner=1, held_last=1,
 )  # fmt: skip
 """`bursts` are ``2 * beats + owner``. Of the DRAM: `count` bursts with beats left, owner, and the
 cycle from which their first beat may come, oldest first; a beat that is held at the output."""
 _WRITE = record(
-    addresses=BUFFERED, bursts=ADDRESSES, lengths=BUFFERED, beats=MOST + 2, pending=1, sent=1,
+    addresses=BUFFERED, bursts=ADDRESSES_DEPTH, lengths=BUFFERED, beats=MOST + 2, pending=1, sent=1,
     out=BUFFERED, count=1, left=MOST, answers=1, ready=MOST,
 )  # fmt: skip
 """Of the DRAM: `count` bursts with beats to come, and `answers` that wait, with their cycles."""
@@ -39,17 +39,17 @@ BUS = record(read=_READ, write=_WRITE, saved=1, write_next=1)
 def offer(s, h, w, now, fetch_valid):
     """Put what the bus has and takes on the wires; return whether it takes a burst of fetch."""
     read, write = s.read, s.write
-    free = read.pending != h.read_outstanding and fifo.has_room(read.addresses, ADDRESSES)
+    free = read.pending != h.read_outstanding and fifo.has_room(read.addresses, ADDRESSES_DEPTH)
     w.read_burst_ready = 1 if free and not fetch_valid else 0
     w.beat_valid = 1 if read.beats.out and read.owners[0] == LOAD else 0
     w.write_burst_ready = (
         1
         if write.pending != h.write_outstanding
-        and fifo.has_room(write.addresses, ADDRESSES)
+        and fifo.has_room(write.addresses, ADDRESSES_DEPTH)
         and fifo.has_room(write.lengths, h.write_outstanding + 1)
         else 0
     )
-    w.write_beat_ready = 1 if write.lengths.out and fifo.has_room(write.out, OUT) else 0
+    w.write_beat_ready = 1 if write.lengths.out and fifo.has_room(write.out, WRITE_DEPTH) else 0
     w.answered = 1 if write.answers and write.ready[0] <= now else 0
     return free
 
@@ -115,7 +115,7 @@ def finish(s, h, w, n, now, fetch_burst, fetch_room):
             _drop(read.owner, read.count)
             _drop(read.ready, read.count)
             read.count -= 1
-    taken = valid and fifo.has_room(read.beats, BEATS)
+    taken = valid and fifo.has_room(read.beats, BEATS_DEPTH)
     read.held = 1 if valid and not taken else 0
     read.held_owner = owner if read.held else 0
     read.held_last = last if read.held else 0

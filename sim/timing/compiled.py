@@ -13,7 +13,7 @@ from pathlib import Path
 import numba
 import numpy as np
 
-import hw
+from hw import isa
 
 from ..cache import digest
 from ..toolchain import cache_folder
@@ -23,7 +23,7 @@ __all__ = ["compiled"]
 
 def _folder() -> str:
     """Return the place of what is compiled from the present sources."""
-    sources = [*Path(hw.__file__).parent.rglob("*.py"), *Path(__file__).parent.glob("*.py")]
+    sources = [*Path(isa.__file__).parent.glob("*.py"), *Path(__file__).parent.glob("*.py")]
     key = digest([numba.__version__, np.__version__], sorted(sources))
     return str(cache_folder() / "timing" / key)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from hw.fetch import Fetch
 from hw.isa.config import Config
 from hw.isa.instructions import INSTRUCTION_BYTES, Engine
+from hw.isa.pipeline import FETCH_BURST
 from hw.isa.registers import ErrorCode
 
 from . import bursts, fifo
@@ -16,7 +16,6 @@ from .record import record
 
 __all__ = ["CONTROL", "finish", "offer", "start"]
 
-LONGEST_BURST = Fetch.LONGEST
 LOAD, EXECUTE, STORE = (int(engine) for engine in Engine)
 LONGEST_QUEUE = 64
 """Greatest `Config.queue_depth`."""
@@ -51,7 +50,7 @@ def start(s, h, beat, length):
 @compiled
 def fetch_offers(s, h):
     """Return the beats of the burst that fetch offers, 0 for none: there must be room for them."""
-    limit = min(h.burst_beats, LONGEST_BURST)
+    limit = min(h.burst_beats, FETCH_BURST)
     beats = bursts.offer(s.cutter, h, limit)
     return beats if s.asked + beats <= 4 * limit else 0
 
@@ -59,7 +58,7 @@ def fetch_offers(s, h):
 @compiled
 def fetch_has_room(s, h):
     """Return whether fetch takes a beat of data."""
-    return fifo.has_room(s.queue, 4 * min(h.burst_beats, LONGEST_BURST))
+    return fifo.has_room(s.queue, 4 * min(h.burst_beats, FETCH_BURST))
 
 
 @compiled
@@ -92,32 +91,34 @@ def offer(s, w, code):
 
 
 @compiled
-def _count_waits(s, n, engine, ready, code):
-    """Count a cycle in which an engine would take an instruction that lacks tokens.
-
-    The counters of peers are those of `COUNTERS`, by engine and peer.
-    """
+def _lacking(s, engine, ready, code):
+    """Return a bit for each engine whose tokens are lacking for what this one would take."""
     gate = s.gates[engine]
     if not ready or not gate.queue.out or s.error:
-        return
+        return 0
     word = code[gate.items[0] - 1]
-    lacks_load = gate.tokens[LOAD] < word.wait_load
-    lacks_execute = gate.tokens[EXECUTE] < word.wait_execute
-    lacks_store = gate.tokens[STORE] < word.wait_store
-    if not (lacks_load or lacks_execute or lacks_store):
-        return
-    if engine == LOAD:
+    return (
+        (1 if gate.tokens[LOAD] < word.wait_load else 0)
+        | (2 if gate.tokens[EXECUTE] < word.wait_execute else 0)
+        | (4 if gate.tokens[STORE] < word.wait_store else 0)
+    )
+
+
+@compiled
+def _count_waits(n, load, execute, store):
+    """Count a cycle in which engines wait for tokens, given as `_lacking` gives them."""
+    if load:
         n.load_stalled_on_token += 1
-        n.load_stalled_on_execute += lacks_execute
-        n.load_stalled_on_store += lacks_store
-    elif engine == EXECUTE:
+        n.load_stalled_on_execute += load >> EXECUTE & 1
+        n.load_stalled_on_store += load >> STORE & 1
+    if execute:
         n.execute_stalled_on_token += 1
-        n.execute_stalled_on_load += lacks_load
-        n.execute_stalled_on_store += lacks_store
-    else:
+        n.execute_stalled_on_load += execute >> LOAD & 1
+        n.execute_stalled_on_store += execute >> STORE & 1
+    if store:
         n.store_stalled_on_token += 1
-        n.store_stalled_on_load += lacks_load
-        n.store_stalled_on_execute += lacks_execute
+        n.store_stalled_on_load += store >> LOAD & 1
+        n.store_stalled_on_execute += store >> EXECUTE & 1
 
 
 @compiled
@@ -134,7 +135,7 @@ def _pass(gate, passes, pushes, index, code):
 
 @compiled
 def finish(s, h, w, n, code, burst_taken, beat_comes, idle):
-    """End a cycle.
+    """End a cycle; return who waits for whom, as Register.WAITING has it a cycle later.
 
     Parameters
     ----------
@@ -143,14 +144,15 @@ def finish(s, h, w, n, code, burst_taken, beat_comes, idle):
     idle : bool
         Engines and write master are idle.
     """
-    limit = min(h.burst_beats, LONGEST_BURST)
+    limit = min(h.burst_beats, FETCH_BURST)
     valid = s.level >= _BYTES
     decoding = s.running and not s.ending
     engine = code[s.dispatched].engine if valid and decoding and s.dispatched < len(code) else -1
 
-    _count_waits(s, n, LOAD, w.load_ready, code)
-    _count_waits(s, n, EXECUTE, w.execute_ready, code)
-    _count_waits(s, n, STORE, w.store_ready, code)
+    load = _lacking(s, LOAD, w.load_ready, code)
+    execute = _lacking(s, EXECUTE, w.execute_ready, code)
+    store = _lacking(s, STORE, w.store_ready, code)
+    _count_waits(n, load, execute, store)
 
     moves, pushed, error, ends = False, -1, 0, False
     if decoding:
@@ -198,3 +200,4 @@ def finish(s, h, w, n, code, burst_taken, beat_comes, idle):
         s.error, s.ending = error, 1
     if ends:
         s.running = s.ending = 0
+    return load | execute << 4 | store << 8

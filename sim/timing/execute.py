@@ -7,6 +7,8 @@ and C are rows and columns). Those on their way are bits in lines that move by o
 
 from __future__ import annotations
 
+from hw.isa.pipeline import RESCALE
+
 from .compiled import compiled
 from .lines import put, shift, words_of
 from .record import record
@@ -14,15 +16,13 @@ from .wires import NONE
 
 __all__ = ["EXECUTE", "step"]
 
-_LATENCY = 3
-"""Stages of the rescaler before the addition: `hw.requantise.Requantise.LATENCY`."""
 _MEETS = 4
 """Cycles, beside one a row, from an issue to the operation, see `hw.feed.Feed`."""
 
 _LARGEST = 256
 """Rows or columns of the largest array, see `hw.isa.config`."""
 _MEET_WORDS = words_of.py_func(_LARGEST + _MEETS)
-_WRITE_WORDS = words_of.py_func(2 * _LARGEST + _MEETS + _LATENCY - 1)
+_WRITE_WORDS = words_of.py_func(2 * _LARGEST + _MEETS + RESCALE - 1)
 # The longest queue of instructions is that of two rows and all columns, see `_inside_depth`.
 _INSIDE_WORDS = words_of.py_func((2 * 2 + _LARGEST + 16) // 2 + 4)
 
@@ -95,13 +95,13 @@ def _results(s, lines, h, w):
     words = words_of(h.rows + _MEETS)
     if lines.old_0 and shift(lines.old_0_bits, words):
         lines.old_0 -= 1
-        s.busy_left_0 = h.columns + _LATENCY
+        s.busy_left_0 = h.columns + RESCALE
     if lines.old_1 and shift(lines.old_1_bits, words):
         lines.old_1 -= 1
-        s.busy_left_1 = h.columns + _LATENCY
+        s.busy_left_1 = h.columns + RESCALE
     w.written = w.execute_end = w.execute_to_store = 0
     if lines.written:
-        words = words_of(h.rows + _MEETS + h.columns + _LATENCY - 1)
+        words = words_of(h.rows + _MEETS + h.columns + RESCALE - 1)
         w.written = shift(lines.written_bits, words)
         lines.written -= w.written
         if lines.ends:
@@ -208,7 +208,7 @@ def _operate(lines, h, address, accumulate, end, signal_store):
         else:
             put(lines.old_0_bits, meets)
             lines.old_0 += 1
-    written = meets + h.columns + _LATENCY - 1
+    written = meets + h.columns + RESCALE - 1
     put(lines.written_bits, written)
     lines.written += 1
     if end:

@@ -6,6 +6,7 @@ What is left out tells nothing of time: data, and addresses in the scale memorie
 from __future__ import annotations
 
 from hw.isa.instructions import Memory
+from hw.isa.pipeline import LOADS_AHEAD
 
 from . import bursts, fifo, regroup
 from .bursts import CUTTER
@@ -16,10 +17,8 @@ from .regroup import REGROUP
 from .transpose import CHUNK_ENDS, LOAD_ENDS
 from .wires import NONE
 
-__all__ = ["AHEAD", "LOAD", "step"]
+__all__ = ["LOAD", "step"]
 
-AHEAD = 4
-"""Instructions whose rows are requested ahead of data: `LoadEngine.AHEAD`."""
 
 _INPUT, _WEIGHT = int(Memory.INPUT), int(Memory.WEIGHT)
 _ACCUMULATE_SCALE, _ROW_SCALE = int(Memory.ACCUMULATE_SCALE), int(Memory.ROW_SCALE)
@@ -44,7 +43,7 @@ last word ends it, else its rows do. `line` is where a line began, `chunk` where
 begins."""
 
 LOAD = record(
-    takes=BUFFERED, writes=BUFFERED, tasks=(_TASK, AHEAD + 1),
+    takes=BUFFERED, writes=BUFFERED, tasks=(_TASK, LOADS_AHEAD + 1),
     rest=_CHUNKS, cutter=CUTTER, regroup=REGROUP, words=_WORDS,
 )  # fmt: skip
 """Of the two queues of the hardware, `writes` is never the shorter one: `tasks` are what it holds,
@@ -82,13 +81,13 @@ def _work(s, h, w, load):
     if follows and takes:
         s.tasks[place].columns = 0
 
-    room = fifo.has_room(s.takes, AHEAD) and fifo.has_room(s.writes, AHEAD)
+    room = fifo.has_room(s.takes, LOADS_AHEAD) and fifo.has_room(s.writes, LOADS_AHEAD)
     asked = _request(s, h, w, load, room)
 
     fresh = s.writes.out and (ends or not s.words.active)
     if fresh:
         _begin(s.words, h, s.tasks[0])
-        for index in range(AHEAD):
+        for index in range(LOADS_AHEAD):
             s.tasks[index] = s.tasks[index + 1]
     elif ends:
         _clear(s.words)

@@ -7,8 +7,12 @@ import time
 import numpy as np
 
 from hw.isa.config import Config
+from hw.isa.encoding import decode
+from hw.isa.instructions import INSTRUCTION_BYTES, Instruction, InstructionError
 from hw.isa.registers import ErrorCode
 
+from ..intervals import intervals
+from ..outcome import events_of
 from ..result import BackendError, DramTiming, RunResult, describe_waiting
 from . import control, repeat
 from .code import table
@@ -35,6 +39,7 @@ def run(
     timing: DramTiming | None = None,
     noise_seed: int = 0,
     repeats: bool = True,
+    timeline: bool = False,
 ) -> RunResult:
     """Return the counters of a program, from its start to its interrupt, as the RTL has them.
 
@@ -50,6 +55,8 @@ def run(
         Of the DRAM; that of `config` by default.
     repeats : bool
         Jump over what has been walked before (`sim.timing.repeat`); the result is the same.
+    timeline : bool
+        Return events and activity, too, as the RTL gives them; nothing is jumped over then.
 
     Returns
     -------
@@ -64,8 +71,9 @@ def run(
     del dram, noise_seed
     started = time.perf_counter()
     timing = timing or DramTiming.of(config)
-    walk = _Walk(config, timing, program, program_address, repeats)
-    while walk.advance():
+    walk = _Walk(config, timing, program, program_address, repeats and not timeline)
+    log = _Log() if timeline else None
+    while walk.advance(log):
         walk.check_moves()
     counts, machine = walk.state["counts"][0], walk.state["machine"]["control"][0]
     error = ErrorCode(int(machine["error"]))
@@ -75,7 +83,39 @@ def run(
         error_instruction=int(machine["dispatched"]) if error else None,
         counters={name: int(counts[name]) for name in MODELLED},
         seconds=time.perf_counter() - started,
+        events=events_of(log.pulses, _decoded(program)) if log else (),
+        activity=intervals(log.activity, int(counts["cycles"])) if log else (),
     )
+
+
+def _decoded(program: bytes) -> list[Instruction]:
+    """Return the instructions up to the first illegal one, where the machine stops."""
+    found: list[Instruction] = []
+    for at in range(0, len(program), INSTRUCTION_BYTES):
+        try:
+            found.append(decode(program[at : at + INSTRUCTION_BYTES]))
+        except InstructionError:
+            break
+    return found
+
+
+class _Log:
+    """What happened in which cycle: (cycle, bits) of pulses, and of activity where it changes."""
+
+    ROWS = 1 << 16
+
+    def __init__(self) -> None:
+        self.pulses: list[tuple[int, int]] = []
+        self.activity: list[tuple[int, int]] = []
+        self.rows = np.zeros((self.ROWS, 3), np.int64)
+
+    def take(self, count: int) -> None:
+        """Take the first rows: cycle, pulses, activity."""
+        for cycle, pulses, activity in self.rows[:count].tolist():
+            if pulses:
+                self.pulses.append((cycle, pulses))
+            if not self.activity or self.activity[-1][1] != activity:
+                self.activity.append((cycle, activity))
 
 
 class _Walk:
@@ -95,8 +135,12 @@ class _Walk:
             self._kinds, self._known = kinds(self._code, self._folds), known()
         _begin(self.state, self._shape, address // config.bus_bytes, len(code))
 
-    def advance(self) -> bool:
+    def advance(self, log: _Log | None = None) -> bool:
         """Go on for a while, or to the end; return whether the program still runs."""
+        if log is not None:
+            count = _record(self.state, self._shape, self._code, self._folds, log.rows, SLICE)
+            log.take(count)
+            return bool(self.state["machine"]["control"]["running"][0])
         if not self._repeats:
             return _advance(self.state, self._shape, self._code, self._folds, SLICE)
         return repeat.advance(
@@ -140,3 +184,22 @@ def _advance(state, shape, code, folds, cycles):
             return False
         step(r, h, code, folds)
     return r.machine.control.running != 0
+
+
+@compiled
+def _record(state, shape, code, folds, rows, cycles):
+    """Go on for some cycles, to the end, or until there is no row left; return the rows used.
+
+    A row is written for each cycle with a pulse or a change of activity.
+    """
+    r, h = state[0], shape[0]
+    count, before = 0, r.activity
+    for _ in range(cycles):
+        if not r.machine.control.running or count == len(rows):
+            break
+        step(r, h, code, folds)
+        if r.pulses or r.activity != before:
+            rows[count, 0], rows[count, 1], rows[count, 2] = r.now - 1, r.pulses, r.activity
+            count += 1
+            before = r.activity
+    return count

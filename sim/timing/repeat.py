@@ -15,10 +15,10 @@ from typing import NamedTuple
 import numpy as np
 
 from hw.isa.instructions import Engine
+from hw.isa.pipeline import FETCH_BURST
 
 from . import bus
 from .compiled import compiled
-from .control import LONGEST_BURST
 from .core import COUNTS, MACHINE, RUN, step
 from .kinds import instruction_kinds, kinds_of
 
@@ -154,7 +154,7 @@ def _place_free(s, h, p, now):
                 gate.items[place] = p.kinds[gate.items[place] - 1] + 1
     s.execute.next_fold = 0
     s.execute.folds = 1 if s.execute.folds else 0
-    limit = min(h.burst_beats, LONGEST_BURST)
+    limit = min(h.burst_beats, FETCH_BURST)
     cutter = control.cutter
     if cutter.active and cutter.row_left > FAR * limit:
         cutter.row_left = cutter.row_beats = FAR * limit + 1
@@ -189,7 +189,7 @@ def _find(k, words):
 def _is_far(s, h):
     """Return whether fetch has so much to ask for that it does not matter how much."""
     cutter = s.control.cutter
-    return cutter.active and cutter.row_left > FAR * min(h.burst_beats, LONGEST_BURST)
+    return cutter.active and cutter.row_left > FAR * min(h.burst_beats, FETCH_BURST)
 
 
 @compiled
@@ -300,7 +300,7 @@ def advance(state, words, scratch, scratch_words, shape, code, folds, p, k, cycl
         Cycles to walk; those that are jumped over do not count.
     """
     r, h, s = state[0], shape[0], scratch[0].machine
-    limit = min(h.burst_beats, LONGEST_BURST)
+    limit = min(h.burst_beats, FETCH_BURST)
     counts = words[FIRST_COUNTER : FIRST_COUNTER + COUNTERS]
     before = counts.copy()
     mark = np.zeros(4, np.int64)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sim.differences import first_difference
 
 from hw.isa.config import Config
 from sim import rtl, timing
-from sim.differences import first_difference
 from sim.result import DramTiming, RunResult
 from sw.demo import SHAPE
 from sw.gemm import compile_gemm

@@ -14,7 +14,7 @@ from hw.isa.config import Config
 from hw.isa.instructions import Load, Memory
 from hw.load import LoadEngine
 from hw.shared import Builder
-from sim.timing.load import AHEAD, LOAD, step
+from sim.timing.load import LOAD, step
 from sim.timing.wires import NONE
 
 from .lockstep import Drive, compare, pins
@@ -190,10 +190,6 @@ def load(config: Config, memory: Memory, rows: int, columns: int, **more: int) -
     pitch = -(-columns // config.bus_bytes) * config.bus_bytes
     fields = {"dram": 0, "pitch": pitch, "row_stride": 1, "block_stride": rows}
     return Load(memory=memory, rows=rows, columns=columns, **(fields | more))
-
-
-def test_the_queues_are_as_long_as_those_of_the_hardware() -> None:
-    assert AHEAD == LoadEngine.AHEAD
 
 
 @pytest.mark.parametrize("rows", [1, 4, 11])

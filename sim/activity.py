@@ -49,8 +49,8 @@ class Activity:
         Multiply-accumulates of the matrices, padding not counted.
     waves_ws, waves_os : int
         Cycles in which a wave enters the array.
-    stationary_rows : int
-        Rows of stationary tiles (WS) that pass through `b`.
+    folds_ws, folds_os : int
+        Stationary tiles loaded, and tiles of sums drained.
     input_reads, input_writes, weight_reads, weight_writes : int
         Words of `rows` and of `columns` INT8.
     output_reads : int
@@ -80,7 +80,8 @@ class Activity:
     macs_os: int = 0
     waves_ws: int = 0
     waves_os: int = 0
-    stationary_rows: int = 0
+    folds_ws: int = 0
+    folds_os: int = 0
     input_reads: int = 0
     input_writes: int = 0
     weight_reads: int = 0
@@ -208,13 +209,13 @@ def _execute(config: Config, execute: Execute) -> dict[str, int]:
         folds = blocks(execute.reduction, config.rows)
         writes = words * folds  # each fold of the reduction adds to the sums of the one before
         accumulations = writes if execute.accumulate else writes - words
-        stationary = execute.reduction * column_blocks
-        found = {"macs_ws": macs, "waves_ws": writes, "input_reads": writes}
-        found |= {"weight_reads": stationary, "stationary_rows": stationary}
+        found = {"macs_ws": macs, "waves_ws": writes, "folds_ws": folds * column_blocks}
+        found |= {"input_reads": writes, "weight_reads": execute.reduction * column_blocks}
     else:
-        waves = execute.reduction * column_blocks * blocks(execute.rows, config.rows)
+        tiles = column_blocks * blocks(execute.rows, config.rows)
+        waves = execute.reduction * tiles
         folds, writes, accumulations = 1, words, words if execute.accumulate else 0
-        found = {"macs_os": macs, "waves_os": waves}
+        found = {"macs_os": macs, "waves_os": waves, "folds_os": tiles}
         found |= {"input_reads": waves, "weight_reads": waves}
     found |= {"output_accumulations": accumulations, "output_first_writes": writes - accumulations}
     if execute.scale:

@@ -7,6 +7,7 @@ from typing import Any
 
 from amaranth.hdl._ir import Fragment
 
+from hw.edge import Edge
 from hw.isa.config import Config
 from hw.isa.registers import Control, Register, Status
 from hw.postlane import PostLane
@@ -60,6 +61,8 @@ class Taps:
                 self._stores.append((owner, origin))
             elif isinstance(origin, PostLane):
                 self._lanes.append(origin)
+            elif isinstance(origin, Edge):
+                self._edge = origin
         for inner, name, _ in fragment.subfragments:
             self._walk(inner, (*path, name))
 
@@ -72,8 +75,9 @@ class Taps:
         -------
         Counter, dict
             Accesses of macros: ``<memory>_reads``, ``<memory>_writes`` (where lanes are written by
-            themselves, the lanes), and ``requantised``, the lanes that made an INT8; and the
-            performance counters asked for.
+            themselves, the lanes), ``requantised``, the lanes that made an INT8, ``folds_ws`` and
+            ``folds_os``, the tiles that began to load and to drain; and the performance counters
+            asked for.
         """
         host, counts, found = Host(self.dut), Counter(), {}
 
@@ -93,14 +97,20 @@ class Taps:
             await serve(ctx, self.dut, memory)
 
         async def watch(ctx: Any) -> None:
-            names = [
-                name for owner, _ in self._stores for name in (f"{owner}_reads", f"{owner}_writes")
-            ]
-            enables = [enable for _, store in self._stores for enable in _enables(store)]
-            async for _, _, lanes, *values in ctx.tick().sample(self._lanes[0].lanes, *enables):
-                counts["requantised"] += lanes
+            edge = self._edge
+            signals = {
+                "requantised": self._lanes[0].lanes,
+                "folds_ws": edge.load_first,
+                "folds_os": edge.wave & edge.os & edge.last,
+            }
+            names = list(signals)
+            tapped = list(signals.values())
+            for owner, store in self._stores:
+                names += [f"{owner}_reads", f"{owner}_writes"]
+                tapped += _enables(store)
+            async for _, _, *values in ctx.tick().sample(*tapped):
                 for name, value in zip(names, values, strict=True):
-                    counts[name] += value.bit_count()
+                    counts[name] += value if name == "requantised" else value.bit_count()
 
         simulate(self._design, bench, background=[dram, watch])
         return counts, found

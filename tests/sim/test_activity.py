@@ -56,6 +56,8 @@ def accesses(config: Config, found: Activity) -> dict[str, int]:
         "output_reads": config.columns * (found.output_reads + added),
         "output_writes": config.columns * (found.output_first_writes + added),
         "requantised": found.requantised,
+        "folds_ws": found.folds_ws,
+        "folds_os": found.folds_os,
     }
 
 
@@ -153,7 +155,7 @@ def test_a_weight_stationary_product_by_hand() -> None:
     found = activity(TINY, [Execute(dataflow=Dataflow.WS, **PRODUCT)])
     assert found.macs_ws == 5 * 9 * 6 and found.macs_os == 0
     assert found.waves_ws == found.input_reads == 2 * 3 * 5
-    assert found.weight_reads == found.stationary_rows == 2 * 9
+    assert found.weight_reads == 2 * 9 and found.folds_ws == 2 * 3
     assert (found.output_first_writes, found.output_accumulations) == (2 * 5, 2 * 2 * 5)
 
 
@@ -163,6 +165,7 @@ def test_an_output_stationary_product_by_hand() -> None:
     found = activity(TINY, [execute])
     assert found.macs_os == 5 * 9 * 6 and found.macs_ws == 0
     assert found.waves_os == found.input_reads == found.weight_reads == 2 * 2 * 9
+    assert (found.folds_ws, found.folds_os) == (0, 2 * 2)
     assert (found.output_first_writes, found.output_accumulations) == (0, 2 * 5)
     assert (found.accumulate_scale_reads, found.scaled_sums) == (2 * 5, 5 * 6)
 

@@ -42,6 +42,12 @@ NARROW_DEPTH = 2 * STAGE + 6
 MAXIMA_DEPTH = ROW_MAXIMUM + 8
 
 
+def wide_depth(bus_bytes: int, columns: int) -> int:
+    """Return the words of the queue of sums."""
+    # A queue of two takes no word in the cycle after one that found it empty: three at least.
+    return max(3, -(-2 * (STAGE + 3) * bus_bytes // (4 * columns)))
+
+
 class StoreEngine(wiring.Component):
     """Execute store and absmax instructions, several at once, and end them in order.
 
@@ -82,8 +88,7 @@ class StoreEngine(wiring.Component):
 
     def __init__(self, config: Config, builder: Builder) -> None:
         self._config, self._builder = config, builder
-        # A queue of two takes no word in the cycle after one that found it empty: three at least.
-        wide = max(3, -(-2 * (STAGE + 3) * config.bus_bytes // (4 * config.columns)))
+        wide = wide_depth(config.bus_bytes, config.columns)
         self._depths = {Kind.WIDE: wide, Kind.NARROW: NARROW_DEPTH, Kind.MAXIMA: MAXIMA_DEPTH}
         update_entry = entry_layout(config.accumulate_scale_depth)
         super().__init__(

@@ -60,33 +60,58 @@ def region_of(h, beat, pitch, rows, row_beats):
 
 @njit(cache=True)
 def _cut(r, h, w):
-    """Offer a burst, and end a cycle of the regions and their marks; an answer may come."""
+    """Offer a burst, and end a cycle of the regions; return whether one has been cut."""
     c = r.cutter
-    w.write_burst = bursts.offer(c, h, h.burst_beats)
-    sends = w.write_burst > 0 and w.write_burst_ready != 0
-    ready = bursts.ready(c, h, h.burst_beats, False, sends)
-    comes = ready and r.regions.out > 0
-    cut = ready and r.cutting > 0
-    if ready:
-        r.cutting = r.regions.out
+    if c.active:
+        w.write_burst = bursts.offer(c, h, h.burst_beats)
+        if w.write_burst_ready:
+            r.unanswered += 1
+            bursts.advance(c, h, h.burst_beats, True, False, 0, 0, 0, 0)
+    else:
+        w.write_burst = 0
+        if c.waiting:
+            bursts.advance(c, h, h.burst_beats, False, False, 0, 0, 0, 0)
+        elif r.cutting or r.regions.out:
+            cut = r.cutting > 0
+            r.cutting = r.regions.out
+            if r.cutting:
+                _start(r, h)
+            fifo.advance_with(r.regions, r.region, False, 0, True)
+            return cut
+    if r.regions.inner and not r.regions.out:
+        fifo.advance_with(r.regions, r.region, False, 0, False)
+    return False
+
+
+@njit(cache=True)
+def _start(r, h):
+    """Hand the first region to the cutter, which is free."""
     region = r.region[0] >> 1
     beat, region = region & ((1 << _BEAT) - 1), region >> _BEAT
     pitch, region = region & ((1 << _PITCH) - 1), region >> _PITCH
     rows, row_beats = region & ((1 << _ROWS) - 1), region >> _ROWS
     if r.region[0] & 1:
         pitch = row_beats
-    bursts.advance(c, h, h.burst_beats, sends, comes, beat, pitch, rows, row_beats)
-    fifo.advance_with(r.regions, r.region, False, 0, ready)
+    bursts.advance(r.cutter, h, h.burst_beats, False, True, beat, pitch, rows, row_beats)
+
+
+@njit(cache=True)
+def _mark(r, cut):
+    """End a cycle of the marks before its answer; return whether the writes of one are done."""
     done = r.marks.out > 0 and r.mark[0] <= 0
-    fifo.advance_with(r.marks, r.mark, cut, r.unanswered, done)
-    r.unanswered += 1 if sends else 0
-    if w.answered:
-        r.unanswered -= 1
-        if r.marks.out:
-            r.mark[0] -= 1
-        for place in range(1, r.marks.inner + 1):
-            r.mark[place] -= 1
+    if cut or done or (r.marks.inner and not r.marks.out):
+        fifo.advance_with(r.marks, r.mark, cut, r.unanswered, done)
     return done
+
+
+@njit(cache=True)
+def _answer(r):
+    """End a cycle in which an answer comes."""
+    r.unanswered -= 1
+    if r.marks.out:
+        r.mark[0] -= 1
+    for place in range(1, r.marks.inner + 1):
+        r.mark[place] -= 1
 
 
 @njit(cache=True)
@@ -101,8 +126,11 @@ def step(r, h, w, reduced):
     w.store_end = 1 if ends else 0
     w.store_to_load = 1 if ends and ending & _TO_LOAD else 0
     w.store_to_execute = 1 if ends and ending & _TO_EXECUTE else 0
-    if _cut(r, h, w):
+    # While a region is cut there are bursts, and none in the cycle that marks its end.
+    if _mark(r, _cut(r, h, w)):
         r.written += 1
+    if w.answered:
+        _answer(r)
     if reduced:
         r.reduced += 1
     if ends:
@@ -110,4 +138,5 @@ def step(r, h, w, reduced):
             r.written -= 1
         if ending & _REDUCES:
             r.reduced -= 1
-    fifo.advance_with(r.endings, r.ending, False, 0, ends)
+    if ends or (r.endings.inner and not r.endings.out):
+        fifo.advance_with(r.endings, r.ending, False, 0, ends)

@@ -9,7 +9,7 @@ from numba import njit
 
 from hw.isa.instructions import Axis, Format, Opcode
 from hw.pack import MAXIMUM_BYTES
-from hw.store import INSTRUCTIONS, MAXIMA_DEPTH
+from hw.store import MAXIMA_DEPTH
 
 from . import fifo, maxima, pack, retire, rowwalk
 from .line import shift
@@ -44,10 +44,9 @@ def step(s, h, w, code):
     entering = _gate(s, h, w)
     reads = w.store_read != NONE
     ends = reads and s.walk.outer_left == 1 and s.walk.inner_left == 1
-    w.store_ready = 0
-    if (ends or not s.walk.outer_left) and retire.has_room(s.retire):
-        if fifo.has_room(s.pack.orders, INSTRUCTIONS):
-            w.store_ready = 1 if fifo.has_room(s.maxima.uses, INSTRUCTIONS) else 0
+    # An instruction leaves orders and uses before it ends: they have room if endings have.
+    free = ends or not s.walk.outer_left
+    w.store_ready = 1 if free and retire.has_room(s.retire) else 0
     _collect(s, h, w)
     if reads:
         _read(s, h, entering, ends)

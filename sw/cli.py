@@ -42,6 +42,7 @@ from .program_file import (
 )
 from .quantise import Group
 from .workload import compile_workload, naming
+from .workload_command import workload
 
 __all__ = ["main"]
 
@@ -284,7 +285,7 @@ def run(
     programs = runner.load_job(file)
     config = runner.configuration(file, programs, settings)
     check_recording(target, trace, waves)
-    extra = {} if waves is None else {"waves": Path(waves)}
+    extra = recording(trace, waves)
     with progress() as show:
         device = target.device(config, show, **extra)
         checker = replace(target, backend="functional").device(config)
@@ -304,12 +305,25 @@ def run(
         fail("the outputs differ from those of the functional model")
 
 
+cli.add_command(workload)
+
+
 def check_recording(target: Target, trace: str | None, waves: str | None) -> None:
     """Refuse, before a run, to record what it will not have."""
     if trace is not None and target.backend == "functional":
         raise click.UsageError("--trace needs a backend that keeps time: rtl, not functional")
     if waves is not None and not waves.endswith(".vcd"):
         raise click.UsageError(f"--waves must name a .vcd file, not {waves!r}")
+
+
+def recording(trace: str | None, waves: str | None) -> dict[str, Any]:
+    """Return the options of a backend that records what is asked for."""
+    options: dict[str, Any] = {}
+    if waves is not None:
+        options["waves"] = Path(waves)
+    if trace is not None:
+        options["timeline"] = True
+    return options
 
 
 def fail(message: str) -> NoReturn:

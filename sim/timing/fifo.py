@@ -10,7 +10,7 @@ from __future__ import annotations
 from .compiled import compiled
 from .record import record
 
-__all__ = ["BUFFERED", "advance", "advance_with", "has_room", "level"]
+__all__ = ["BUFFERED", "advance", "advance_with", "has_room", "level", "push"]
 
 BUFFERED = record(inner=1, out=1)
 """Words in the memory, and whether the register holds one: then the output is valid."""
@@ -57,3 +57,10 @@ def advance_with(queue, items, writes, value, reads):
     if writes:
         items[queue.inner + (0 if moves else 1)] = value
     advance(queue, writes, reads)
+
+
+@njit(cache=True)
+def push(queue, items, value):
+    """Add a word after `advance_with` without one: the same cycle as writing it there."""
+    items[queue.inner + 1] = value
+    queue.inner += 1

@@ -45,12 +45,6 @@ from .storegate import StoreGate
 __all__ = ["StoreEngine"]
 
 
-def wide_depth(bus_bytes: int, columns: int) -> int:
-    """Return the words of the queue of sums."""
-    # A queue of two takes no word in the cycle after one that found it empty: three at least.
-    return max(3, -(-2 * (STAGE + 3) * bus_bytes // (4 * columns)))
-
-
 class StoreEngine(wiring.Component):
     """Execute store and absmax instructions, several at once, and end them in order.
 

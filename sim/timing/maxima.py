@@ -5,14 +5,11 @@ A `use`, what an absmax does with its maxima, is the set of lines that each of t
 
 from __future__ import annotations
 
-from numba import njit
-
-from hw.maxima import LEAD
-from hw.scales import FreshEntry, UpdateEntry
-from hw.store import INSTRUCTIONS
+from hw.isa.pipeline import BLOCK_LEAD, FRESH_ENTRY, STORES, UPDATE_ENTRY
 
 from . import fifo
-from .line import lines, shift
+from .compiled import compiled
+from .flags import lines, shift
 from .record import record
 
 __all__ = [
@@ -22,21 +19,21 @@ __all__ = [
 
 MERGED = 2
 """Cycles from a maximum to what comes of the one of the same place; entries follow."""
-_FRESH = MERGED + FreshEntry.LATENCY
+_FRESH = MERGED + FRESH_ENTRY
 
-_FIRST, _LAST, _KEEP = lines(MERGED, MERGED + UpdateEntry.LATENCY, _FRESH, _FRESH, _FRESH, _FRESH)
+_FIRST, _LAST, _KEEP = lines(MERGED, MERGED + UPDATE_ENTRY, _FRESH, _FRESH, _FRESH, _FRESH)
 _DRAM, _UPDATE, _ROW_SCALE, _COLUMN_SCALE, _DONE, _DONE_SCALES = _FIRST
 DRAM_VALID, UPDATE_MADE, ROW_SCALE_MADE, COLUMN_SCALE_MADE, DONE, DONE_SCALES = _LAST
 """Bits of `MAXIMA.line`: what leaves in this cycle."""
 
 MAXIMA = record(
-    uses=fifo.BUFFERED, use=INSTRUCTIONS, line=1, left=1, ends=1, released=1,
+    uses=fifo.BUFFERED, use=STORES, line=1, left=1, ends=1, released=1,
 )  # fmt: skip
 """Uses in program order, maxima on their way, and the block of columns that leaves the lanes: how
 many are left, whether its instruction ends with it, and whether the next may be on its way."""
 
 
-@njit(cache=True)
+@compiled
 def use_of(by_column, to_dram, to_scales, to_updates):
     """Return the use of an absmax."""
     use = 0
@@ -49,7 +46,7 @@ def use_of(by_column, to_dram, to_scales, to_updates):
     return use
 
 
-@njit(cache=True)
+@compiled
 def step(m, row, row_end, block, block_lanes, block_end, room):
     """End a cycle in which the maximum of a `row` comes, or the lanes' queue takes a `block`.
 
@@ -61,7 +58,9 @@ def step(m, row, row_end, block, block_lanes, block_end, room):
     use = m.use[0]
     shifts = m.left > 0 and not row and (room or not use & _DRAM)
     claims = shifts and use & _DRAM != 0
-    released = shifts and not m.released and (m.left == 1 if use & _DRAM else m.left <= LEAD + 2)
+    released = (
+        shifts and not m.released and (m.left == 1 if use & _DRAM else m.left <= BLOCK_LEAD + 2)
+    )
     ends = row_end if row else shifts and m.left == 1 and m.ends != 0
     entering = use if row or shifts else 0
     if ends:

@@ -5,14 +5,12 @@ Loads of scales are not modelled: entries that are made here go first, and nothi
 
 from __future__ import annotations
 
-from numba import njit
-
 from hw.isa.instructions import Axis, Format, Opcode
-from hw.pack import MAXIMUM_BYTES
-from hw.store import MAXIMA_DEPTH
+from hw.isa.pipeline import MAXIMA_DEPTH, MAXIMUM_BYTES
 
 from . import fifo, maxima, pack, retire, rowwalk
-from .line import shift
+from .compiled import compiled
+from .flags import shift
 from .record import record
 from .wires import NONE
 
@@ -31,7 +29,7 @@ _ABSMAX, _INT32 = int(Opcode.ABSMAX), int(Format.INT32)
 _BY_ROW, _BY_COLUMN = int(Axis.ROW), int(Axis.COLUMN)
 
 
-@njit(cache=True)
+@compiled
 def step(s, h, w, code):
     """Do one cycle; see `sim.timing.wires`."""
     if not retire.busy(s.retire):
@@ -54,7 +52,7 @@ def step(s, h, w, code):
         _accept(s, h, code[w.store_index])
 
 
-@njit(cache=True)
+@compiled
 def _idle(w):
     w.store_ready, w.store_read = 1, NONE
     w.write_burst = w.write_beat = 0
@@ -63,7 +61,7 @@ def _idle(w):
     w.store_stalled_on_dram = w.store_stalled_on_memory = 0
 
 
-@njit(cache=True)
+@compiled
 def _gate(s, h, w):
     """Say whether a word is read, as `hw.storegate.StoreGate`; return the lines it enters."""
     w.store_read, w.store_stalled_on_memory = NONE, 0
@@ -93,7 +91,7 @@ def _gate(s, h, w):
     return entering
 
 
-@njit(cache=True)
+@compiled
 def _collect(s, h, w):
     """End a cycle of all behind the output memory."""
     line, m = s.line, s.maxima
@@ -138,7 +136,7 @@ def _collect(s, h, w):
     w.store_stalled_on_dram = 1 if burst_waits or beat_waits else 0
 
 
-@njit(cache=True)
+@compiled
 def _read(s, h, entering, ends):
     """End a cycle in which a word is read, which `ends` its matrix."""
     walk = s.walk
@@ -157,7 +155,7 @@ def _read(s, h, entering, ends):
     rowwalk.clear(walk)
 
 
-@njit(cache=True)
+@compiled
 def _accept(s, h, i):
     """End a cycle in which an instruction is taken: hand it to every unit with a part in it."""
     rowwalk.start(s.walk, h, i)
@@ -187,7 +185,7 @@ def _accept(s, h, i):
     fifo.push(s.retire.regions, s.retire.region, region)
 
 
-@njit(cache=True)
+@compiled
 def _count(i):
     """Return the maxima of an absmax."""
     if i.axis == _BY_COLUMN:

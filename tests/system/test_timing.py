@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sim.differences import first_difference
 
 from hw.isa.config import Config
+from hw.isa.encoding import decode
+from hw.isa.instructions import INSTRUCTION_BYTES, Instruction
 from sim import rtl, timing
+from sim.compare_events import first_difference
 from sim.result import DramTiming, RunResult
 from sw.demo import SHAPE
 from sw.gemm import compile_gemm
@@ -40,12 +42,19 @@ def assert_equal(
     config: Config, program: bytes, image: np.ndarray, address: int, dram: DramTiming
 ) -> RunResult:
     """Run a program on both; fail with the first event that differs."""
-    common = {"program_address": address, "timing": dram, "activity": True}
-    found = timing.run(config, program, **common)
-    expected = rtl.run(config, program, image, **common)
-    difference = first_difference(expected, found, program)
+    common = {"program_address": address, "timing": dram}
+    found = timing.run(config, program, timeline=True, **common)
+    expected = rtl.run(config, program, image, timeline=True, **common)
+    difference = first_difference(expected, found, instructions(program))
     assert difference is None, difference
+    jumped = timing.run(config, program, **common)
+    assert jumped.counters == found.counters, "jumping changes nothing"
     return found
+
+
+def instructions(program: bytes) -> list[Instruction]:
+    size = INSTRUCTION_BYTES
+    return [decode(program[at : at + size]) for at in range(0, len(program), size)]
 
 
 def assert_case_equal(seed: int, choice: int) -> None:

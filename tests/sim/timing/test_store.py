@@ -12,7 +12,7 @@ from hw.isa.encoding import encode, to_text
 from hw.isa.instructions import Absmax, Axis, Instruction
 from sim.result import DramTiming
 from sim.timing.code import table
-from sim.timing.line import lines, shift
+from sim.timing.flags import lines, shift
 from sim.timing.shape import shape_of
 from sim.timing.store import STORE, step
 from sim.timing.wires import WIRES

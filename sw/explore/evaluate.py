@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from sim.area import area
-from sim.result import DramTiming
 
 from ..cost import step_cost
 from ..place import PlacementError
@@ -25,20 +24,17 @@ def evaluate(point: Point) -> Outcome:
         raise ExploreError("a worker has another version of cdmqta than this one")
     config, step = point.config, point.step
     try:
-        cost = step_cost(
-            config, step, dataflow=point.dataflow, objective=point.objective,
-            timing=DramTiming.of(config),
-        )  # fmt: skip
+        cost = step_cost(config, step, dataflow=point.dataflow, objective=point.objective)
     except (PlacementError, TileError) as error:
         return Outcome(Status.REFUSED, error=str(error))
     return Outcome(
         Status.DONE,
         cycles=cost.cycles,
-        seconds=cost.cycles / (config.clock_mhz * 1e6),
+        seconds=cost.seconds,
         energy_j=cost.energy,
         dram_energy_j=cost.dram_energy,
         area_um2=area(config).total * 1e6,
-        macs=sum(product.macs * product.count for product in step.products),
-        dram_read_bytes=cost.dram_read_bytes,
-        dram_write_bytes=cost.dram_write_bytes,
+        macs=step.macs,
+        dram_read_bytes=sum(row.dram_read_bytes * row.product.count for row in cost.rows),
+        dram_write_bytes=sum(row.dram_write_bytes * row.product.count for row in cost.rows),
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .point import ExploreError
-from .rows import label, scale
+from .rows import label, scale, title
 from .run import Result
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def draw(results: Sequence[Result], keys: Sequence[str], kind: str) -> bytes:
         norm = Normalize(min(areas), max(areas))
         for axis, (step, found) in zip(axes, panels.items(), strict=False):
             _panel(axis, found, norm)
-            axis.set_title(step.name, fontsize=10)
+            axis.set_title(title(step), fontsize=10)
         for axis in axes[len(panels) :]:
             axis.set_axis_off()
         figure.colorbar(ScalarMappable(norm, "viridis_r"), ax=list(axes), label="area (mm²)")

@@ -6,11 +6,16 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from .point import Point
 from .run import Result
+from .workload import PLAIN
 
-__all__ = ["csv_text", "json_rows", "label", "readable", "scale", "table_rows"]
+if TYPE_CHECKING:
+    from ..models import TrainingStep
+
+__all__ = ["csv_text", "json_rows", "label", "readable", "scale", "table_rows", "title"]
 
 FIGURES = (
     "cycles", "seconds", "energy_j", "dram_energy_j", "area_um2", "power_w", "macs",
@@ -35,6 +40,7 @@ def json_rows(results: Iterable[Result]) -> list[dict[str, Any]]:
         rows.append(
             {
                 "swept": result.candidate.values,
+                **_asked(point),
                 "status": outcome.status.value,
                 "pareto": result.pareto,
                 **figures,
@@ -44,6 +50,16 @@ def json_rows(results: Iterable[Result]) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _asked(point: Point | None) -> dict[str, Any]:
+    if point is None:
+        return dict.fromkeys(("workload", "reading", "batch", "rank", "dataflow", "objective"))
+    step = point.step
+    return {
+        "workload": step.name, "reading": step.reading, "batch": step.batch, "rank": step.rank,
+        "dataflow": point.dataflow, "objective": point.objective,
+    }  # fmt: skip
 
 
 def csv_text(results: Iterable[Result]) -> str:
@@ -76,7 +92,7 @@ def table_rows(results: Sequence[Result]) -> list[dict[str, Any]]:
         outcome = result.outcome
         rows.append(
             {
-                "workload": result.candidate.point.step.name,
+                "workload": title(result.candidate.point.step),
                 **{key: readable(key, value) for key, value in result.candidate.values.items()},
                 "cycles": outcome.cycles,
                 f"latency {seconds[0]}": outcome.seconds / seconds[1],
@@ -88,6 +104,14 @@ def table_rows(results: Sequence[Result]) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def title(step: TrainingStep) -> str:
+    """Return what a step is, for a heading."""
+    if step.name.startswith(PLAIN):
+        return step.name
+    trained = "full" if step.rank is None else f"rank {step.rank}"
+    return f"{step.name}, {step.reading}, batch {step.batch}, {trained}"
 
 
 def scale(values: Iterable[float], unit: str) -> tuple[str, float]:

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..lora import Site, site_products
 from ..workload import parse_sizes
 
 if TYPE_CHECKING:
     from ..models import TrainingStep
 
-__all__ = ["Workload", "workload_options"]
+__all__ = ["PLAIN", "Workload", "workload_options"]
 
+PLAIN = ("gemm:", "lora:")
+"""How names of workloads begin that are no models."""
 DEFAULTS = {"reading": "xattn", "batch": 2, "rank": 4}
 """Of models: the step that the paper's Figure 6 shows."""
 
@@ -55,42 +56,41 @@ class Workload:
 
 @lru_cache
 def _load(workload: Workload) -> TrainingStep:
-    from ..models import load_step
+    from ..models import DESCRIPTIONS, load_step
 
-    kind = workload.name.partition(":")[0]
     chosen = {key: getattr(workload, key) for key in DEFAULTS}
-    if kind not in ("gemm", "lora"):
+    if not workload.name.startswith(PLAIN):
+        if workload.name not in DESCRIPTIONS and ":" not in workload.name:
+            raise click.UsageError(
+                f"workload must be a model ({', '.join(DESCRIPTIONS)}, module:function), "
+                f"gemm:MxKxN or lora:NxD1xD2:rR, not {workload.name!r}"
+            )
         filled = {key: DEFAULTS[key] if value is None else value for key, value in chosen.items()}
         return load_step(workload.name, **filled, full=workload.full)
-    given = [key for key, value in (chosen | {"full": workload.full or None}).items() if value]
+    given = [key for key, value in (chosen | {"full": workload.full or None}).items()
+             if value is not None]  # fmt: skip
     if given:
         raise click.UsageError(f"{given[0]} is of a model, and {workload.name} is none")
-    _, sizes = parse_sizes(workload.name)
+    kind, sizes = parse_sizes(workload.name)
     return _product(workload.name, *sizes) if kind == "gemm" else _site(workload.name, *sizes)
 
 
 def _product(name: str, m: int, k: int, n: int) -> TrainingStep:
+    """Return one product, as a forward pass has it: INT8, with a scale for each row."""
     from ..models import Product, Role, TrainingStep
 
-    product = Product(name, Role.FORWARD, m, k, n, gradient=True)  # as `compile` has it: sums
-    return TrainingStep(name, "gemm", 1, None, (product,), k * n, 0)
+    return TrainingStep(
+        name, "gemm", 1, None, (Product(name, Role.FORWARD, m, k, n),), k * n, k * n
+    )
 
 
 def _site(name: str, n: int, d1: int, d2: int, r: int) -> TrainingStep:
-    from ..models import Product, Role, TrainingStep
+    """Return the step of a model that is one linear layer with LoRA."""
+    from ..models.layers import Dense, Model, Reading
+    from ..models.training import training_step
 
-    roles = {
-        "H": Role.LORA_H, "dH": Role.DH, "Y": Role.FORWARD, "dX": Role.DX, "dA": Role.DA,
-        "dB": Role.DB, "H.B": Role.LORA_UP, "dH.A^T": Role.LORA_DX,
-    }  # fmt: skip
-    products = []
-    for gemm in site_products(Site(n, d1, d2, r)):
-        for each in (gemm, gemm.update):
-            if each is not None:
-                role = roles[each.name]
-                gradient = role in (Role.DA, Role.DB)
-                products.append(Product(name, role, each.m, each.k, each.n, gradient=gradient))
-    return TrainingStep(name, "lora", 1, r, tuple(products), d1 * d2, (d1 + d2) * r)
+    layer = Dense(name, n, d1, d2, Reading.KV, bias=False)
+    return training_step(Model(name, (layer,)), Reading.KV, 1, r)
 
 
 def workload_options(command: Callable) -> Callable:

@@ -1,0 +1,1 @@
+"""The timing model: what the hardware does in each cycle, without the numbers it computes."""

@@ -1,0 +1,84 @@
+"""The whole machine, cycle by cycle: `hw.top.Accelerator` with its DRAM."""
+
+from __future__ import annotations
+
+from numba import njit
+
+from hw.isa.registers import COUNTERS
+
+from . import bus, control, execute, load, store
+from .bus import BUS
+from .control import CONTROL
+from .execute import EXECUTE
+from .load import LOAD
+from .record import record
+from .store import STORE
+from .wires import WIRES
+
+__all__ = ["COUNTS", "MACHINE", "MODELLED", "RUN", "step"]
+
+DATA = ("saturations", "accumulate_saturations")
+"""Counters that depend on the numbers; nothing else does."""
+MODELLED = tuple(item.name for item in COUNTERS if item.name not in DATA)
+
+COUNTS = record(**dict.fromkeys(MODELLED, 1))
+"""The counters of `hw.isa.registers.COUNTERS` but those in `DATA`."""
+
+MACHINE = record(control=CONTROL, bus=BUS, load=LOAD, execute=EXECUTE, store=STORE)
+"""All that the next cycles depend on, but for the program."""
+
+RUN = record(
+    machine=MACHINE, wires=WIRES, counts=COUNTS, now=1, fed=1, first=1, pulses=1, activity=1
+)
+"""A run: `now` is the cycle, `fed` whether an operand has been read, in cycle `first`. `pulses` are
+the bits of `hw.isa.registers.TRACE` of the last cycle, `activity` those of ACTIVITY."""
+
+
+@njit(cache=True)
+def step(r, h, code, folds):
+    """Go through one cycle."""
+    m, w, n, now = r.machine, r.wires, r.counts, r.now
+    beats = control.fetch_offers(m.control, h)
+    free = bus.offer(m.bus, h, w, now, beats > 0)
+    control.offer(m.control, w, code)
+    execute.step(m.execute, h, w, code, folds)
+    store.step(m.store, h, w, code)
+    load.step(m.load, h, w, code)
+    _count(r, w, n, now)
+    idle = not (w.load_busy or w.execute_busy or w.store_busy) and m.bus.write.pending == 0
+    room = control.fetch_has_room(m.control, h)
+    comes = m.bus.read.beats.out and m.bus.read.owners[0] == bus.FETCH and room
+    taken = beats > 0 and free
+    r.pulses = _pulses(w)
+    control.finish(m.control, h, w, n, code, taken, comes, idle)
+    shakes = bus.finish(m.bus, h, w, n, now, beats if taken else 0, room)
+    r.activity = shakes
+    r.now = now + 1
+
+
+@njit(cache=True)
+def _count(r, w, n, now):
+    """Count what engines do in this cycle."""
+    n.cycles += 1
+    if w.fed and not r.fed:
+        r.fed, r.first = 1, now
+    if w.written:
+        n.array_cycles = now - r.first + 1
+    n.macs += w.macs
+    n.array_fed += w.array_fed
+    n.load_busy += w.load_busy
+    n.execute_busy += w.execute_busy
+    n.store_busy += w.store_busy
+    n.load_stalled_on_dram += w.load_stalled_on_dram
+    n.load_stalled_on_memory += w.load_stalled_on_memory
+    n.store_stalled_on_dram += w.store_stalled_on_dram
+    n.store_stalled_on_memory += w.store_stalled_on_memory
+
+
+@njit(cache=True)
+def _pulses(w):
+    """Return the bits of `hw.isa.registers.TRACE`."""
+    bits = (1 if w.load_valid and w.load_ready else 0) | w.load_end << 1
+    bits |= (4 if w.execute_valid and w.execute_ready else 0) | w.execute_read_end << 3
+    bits |= w.execute_end << 4
+    return bits | (32 if w.store_valid and w.store_ready else 0) | w.store_end << 6

@@ -19,6 +19,7 @@ from sim.result import MachineError
 
 from . import arrays, runner
 from .console import BAD_INPUT, Report, keep_clear, progress
+from .explore.command import explore_command
 from .gemm import SCALINGS, run_gemm
 from .options import (
     Margin,
@@ -302,6 +303,9 @@ def run(
     report.json(figures)
     if exact is False:
         fail("the outputs differ from those of the functional model")
+
+
+cli.add_command(explore_command)
 
 
 def check_recording(target: Target, trace: str | None, waves: str | None) -> None:

@@ -18,11 +18,12 @@ from hw.isa.config import Config
 from ..console import Report
 from ..dataflow import CHOICES
 from ..options import OutputFile, config_options, dram_values
+from ..plotting import FigureFile
 from ..program_file import write_files
 from .cluster import cluster
 from .evaluate import evaluate
 from .local import processes
-from .plot import FORMATS, draw, need_matplotlib
+from .plot import draw
 from .point import ExploreError
 from .rows import csv_text, json_rows, readable, table_rows
 from .run import Result, explore
@@ -52,7 +53,7 @@ __all__ = ["explore_command"]
 @click.option("--jobs", type=click.IntRange(1), help="Processes; as many as cores by default.")
 @click.option("--scheduler", metavar="ADDRESS", help="Compute on a Dask cluster instead.")
 @click.option(
-    "--plot", type=OutputFile(), metavar="FILE.svg|png", help="Latency, energy and area as a plot."
+    "--plot", type=FigureFile(), metavar="FILE.svg|png", help="Latency, energy and area as a plot."
 )
 @click.option("--csv", "csv_file", type=OutputFile(), metavar="FILE", help="The rows as CSV.")
 def explore_command(
@@ -78,7 +79,6 @@ def explore_command(
         axes += read_axes(sweep_file)
     config = config.replace(**dram_values(options["dram_gbps"], options["dram_latency"]))
     candidates = grid(axes, Plan(config, workload, options["dataflow"], options["objective"]))
-    kind = _kind(plot)
     _some_left(candidates, [each.refused for each in candidates])
     with _runner(options["jobs"], options["scheduler"]) as run, Store(Path(database)) as store:
         with _bar() as show:
@@ -86,7 +86,8 @@ def explore_command(
     _some_left(candidates, [result.outcome.error for result in results])
     files = {}
     if plot is not None:
-        files[Path(plot)] = draw(results, [key for axis in axes for key in axis.keys], kind)
+        keys = [key for axis in axes for key in axis.keys]
+        files[Path(plot)] = draw(results, keys, Path(plot).suffix)
     if csv_file is not None:
         files[Path(csv_file)] = csv_text(results).encode()
     write_files(files)
@@ -94,17 +95,6 @@ def explore_command(
     for path in files:
         report.line(f"written: {path}")
     report.json({"database": database, "points": json_rows(results)})
-
-
-def _kind(plot: str | None) -> str | None:
-    """Return the format of the plot, refusing, before any work, what cannot be drawn."""
-    if plot is None:
-        return None
-    kind = Path(plot).suffix[1:].lower()
-    if kind not in FORMATS:
-        raise click.UsageError(f"--plot must name a .svg or .png file, not {plot!r}")
-    need_matplotlib()
-    return kind
 
 
 def _some_left(candidates: Sequence[Candidate], reasons: Sequence[str | None]) -> None:

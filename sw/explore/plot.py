@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .point import ExploreError
+from ..plotting import figure_style, render
 from .rows import label, scale, title
 from .run import Result
 
@@ -17,9 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Normalize
 
-__all__ = ["FORMATS", "draw", "need_matplotlib"]
+__all__ = ["draw"]
 
-FORMATS = ("svg", "png")
 LOGARITHMIC = 6
 """Ratio of largest to smallest value beyond which an axis is logarithmic."""
 SIZES = 30, 190
@@ -28,21 +26,7 @@ OFFSETS = ((7, 5), (7, -12), (-7, 5), (-7, -12), (7, 18), (-7, 18), (7, -25), (-
 """Where a label may stand beside its mark, in points, best first."""
 
 
-def need_matplotlib() -> None:
-    """Refuse to go on without matplotlib.
-
-    Raises
-    ------
-    ExploreError
-        It is not installed.
-    """
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise ExploreError("--plot needs matplotlib: pip install 'cdmqta[plot]'") from None
-
-
-def draw(results: Sequence[Result], keys: Sequence[str], kind: str) -> bytes:
+def draw(results: Sequence[Result], keys: Sequence[str], suffix: str) -> bytes:
     """Return the picture: a panel for each workload.
 
     Parameters
@@ -51,10 +35,9 @@ def draw(results: Sequence[Result], keys: Sequence[str], kind: str) -> bytes:
         At least one of them done.
     keys : sequence of str
         Swept keys that tell points of a panel apart: their values label the Pareto points.
-    kind : str
-        One of `FORMATS`.
+    suffix : str
+        One of `sw.plotting.FORMATS`.
     """
-    import matplotlib
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
@@ -65,9 +48,8 @@ def draw(results: Sequence[Result], keys: Sequence[str], kind: str) -> bytes:
             panels.setdefault(result.candidate.point.step, []).append(result)
     across = min(len(panels), 2)
     down = math.ceil(len(panels) / across)
-    # One salt and no date: the same sweep gives the same file.
-    with matplotlib.rc_context({"svg.hashsalt": "cdmqta", "font.size": 9}):
-        figure = Figure(figsize=(6.4 * across + 1, 4.8 * down), layout="constrained", dpi=150)
+    with figure_style():
+        figure = Figure(figsize=(6.4 * across + 1, 4.8 * down), layout="constrained")
         axes = figure.subplots(down, across, squeeze=False).flat
         areas = [result.outcome.area_um2 / 1e6 for each in panels.values() for result in each]
         norm = Normalize(min(areas), max(areas))
@@ -80,9 +62,7 @@ def draw(results: Sequence[Result], keys: Sequence[str], kind: str) -> bytes:
         figure.draw_without_rendering()  # labels are put where they are free
         for axis, found in zip(axes, panels.values(), strict=False):
             _labels(axis, [each for each in found if each.pareto], keys)
-        data = io.BytesIO()
-        figure.savefig(data, format=kind, metadata={"Date": None} if kind == "svg" else None)
-    return data.getvalue()
+        return render(figure, suffix)
 
 
 def _panel(axis: Axes, results: Sequence[Result], norm: Normalize) -> None:
@@ -113,8 +93,6 @@ def _panel(axis: Axes, results: Sequence[Result], norm: Normalize) -> None:
     axis.margins(0.14)
     axis.set_xlabel(f"latency ({units[0]})")
     axis.set_ylabel(f"energy, chip and DRAM ({units[1]})")
-    axis.grid(color="0.9", linewidth=0.6)
-    axis.set_axisbelow(True)
     legend = axis.legend(loc="best", fontsize=7.5, framealpha=0.9)
     for handle in legend.legend_handles[: len(set(kept))]:
         handle.set_sizes([60])

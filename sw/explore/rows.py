@@ -15,7 +15,16 @@ from .workload import PLAIN
 if TYPE_CHECKING:
     from ..models import TrainingStep
 
-__all__ = ["csv_text", "json_rows", "label", "readable", "scale", "table_rows", "title"]
+__all__ = [
+    "csv_text",
+    "front_numbers",
+    "json_rows",
+    "label",
+    "readable",
+    "scale",
+    "table_rows",
+    "title",
+]
 
 FIGURES = (
     "cycles", "seconds", "energy_j", "dram_energy_j", "area_um2", "power_w", "macs",
@@ -88,7 +97,7 @@ def table_rows(results: Sequence[Result]) -> list[dict[str, Any]]:
         )
     )
     rows = []
-    for result in done:
+    for result, number in zip(done, front_numbers(done), strict=True):
         outcome = result.outcome
         rows.append(
             {
@@ -100,7 +109,7 @@ def table_rows(results: Sequence[Result]) -> list[dict[str, Any]]:
                 f"dram {dram[0]}": outcome.dram_energy_j / dram[1],
                 "area mm2": outcome.area_um2 / 1e6,
                 "power W": outcome.power_w,
-                "pareto": "yes" if result.pareto else None,
+                "pareto": number,
             }
         )
     return rows
@@ -134,12 +143,25 @@ def readable(key: str, value: int | float | str) -> str:
 
 
 def label(result: Result, keys: Sequence[str]) -> str:
-    """Return a short name of a result: rows x columns, then the other swept values."""
+    """Return a short name of a result: rows x columns, then the other of the swept values."""
     values = {key: result.candidate.values[key] for key in keys}
     config = result.candidate.point.config
     parts = []
-    if "rows" in values or "columns" in values:
-        values.pop("rows", None), values.pop("columns", None)
+    if values.keys() & {"rows", "columns"}:
+        values = {key: values[key] for key in values if key not in ("rows", "columns")}
         parts.append(f"{config.rows}\N{MULTIPLICATION SIGN}{config.columns}")
-    parts += [f"{key.replace('_', ' ')} {readable(key, value)}" for key, value in values.items()]
-    return ", ".join(parts)
+    return ", ".join(parts + [f"{key} {readable(key, value)}" for key, value in values.items()])
+
+
+def front_numbers(results: Sequence[Result]) -> list[int | None]:
+    """Number the results on a front, fastest first, workload by workload; None for the others."""
+    workloads = list(dict.fromkeys(each.candidate.point.step for each in results if each.pareto))
+    front = sorted(
+        (workloads.index(each.candidate.point.step), each.outcome.costs, index)
+        for index, each in enumerate(results)
+        if each.pareto
+    )
+    numbers: list[int | None] = [None] * len(results)
+    for number, (_, _, index) in enumerate(front, start=1):
+        numbers[index] = number
+    return numbers

@@ -67,7 +67,12 @@ def test_configurations_that_cannot_be_are_refused_with_their_reason():
     assert [each.point is None for each in found] == [False, True, True, True, True, True]
     assert reasons[1] == "input_bytes 100 are not two halves of whole words of 4 bytes"
     assert reasons[2] == "rows must be at least 2, not 1"
-    assert reasons[4].startswith("a stationary tile of rows 128 x columns 4 takes 128 cycles")
+    assert reasons[4] == "input_depth must be at least 4, not 2"
+    (tall,) = work.candidates("rows=128", input_depth=64)
+    assert (
+        tall.refused.startswith("a stationary tile of rows 128 x columns 4 takes 128 cycles")
+        is False
+    )
 
 
 def test_a_sweep_of_steps():
@@ -183,12 +188,6 @@ def damage_page(path):
     data = bytearray(path.read_bytes())
     data[4096:4200] = bytes(104)
     path.write_bytes(data)
-
-
-def damage_record(path):
-    data = path.read_bytes()
-    assert data.count(b"latency") == 2
-    path.write_bytes(data.replace(b"latency", b"lateness", 1)[: len(data)])
 
 
 def change(statement):

@@ -67,7 +67,7 @@ def _run(client, evaluate: Evaluate, points: Sequence[Point], address: str):
         return futures
 
     threads = sum(client.nthreads().values())
-    completed = as_completed(submit(threads * (1 + WAITING)))
+    completed = as_completed(submit(threads * (1 + WAITING)), loop=client.loop)
     for future in completed:
         yield asked.pop(future.key), _result(future, address)
         # Workers may have come since.

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from .local import Evaluate, Runner
 from .point import ExploreError, Outcome, Point
+
+if TYPE_CHECKING:
+    from dask.distributed import Client, Future
 
 __all__ = ["cluster"]
 
@@ -36,6 +42,7 @@ def cluster(evaluate: Evaluate, address: str) -> Iterator[Runner]:
         raise ExploreError(
             "--scheduler needs dask.distributed: pip install 'cdmqta[cluster]'"
         ) from None
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # the errors below say it all
     try:
         client = Client(address, timeout=CONNECT, set_as_default=False)
     except (OSError, ValueError) as error:
@@ -49,16 +56,22 @@ def cluster(evaluate: Evaluate, address: str) -> Iterator[Runner]:
             client.wait_for_workers(1, timeout=APPEAR)
         except TimeoutError:
             raise ExploreError(f"--scheduler {address} has no workers") from None
-        yield lambda points: _run(client, evaluate, points, address)
+        yield partial(_run, client, evaluate, address)
 
 
-def _run(client, evaluate: Evaluate, points: Sequence[Point], address: str):
+def _run(
+    client: Client, evaluate: Evaluate, address: str, points: Sequence[Point]
+) -> Iterator[tuple[Point, Outcome]]:
     from dask.distributed import as_completed
 
     left = iter(points)
-    asked = {}
+    asked: dict[str, Point] = {}
 
-    def submit(count: int) -> list:
+    def room() -> int:
+        """Return how many points may be asked for; workers come and go."""
+        return max(0, sum(client.nthreads().values()) * (1 + WAITING) - len(asked))
+
+    def submit(count: int) -> list[Future]:
         futures = []
         for point in islice(left, count):
             future = client.submit(evaluate, point, pure=False)
@@ -66,16 +79,20 @@ def _run(client, evaluate: Evaluate, points: Sequence[Point], address: str):
             futures.append(future)
         return futures
 
-    threads = sum(client.nthreads().values())
-    completed = as_completed(submit(threads * (1 + WAITING)), loop=client.loop)
-    for future in completed:
-        yield asked.pop(future.key), _result(future, address)
-        # Workers may have come since.
-        room = sum(client.nthreads().values()) * (1 + WAITING) - len(asked)
-        completed.update(submit(max(room, 0)))
+    try:
+        completed = as_completed(submit(max(1, room())), loop=client.loop)
+        for future in completed:
+            outcome = _result(future, address)
+            yield asked.pop(future.key), outcome
+            completed.update(submit(room() if asked else max(1, room())))
+    except OSError:
+        if client.status == "running":  # it came from a worker
+            raise
+        raise ExploreError(f"--scheduler {address}: the scheduler was lost") from None
 
 
-def _result(future, address: str) -> Outcome:
+def _result(future: Future, address: str) -> Outcome:
+    """Return the outcome of a point, or say in a line why there is none."""
     from dask.distributed import CancelledError, KilledWorker
 
     try:

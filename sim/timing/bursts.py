@@ -6,8 +6,7 @@ In a cycle: `offer` gives the burst at the output, `ready` says whether a region
 
 from __future__ import annotations
 
-from numba import njit
-
+from .compiled import compiled
 from .record import record
 
 __all__ = ["CUTTER", "advance", "offer", "ready"]
@@ -20,7 +19,7 @@ CUTTER = record(
 of 4096 bytes: only the distance from a boundary matters."""
 
 
-@njit(cache=True)
+@compiled
 def offer(c, h, limit):
     """Return the beats of the burst that is offered, 0 for none."""
     if not c.active:
@@ -28,12 +27,12 @@ def offer(c, h, limit):
     return min(limit, c.row_left, h.page - c.beat)
 
 
-@njit(cache=True)
+@compiled
 def _ends(c, h, limit, taken):
     return c.active and taken and c.rows == 1 and c.row_left == offer(c, h, limit)
 
 
-@njit(cache=True)
+@compiled
 def ready(c, h, limit, ahead, taken):
     """Return whether a region is taken, if `taken` says that the burst at the output is."""
     if not ahead:
@@ -41,7 +40,7 @@ def ready(c, h, limit, ahead, taken):
     return not c.waiting or not c.active or _ends(c, h, limit, taken)
 
 
-@njit(cache=True)
+@compiled
 def advance(c, h, limit, taken, comes, beat, pitch, rows, row_beats):
     """End a cycle: the burst is taken, and a region of `rows` by `row_beats` beats comes."""
     beats = offer(c, h, limit)

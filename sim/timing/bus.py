@@ -5,9 +5,8 @@ Times at which data and answers are there are cycle numbers, which `relative` tu
 
 from __future__ import annotations
 
-from numba import njit
-
 from . import fifo
+from .compiled import compiled
 from .fifo import BUFFERED
 from .record import record
 
@@ -36,7 +35,7 @@ BUS = record(read=_READ, write=_WRITE, saved=1, write_next=1)
 """`saved` is the DRAM's budget, and `write_next` the direction that goes first, see `sim.dram`."""
 
 
-@njit(cache=True)
+@compiled
 def offer(s, h, w, now, fetch_valid):
     """Put what the bus has and takes on the wires; return whether it takes a burst of fetch."""
     read, write = s.read, s.write
@@ -55,7 +54,7 @@ def offer(s, h, w, now, fetch_valid):
     return free
 
 
-@njit(cache=True)
+@compiled
 def _drop(values, count):
     """Remove the first of `count` values; the place that becomes free is zero."""
     for place in range(count - 1):
@@ -63,11 +62,12 @@ def _drop(values, count):
     values[count - 1] = 0
 
 
-@njit(cache=True)
+@compiled
 def _spend(s, h, read, write):
     """Return which of two beats the budget allows, as bits 0 and 1, and pay for them."""
     if not h.rate:
         return (1 if read else 0) | (2 if write else 0)
+    read, write = bool(read), bool(write)
     budget = min(s.saved, h.cost) + h.rate
     if read and write and budget < 2 * h.cost:
         read, write = not s.write_next, bool(s.write_next)
@@ -79,7 +79,7 @@ def _spend(s, h, read, write):
     return (1 if read else 0) | (2 if write else 0)
 
 
-@njit(cache=True)
+@compiled
 def finish(s, h, w, n, now, fetch_burst, fetch_room):
     """End a cycle; return its handshakes, bits 0 to 4 for AR, R, AW, W and B.
 
@@ -97,8 +97,8 @@ def finish(s, h, w, n, now, fetch_burst, fetch_room):
     if addresses:
         write.left[write.count] = write.bursts[0]
         write.count += 1
-    offers = not read.held and read.count and read.ready[0] <= now
-    granted = _spend(s, h, offers, sends and write.count)
+    offers = not read.held and read.count > 0 and read.ready[0] <= now
+    granted = _spend(s, h, offers, sends and write.count > 0)
     shakes = (1 if asks else 0) | (4 if addresses else 0) | (16 if w.answered else 0)
     if w.answered:
         _drop(write.ready, write.answers)
@@ -143,7 +143,7 @@ def finish(s, h, w, n, now, fetch_burst, fetch_room):
     return shakes | (8 if granted & 2 else 0)
 
 
-@njit(cache=True)
+@compiled
 def _finish_write(write, h, w, n, now, addresses, sent):
     """End a cycle of the write master and of the DRAM's side of it."""
     if sent:
@@ -168,7 +168,7 @@ def _finish_write(write, h, w, n, now, addresses, sent):
         fifo.advance(write.out, moves, sent)
 
 
-@njit(cache=True)
+@compiled
 def relative(s, now):
     """Turn cycle numbers into waits from cycle `now` on, or back with ``-now``."""
     for place in range(s.read.count):

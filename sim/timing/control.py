@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from numba import njit
-
 from hw.fetch import Fetch
 from hw.isa.config import Config
 from hw.isa.instructions import INSTRUCTION_BYTES, Engine
@@ -12,6 +10,7 @@ from hw.isa.registers import ErrorCode
 from . import bursts, fifo
 from .bursts import CUTTER
 from .code import HALT, ILLEGAL
+from .compiled import compiled
 from .fifo import BUFFERED
 from .record import record
 
@@ -38,7 +37,7 @@ on their way to it. `dispatched` is the index of the instruction at the gearbox'
 assert max(Config.__dataclass_fields__["queue_depth"].metadata["high"], 1) == LONGEST_QUEUE
 
 
-@njit(cache=True)
+@compiled
 def start(s, h, beat, length):
     """Begin a program of `length` instructions at a beat of DRAM; the next cycle is its first."""
     s.running = 1
@@ -49,7 +48,7 @@ def start(s, h, beat, length):
         s.cutter.next_row_beats = (length * _BYTES + h.bus - 1) // h.bus
 
 
-@njit(cache=True)
+@compiled
 def fetch_offers(s, h):
     """Return the beats of the burst that fetch offers, 0 for none: there must be room for them."""
     limit = min(h.burst_beats, LONGEST_BURST)
@@ -57,13 +56,13 @@ def fetch_offers(s, h):
     return beats if s.asked + beats <= 4 * limit else 0
 
 
-@njit(cache=True)
+@compiled
 def fetch_has_room(s, h):
     """Return whether fetch takes a beat of data."""
     return fifo.has_room(s.queue, 4 * min(h.burst_beats, LONGEST_BURST))
 
 
-@njit(cache=True)
+@compiled
 def _enough(gate, word):
     return (
         gate.tokens[LOAD] >= word.wait_load
@@ -72,7 +71,7 @@ def _enough(gate, word):
     )
 
 
-@njit(cache=True)
+@compiled
 def _offers(s, gate, code):
     """Return the index of the instruction that may go to its engine, or -1."""
     if not gate.queue.out or s.error:
@@ -81,7 +80,7 @@ def _offers(s, gate, code):
     return index if _enough(gate, code[index]) else -1
 
 
-@njit(cache=True)
+@compiled
 def offer(s, w, code):
     """Put the instructions whose tokens are there on the wires."""
     index = _offers(s, s.gates[LOAD], code)
@@ -92,7 +91,7 @@ def offer(s, w, code):
     w.store_valid, w.store_index = 1 if index >= 0 else 0, index
 
 
-@njit(cache=True)
+@compiled
 def _count_waits(s, n, engine, ready, code):
     """Count a cycle in which an engine would take an instruction that lacks tokens.
 
@@ -121,7 +120,7 @@ def _count_waits(s, n, engine, ready, code):
         n.store_stalled_on_execute += lacks_execute
 
 
-@njit(cache=True)
+@compiled
 def _pass(gate, passes, pushes, index, code):
     """End a cycle of a queue and its tokens, which arrive elsewhere."""
     if passes:
@@ -133,7 +132,7 @@ def _pass(gate, passes, pushes, index, code):
         fifo.advance_with(gate.queue, gate.items, pushes, index + 1, passes)
 
 
-@njit(cache=True)
+@compiled
 def finish(s, h, w, n, code, burst_taken, beat_comes, idle):
     """End a cycle.
 

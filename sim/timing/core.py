@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from numba import njit
-
 from hw.isa.registers import COUNTERS
 
 from . import bus, control, execute, load, store
 from .bus import BUS
+from .compiled import compiled
 from .control import CONTROL
 from .execute import EXECUTE
 from .load import LOAD
@@ -28,13 +27,16 @@ MACHINE = record(control=CONTROL, bus=BUS, load=LOAD, execute=EXECUTE, store=STO
 """All that the next cycles depend on, but for the program."""
 
 RUN = record(
-    machine=MACHINE, wires=WIRES, counts=COUNTS, now=1, fed=1, first=1, pulses=1, activity=1
-)
-"""A run: `now` is the cycle, `fed` whether an operand has been read, in cycle `first`. `pulses` are
-the bits of `hw.isa.registers.TRACE` of the last cycle, `activity` those of ACTIVITY."""
+    machine=MACHINE, wires=WIRES, counts=COUNTS, now=1, fed=1, first=1, written=1,
+    folds=1, beats=1, pulses=1, activity=1,
+)  # fmt: skip
+"""A run: `now` is the cycle; `fed` whether an operand has been read, `first` in which cycle;
+`written` is the cycle of the last result, `folds` counts those that the array took, `beats` those
+of the program that fetch asked for. `pulses` are the bits of `hw.isa.registers.TRACE` in the last
+cycle, `activity` those of ACTIVITY."""
 
 
-@njit(cache=True)
+@compiled
 def step(r, h, code, folds):
     """Go through one cycle."""
     m, w, n, now = r.machine, r.wires, r.counts, r.now
@@ -49,6 +51,8 @@ def step(r, h, code, folds):
     room = control.fetch_has_room(m.control, h)
     comes = m.bus.read.beats.out and m.bus.read.owners[0] == bus.FETCH and room
     taken = beats > 0 and free
+    r.folds += w.fold_taken
+    r.beats += beats if taken else 0
     r.pulses = _pulses(w)
     control.finish(m.control, h, w, n, code, taken, comes, idle)
     shakes = bus.finish(m.bus, h, w, n, now, beats if taken else 0, room)
@@ -56,13 +60,14 @@ def step(r, h, code, folds):
     r.now = now + 1
 
 
-@njit(cache=True)
+@compiled
 def _count(r, w, n, now):
     """Count what engines do in this cycle."""
     n.cycles += 1
     if w.fed and not r.fed:
         r.fed, r.first = 1, now
     if w.written:
+        r.written = now
         n.array_cycles = now - r.first + 1
     n.macs += w.macs
     n.array_fed += w.array_fed
@@ -75,7 +80,7 @@ def _count(r, w, n, now):
     n.store_stalled_on_memory += w.store_stalled_on_memory
 
 
-@njit(cache=True)
+@compiled
 def _pulses(w):
     """Return the bits of `hw.isa.registers.TRACE`."""
     bits = (1 if w.load_valid and w.load_ready else 0) | w.load_end << 1

@@ -7,8 +7,7 @@ nothing can be written, whatever is read in the same cycle.
 
 from __future__ import annotations
 
-from numba import njit
-
+from .compiled import compiled
 from .record import record
 
 __all__ = ["BUFFERED", "advance", "advance_with", "has_room", "level"]
@@ -17,19 +16,19 @@ BUFFERED = record(inner=1, out=1)
 """Words in the memory, and whether the register holds one: then the output is valid."""
 
 
-@njit(cache=True)
+@compiled
 def has_room(queue, depth):
     """Return whether a queue of `depth` takes a word in this cycle."""
     return queue.inner != depth - 1
 
 
-@njit(cache=True)
+@compiled
 def level(queue):
     """Return the words in a queue."""
     return queue.inner + queue.out
 
 
-@njit(cache=True)
+@compiled
 def advance(queue, writes, reads):
     """End a cycle: `writes` says that a word is taken, `reads` that the output is, if valid."""
     moves = queue.inner > 0 and (queue.out == 0 or reads)
@@ -42,7 +41,7 @@ def advance(queue, writes, reads):
         queue.out = 0
 
 
-@njit(cache=True)
+@compiled
 def advance_with(queue, items, writes, value, reads):
     """As `advance`, with the contents: `items[0]` is the output, `items[1]` the next word.
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import time
 
 import numpy as np
-from numba import njit
 
 from hw.isa.config import Config
 from hw.isa.registers import ErrorCode
 
 from ..result import BackendError, DramTiming, RunResult, describe_waiting
-from . import control
+from . import control, repeat
 from .code import table
+from .compiled import compiled
 from .core import MODELLED, RUN, step
 from .folds import expand
+from .kinds import settle
+from .repeat import known
+from .repeat import program as kinds
 from .shape import shape_of
 
 __all__ = ["run"]
@@ -31,6 +34,7 @@ def run(
     program_address: int = 0,
     timing: DramTiming | None = None,
     noise_seed: int = 0,
+    repeats: bool = True,
 ) -> RunResult:
     """Return the counters of a program, from its start to its interrupt, as the RTL has them.
 
@@ -44,6 +48,8 @@ def run(
         Byte where the program lies.
     timing : DramTiming, optional
         Of the DRAM; that of `config` by default.
+    repeats : bool
+        Jump over what has been walked before (`sim.timing.repeat`); the result is the same.
 
     Returns
     -------
@@ -58,13 +64,10 @@ def run(
     del dram, noise_seed
     started = time.perf_counter()
     timing = timing or DramTiming.of(config)
-    code = table(program)
-    folds = expand(config, code)
-    shape, state = shape_of(config, timing), np.zeros(1, RUN)
-    _begin(state, shape, program_address // config.bus_bytes, len(code))
-    while _advance(state, shape, code, folds, SLICE):
-        _check_moves(state, shape, code, folds)
-    counts, machine = state["counts"][0], state["machine"]["control"][0]
+    walk = _Walk(config, timing, program, program_address, repeats)
+    while walk.advance():
+        walk.check_moves()
+    counts, machine = walk.state["counts"][0], walk.state["machine"]["control"][0]
     error = ErrorCode(int(machine["error"]))
     return RunResult(
         backend="timing",
@@ -75,14 +78,60 @@ def run(
     )
 
 
-@njit(cache=True)
+class _Walk:
+    """A program on its way through the machine; `state` is an array of one RUN."""
+
+    def __init__(
+        self, config: Config, timing: DramTiming, program: bytes, address: int, repeats: bool
+    ) -> None:
+        code = table(program)
+        self._folds = expand(config, code)
+        self._code = settle(config, code)
+        self._shape, self.state = shape_of(config, timing), np.zeros(1, RUN)
+        self._repeats = repeats
+        if repeats:
+            scratch = np.zeros(1, RUN)
+            self._words = self.state.view(np.int64), scratch, scratch.view(np.int64)
+            self._kinds, self._known = kinds(self._code, self._folds), known()
+        _begin(self.state, self._shape, address // config.bus_bytes, len(code))
+
+    def advance(self) -> bool:
+        """Go on for a while, or to the end; return whether the program still runs."""
+        if not self._repeats:
+            return _advance(self.state, self._shape, self._code, self._folds, SLICE)
+        return repeat.advance(
+            self.state, *self._words, self._shape, self._code, self._folds, self._kinds,
+            self._known, SLICE,
+        )  # fmt: skip
+
+    def check_moves(self) -> None:
+        """Raise if the machine stands still: then the next cycle finds it as this one does."""
+        before = self.state["machine"].tobytes()
+        runs = _advance(self.state, self._shape, self._code, self._folds, 1)
+        if runs and self.state["machine"].tobytes() == before:
+            raise BackendError(f"the program does not end: {describe_waiting(self._waiting())}")
+
+    def _waiting(self) -> int:
+        """Return Register.WAITING."""
+        bits = 0
+        for engine, gate in enumerate(self.state["machine"]["control"]["gates"][0]):
+            if not gate["queue"]["out"]:
+                continue
+            word = self._code[gate["items"][0] - 1]
+            for peer, name in enumerate(("load", "execute", "store")):
+                if gate["tokens"][peer] < word[f"wait_{name}"]:
+                    bits |= 1 << 4 * engine + peer
+        return bits
+
+
+@compiled
 def _begin(state, shape, beat, length):
     r = state[0]
     r.machine.bus.saved = shape[0].cost
     control.start(r.machine.control, shape[0], beat, length)
 
 
-@njit(cache=True)
+@compiled
 def _advance(state, shape, code, folds, cycles):
     """Go on for some cycles, or to the end; return whether the program still runs."""
     r, h = state[0], shape[0]
@@ -91,24 +140,3 @@ def _advance(state, shape, code, folds, cycles):
             return False
         step(r, h, code, folds)
     return r.machine.control.running != 0
-
-
-def _check_moves(state: np.ndarray, shape: np.ndarray, code: np.ndarray, folds: np.ndarray) -> None:
-    """Raise if the machine stands still: then the next cycle finds it as this one does."""
-    before = state["machine"].tobytes()
-    if _advance(state, shape, code, folds, 1) and state["machine"].tobytes() == before:
-        waiting = _waiting(state, code)
-        raise BackendError(f"the program does not end: {describe_waiting(waiting)}")
-
-
-def _waiting(state: np.ndarray, code: np.ndarray) -> int:
-    """Return Register.WAITING."""
-    bits = 0
-    for engine, gate in enumerate(state["machine"]["control"]["gates"][0]):
-        if not gate["queue"]["out"]:
-            continue
-        word = code[gate["items"][0] - 1]
-        for peer, name in enumerate(("load", "execute", "store")):
-            if gate["tokens"][peer] < word[f"wait_{name}"]:
-                bits |= 1 << 4 * engine + peer
-    return bits

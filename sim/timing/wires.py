@@ -22,7 +22,7 @@ WIRES = record(
     write_burst=1, write_beat=1,
     # Execute: halves of operand memories that are read, NONE without; busy halves of sums.
     left_read=1, right_read=1, half_busy=2,
-    fed=1, array_fed=1, written=1, macs=1,
+    fed=1, array_fed=1, written=1, macs=1, fold_taken=1,
     execute_read_end=1, execute_end=1, execute_busy=1,
     execute_to_load=1, execute_to_store=1,
     # Store: entries made on the chip, which go before those that are loaded.

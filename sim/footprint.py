@@ -22,7 +22,7 @@ from hw.isa.instructions import (
     Store,
 )
 
-__all__ = ["Access", "Grid", "Space", "blocks", "dram_bytes", "footprint", "words_in"]
+__all__ = ["Access", "Grid", "Space", "beat_bytes", "blocks", "dram_bytes", "footprint", "words_in"]
 
 
 class Space(IntEnum):
@@ -158,6 +158,15 @@ def dram_bytes(instruction: Load | Store | Absmax) -> tuple[int, int, int]:
             return 1, 4 * _maxima(instruction), 0
         case _:
             assert_never(instruction)
+
+
+def beat_bytes(config: Config, instruction: Load | Store | Absmax) -> int:
+    """Return the bytes of the beats in which an instruction moves its `dram_bytes`.
+
+    Rows start with a beat of their own.
+    """
+    rows, size, _ = dram_bytes(instruction)
+    return rows * blocks(size, config.bus_bytes) * config.bus_bytes
 
 
 def _maxima(instruction: Absmax) -> int:

@@ -36,7 +36,7 @@ from .arithmetic import (
     scale_accumulate,
     update_entries,
 )
-from .footprint import Access, Space, blocks, dram_bytes, footprint
+from .footprint import Access, Space, beat_bytes, dram_bytes, footprint
 from .legality import misuse, wrong_address
 from .memories import Memories
 from .races import Races
@@ -152,9 +152,8 @@ class Machine:
     def _rows(self, instruction: Load | Store | Absmax) -> np.ndarray:
         """Return the bytes of DRAM an instruction moves, as a view (rows, bytes)."""
         rows, size, pitch = dram_bytes(instruction)
-        beats = rows * blocks(size, self.config.bus_bytes)
         name = "dram_read_bytes" if isinstance(instruction, Load) else "dram_write_bytes"
-        self.counters[name] += beats * self.config.bus_bytes
+        self.counters[name] += beat_bytes(self.config, instruction)
         return np.lib.stride_tricks.as_strided(
             self.dram[instruction.dram :], (rows, size), (pitch, 1)
         )

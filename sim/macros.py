@@ -1,0 +1,79 @@
+"""The memories of an accelerator as silicon needs them, and how often a program accesses each.
+
+`hw` builds them; `tests/sim/test_energy.py` holds this list to what it builds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hw.isa.config import Config
+
+from .activity import Activity
+from .sram_table import Ports
+
+__all__ = ["MemoryArray", "memories"]
+
+_SUM_BITS = 32
+_ENTRY_BITS = 24
+"""A scale entry on the chip: 16 bits of multiplier and 8 of shift."""
+
+
+@dataclass(frozen=True)
+class MemoryArray:
+    """One memory: equal macros.
+
+    Members
+    -------
+    name : str
+    copies, depth, width : int
+        Macros, words in each, bits a word.
+    ports : Ports
+    together : int
+        Macros that an event of `Activity` accesses.
+    lanes : int
+        Lanes that are written by themselves: a write changes one of them.
+    """
+
+    name: str
+    copies: int
+    depth: int
+    width: int
+    ports: Ports
+    together: int = 1
+    lanes: int = 1
+
+    def reads(self, activity: Activity) -> int:
+        """Return the words read, of all macros."""
+        if self.name == "output":
+            events = activity.output_reads + activity.output_accumulations
+        else:
+            events = getattr(activity, f"{self.name}_reads")
+        return events * self.together
+
+    def writes(self, activity: Activity) -> int:
+        """Return the words (or lanes of words) written, of all macros."""
+        if self.name == "output":
+            events = activity.output_first_writes + activity.output_accumulations
+        else:
+            events = getattr(activity, f"{self.name}_writes")
+        return events * self.together
+
+
+def memories(config: Config) -> tuple[MemoryArray, ...]:
+    """Return every memory of an accelerator; small queues are registers, and left out."""
+    rows, columns, block = config.rows, config.columns, config.transpose_columns
+    single, dual = Ports.SINGLE, Ports.DUAL
+    entries, maxima = config.column_scale_depth, config.column_scale_depth * columns
+    return (
+        MemoryArray("input", 2, config.input_depth, 8 * rows, single),
+        MemoryArray("weight", 2, config.weight_depth, 8 * columns, single),
+        # A column of sums has its own two halves, since columns work at different times.
+        MemoryArray("output", 2 * columns, config.output_depth, _SUM_BITS, dual, together=columns),
+        MemoryArray("accumulate_scale", 1, config.accumulate_scale_depth, _ENTRY_BITS, dual),
+        MemoryArray("row_scale", 1, config.row_scale_depth, _ENTRY_BITS, dual),
+        MemoryArray("column_scale", 1, entries, _ENTRY_BITS * columns, dual, lanes=columns),
+        MemoryArray("row_maximum", 1, config.row_scale_depth, _SUM_BITS, dual),
+        MemoryArray("column_maximum", 1, maxima, _SUM_BITS, dual),
+        MemoryArray("transposer", block, block, 8, dual),
+    )

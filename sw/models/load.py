@@ -1,11 +1,19 @@
-"""Models by name: descriptions that come with the program."""
+"""Models by name: descriptions that come with the program, and functions that make a model."""
 
 from __future__ import annotations
 
+import os
+import pkgutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 from .layers import Model, Reading
-from .product import ModelError, TrainingStep
+from .product import ModelError, TrainingStep, one_line
+from .torch_model import trace
 from .training import training_step
-from .unet import DESCRIPTIONS
+from .unet import DESCRIPTIONS, UNet
 from .walk import walk
 
 __all__ = ["load_model", "load_step"]
@@ -33,12 +41,67 @@ def load_step(
 def load_model(name: str) -> Model:
     """Return the layers of a model by name.
 
+    Parameters
+    ----------
+    name : str
+        One of `DESCRIPTIONS`, or ``module:function``. The function is called without arguments and
+        returns a torch.nn.Module, a pair of one and its example inputs, or a `UNet`. Modules in
+        the present folder are found.
+
     Raises
     ------
     ModelError
-        There is no such model.
+        There is no such model, the function fails, or returns something else.
     """
     if name in DESCRIPTIONS:
         return walk(DESCRIPTIONS[name])
-    accepted = ", ".join(DESCRIPTIONS)
-    raise ModelError(f"model must be one of {accepted}, or module:function, not {name!r}")
+    module, separator, function = name.partition(":")
+    if not (separator and module and function):
+        accepted = ", ".join(DESCRIPTIONS)
+        raise ModelError(f"model must be one of {accepted}, or module:function, not {name!r}")
+    made = _call(name)
+    if isinstance(made, UNet):
+        return walk(made)
+    return _traced(name, made)
+
+
+def _call(name: str) -> Any:
+    """Return what a function returns, by its name."""
+    with _present_folder():
+        try:
+            function = pkgutil.resolve_name(name)
+        except Exception as error:  # the module is the user's: importing it may do anything
+            raise ModelError(f"{name}: cannot be imported: {one_line(error)}") from None
+        if not callable(function):
+            raise ModelError(f"{name}: must be a function, not {type(function).__name__}")
+        try:
+            return function()
+        except Exception as error:
+            raise ModelError(f"{name}: fails when called: {one_line(error)}") from None
+
+
+@contextmanager
+def _present_folder() -> Iterator[None]:
+    """Let modules of the present folder be imported, as `python -m` does."""
+    folder = os.getcwd()
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
+
+
+def _traced(name: str, made: Any) -> Model:
+    module, inputs = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+    try:
+        from torch.nn import Module
+    except ImportError:
+        raise ModelError(
+            f"{name}: needs torch, which is not installed: pip install 'cdmqta[golden]'"
+        ) from None
+    if not isinstance(module, Module):
+        raise ModelError(
+            f"{name}: must return a torch.nn.Module, (module, example inputs) or a UNet, "
+            f"not {type(module).__name__}"
+        )
+    return trace(name, module, inputs)

@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["ModelError", "Product", "Role", "TrainingStep"]
+__all__ = ["ModelError", "Product", "Role", "TrainingStep", "one_line"]
 
 
 class ModelError(ValueError):
     """A model, or what is asked of it, that gives no training step; the message is one line."""
+
+
+def one_line(error: Exception) -> str:
+    """Return an error of code that is not the program's own, in one short line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 class Role(StrEnum):

@@ -18,6 +18,7 @@ from hw.isa.config import Config
 from sim.result import MachineError
 
 from . import arrays, runner
+from .compare.command import compare_command
 from .console import BAD_INPUT, Report, keep_clear, progress
 from .gemm import SCALINGS, run_gemm
 from .options import (
@@ -302,6 +303,9 @@ def run(
     report.json(figures)
     if exact is False:
         fail("the outputs differ from those of the functional model")
+
+
+cli.add_command(compare_command)
 
 
 def check_recording(target: Target, trace: str | None, waves: str | None) -> None:

@@ -42,7 +42,9 @@ def cluster(evaluate: Evaluate, address: str) -> Iterator[Runner]:
         raise ExploreError(
             "--scheduler needs dask.distributed: pip install 'cdmqta[cluster]'"
         ) from None
-    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # the errors below say it all
+    logging.getLogger("distributed.client").setLevel(
+        logging.CRITICAL
+    )  # the errors below say it all
     try:
         client = Client(address, timeout=CONNECT, set_as_default=False)
     except (OSError, ValueError) as error:

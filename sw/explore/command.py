@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from hw.isa.config import Config
 
 from ..console import Report
+from ..cost import OBJECTIVES
 from ..dataflow import CHOICES
 from ..options import OutputFile, config_options, dram_values
 from ..plotting import FigureFile
@@ -43,7 +44,10 @@ __all__ = ["explore_command"]
 )  # fmt: skip
 @click.option("--sweep-file", metavar="FILE.toml", help="The same as lists: rows = [16, 32].")
 @click.option("--dataflow", type=click.Choice(CHOICES), default="auto", show_default=True)
-@click.option("--objective", default="latency", show_default=True, help="What plans are chosen by.")
+@click.option(
+    "--objective", type=click.Choice(OBJECTIVES), default="latency", show_default=True,
+    help="What dataflows are chosen for.",
+)  # fmt: skip
 @click.option("--dram-gbps", metavar="X|unlimited", help="DRAM bandwidth; as --set dram_gbps=X.")
 @click.option("--dram-latency", type=int, metavar="CYCLES")
 @click.option(

@@ -9,15 +9,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hw.isa.config import Config
 from sim.cache import digest
 
 from ..driver import InputError
-
-if TYPE_CHECKING:
-    from ..models import TrainingStep
+from ..models import TrainingStep
 
 __all__ = ["ExploreError", "Outcome", "Point", "Status", "code_version"]
 

@@ -6,14 +6,12 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ..models import TrainingStep
 from .point import Point
 from .run import Result
 from .workload import PLAIN
-
-if TYPE_CHECKING:
-    from ..models import TrainingStep
 
 __all__ = [
     "csv_text",

@@ -12,6 +12,7 @@ from typing import Any
 
 from hw.isa.config import Config, ConfigError
 
+from ..cost import OBJECTIVES
 from ..dataflow import CHOICES
 from .point import ExploreError, Point, code_version
 from .workload import Workload
@@ -134,8 +135,6 @@ def _kinds() -> dict[str, Callable[[str], Value]]:
 
     Whether a value of `Config` is in its range, and goes with others, is for `Config` to say.
     """
-    from ..cost import OBJECTIVES
-
     kinds: dict[str, Callable[[str], Value]] = {
         field.name: _number if isinstance(field.default, float) else _whole
         for field in fields(Config)

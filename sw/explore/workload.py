@@ -5,14 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, wraps
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from ..models import (
+    DESCRIPTIONS,
+    ModelError,
+    Product,
+    Reading,
+    Role,
+    TrainingStep,
+    load_step,
+    training_step,
+)
+from ..models.layers import Dense, Model
 from ..workload import parse_sizes
-
-if TYPE_CHECKING:
-    from ..models import TrainingStep
+from .point import ExploreError
 
 __all__ = ["PLAIN", "Workload", "workload_options"]
 
@@ -48,7 +57,7 @@ class Workload:
 
         Raises
         ------
-        click.UsageError, InputError
+        click.UsageError, ExploreError
             The name, or an option of it, is not known.
         """
         return _load(self)
@@ -56,8 +65,6 @@ class Workload:
 
 @lru_cache
 def _load(workload: Workload) -> TrainingStep:
-    from ..models import DESCRIPTIONS, load_step
-
     chosen = {key: getattr(workload, key) for key in DEFAULTS}
     if not workload.name.startswith(PLAIN):
         if workload.name not in DESCRIPTIONS and ":" not in workload.name:
@@ -66,7 +73,10 @@ def _load(workload: Workload) -> TrainingStep:
                 f"gemm:MxKxN or lora:NxD1xD2:rR, not {workload.name!r}"
             )
         filled = {key: DEFAULTS[key] if value is None else value for key, value in chosen.items()}
-        return load_step(workload.name, **filled, full=workload.full)
+        try:
+            return load_step(workload.name, **filled, full=workload.full)
+        except ModelError as error:
+            raise ExploreError(str(error)) from None
     given = [key for key, value in (chosen | {"full": workload.full or None}).items()
              if value is not None]  # fmt: skip
     if given:
@@ -77,8 +87,6 @@ def _load(workload: Workload) -> TrainingStep:
 
 def _product(name: str, m: int, k: int, n: int) -> TrainingStep:
     """Return one product, as a forward pass has it: INT8, with a scale for each row."""
-    from ..models import Product, Role, TrainingStep
-
     return TrainingStep(
         name, "gemm", 1, None, (Product(name, Role.FORWARD, m, k, n),), k * n, k * n
     )
@@ -86,9 +94,6 @@ def _product(name: str, m: int, k: int, n: int) -> TrainingStep:
 
 def _site(name: str, n: int, d1: int, d2: int, r: int) -> TrainingStep:
     """Return the step of a model that is one linear layer with LoRA."""
-    from ..models.layers import Dense, Model, Reading
-    from ..models.training import training_step
-
     layer = Dense(name, n, d1, d2, Reading.KV, bias=False)
     return training_step(Model(name, (layer,)), Reading.KV, 1, r)
 

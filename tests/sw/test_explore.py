@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -341,8 +340,8 @@ def test_what_fails_in_a_process_is_not_hidden():
 
 def test_rows_have_figures_in_base_units():
     found = work.candidates("rows=4,1")
-    results = with_front([Result(found[0], work.invented(found[0].point)),
-                          Result(found[1], Outcome(Status.REFUSED, error=found[1].refused))])  # fmt: skip
+    no = Outcome(Status.REFUSED, error=found[1].refused)
+    results = with_front([Result(found[0], work.invented(found[0].point)), Result(found[1], no)])
     done, refused = json_rows(results)
     outcome = results[0].outcome
     assert done["swept"] == {"rows": 4} and done["config"] == found[0].point.config.to_mapping()

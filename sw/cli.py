@@ -44,6 +44,7 @@ from .program_file import (
 )
 from .quantise import Group
 from .workload import compile_workload, naming
+from .workload_command import workload
 
 __all__ = ["main"]
 
@@ -308,6 +309,7 @@ def run(
 
 cli.add_command(compare_command)
 cli.add_command(explore_command)
+cli.add_command(workload)
 
 
 def check_recording(target: Target, trace: str | None, waves: str | None) -> None:

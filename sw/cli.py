@@ -43,6 +43,7 @@ from .program_file import (
 )
 from .quantise import Group
 from .workload import compile_workload, naming
+from .workload_command import workload
 
 __all__ = ["main"]
 
@@ -306,6 +307,7 @@ def run(
 
 
 cli.add_command(compare_command)
+cli.add_command(workload)
 
 
 def check_recording(target: Target, trace: str | None, waves: str | None) -> None:

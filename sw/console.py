@@ -20,6 +20,7 @@ from hw.isa.instructions import InstructionError
 from sim.result import BackendError
 
 from .driver import InputError
+from .models import ModelError
 from .place import PlacementError
 from .program_file import ProgramFileError, write_file
 from .tile import TileError
@@ -31,6 +32,7 @@ BAD_INPUT = (
     ConfigError,
     InputError,
     InstructionError,
+    ModelError,
     PlacementError,
     ProgramFileError,
     TileError,

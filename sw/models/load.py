@@ -6,7 +6,7 @@ import os
 import pkgutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from .layers import Model, Reading
@@ -59,25 +59,23 @@ def load_model(name: str) -> Model:
     if not (separator and module and function):
         accepted = ", ".join(DESCRIPTIONS)
         raise ModelError(f"model must be one of {accepted}, or module:function, not {name!r}")
-    made = _call(name)
-    if isinstance(made, UNet):
-        return walk(made)
-    return _traced(name, made)
+    with _present_folder():
+        made = _call(name)
+        return walk(made) if isinstance(made, UNet) else _traced(name, made)
 
 
 def _call(name: str) -> Any:
     """Return what a function returns, by its name."""
-    with _present_folder():
-        try:
-            function = pkgutil.resolve_name(name)
-        except Exception as error:  # the module is the user's: importing it may do anything
-            raise ModelError(f"{name}: cannot be imported: {one_line(error)}") from None
-        if not callable(function):
-            raise ModelError(f"{name}: must be a function, not {type(function).__name__}")
-        try:
-            return function()
-        except Exception as error:
-            raise ModelError(f"{name}: fails when called: {one_line(error)}") from None
+    try:
+        function = pkgutil.resolve_name(name)
+    except (Exception, SystemExit) as error:  # the module is the user's, and may do anything
+        raise ModelError(f"{name}: cannot be imported: {one_line(error)}") from None
+    if not callable(function):
+        raise ModelError(f"{name}: must be a function, not {type(function).__name__}")
+    try:
+        return function()
+    except (Exception, SystemExit) as error:
+        raise ModelError(f"{name}: fails when called: {one_line(error)}") from None
 
 
 @contextmanager
@@ -88,7 +86,8 @@ def _present_folder() -> Iterator[None]:
     try:
         yield
     finally:
-        sys.path.remove(folder)
+        with suppress(ValueError):  # the module may have taken it away itself
+            sys.path.remove(folder)
 
 
 def _traced(name: str, made: Any) -> Model:

@@ -12,7 +12,7 @@ class ModelError(ValueError):
     """A model, or what is asked of it, that gives no training step; the message is one line."""
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """Return an error of code that is not the program's own, in one short line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 

@@ -149,13 +149,15 @@ class Recorder:
         """Record left.right, or with `turned` left.right^T."""
         a, b = self._origin(left), self._origin(right)
         inner, columns = right.shape[:: -1 if turned else 1][-2:] if right.dim() > 1 else (0, 0)
-        if left.dim() > 1 and right.dim() == 2 and b.weights:
+        two = a.weights and b.weights and not turned  # for instance weights merged with LoRA's
+        if left.dim() > 1 and right.dim() == 2 and b.weights and not two:
             return self._dense(a, b, left.numel() // inner, inner, columns)
         if left.dim() == 2 and right.dim() > 1 and a.weights and not b.weights:
             return self._dense(b, a, right.numel() // inner, inner, left.shape[0])
         if left.dim() < 2 or right.dim() < 2 or a.weights or b.weights:
-            shapes = f"{tuple(left.shape)} by {tuple(right.shape)}"
-            raise ModelError(f"a product of {shapes}, one of them weights, is not followed")
+            sides = ((left, a.weights), (right, b.weights))
+            texts = [f"{'weights ' if held else ''}{tuple(each.shape)}" for each, held in sides]
+            raise ModelError(f"a product of {' by '.join(texts)} is not followed")
         before = [self.calls[index] for index in a.calls]
         scores = not any(call.weight is None and call.scores for call in before)
         count = prod(result.shape[:-2])

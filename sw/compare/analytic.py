@@ -26,7 +26,7 @@ from sim.activity import Activity
 from sim.energy import energy
 
 from ..cost import DRAM_CLASS, ProductCost, StepCost, limit_of
-from ..dataflow import array_cycles
+from ..dataflow import Choice, array_cycles
 from ..models import Product, TrainingStep
 from ..tile import TileError
 from ..tile_cost import operand_loads
@@ -47,7 +47,7 @@ class Loads:
     right: int = 1
 
 
-def analytic_cost(config: Config, model: str, step: TrainingStep, dataflow: str) -> StepCost:
+def analytic_cost(config: Config, model: str, step: TrainingStep, dataflow: Choice) -> StepCost:
     """Return what a step costs under a cycle model.
 
     Parameters
@@ -76,7 +76,7 @@ def analytic_cost(config: Config, model: str, step: TrainingStep, dataflow: str)
     return StepCost(config, tuple(rows))
 
 
-def _flows(choice: str) -> list[Dataflow]:
+def _flows(choice: Choice) -> list[Dataflow]:
     return list(Dataflow) if choice == "auto" else [Dataflow[choice.upper()]]
 
 

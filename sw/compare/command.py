@@ -28,7 +28,9 @@ __all__ = ["compare_command"]
 @click.option("--model", default="sd15", show_default=True, metavar="NAME|module:function")
 @click.option("--reading", default="xattn", show_default=True, help="What a step means.")
 @click.option("--batch", type=int, default=2, show_default=True)
-@click.option("--rank", type=int, default=4, show_default=True, help="Of LoRA.")
+@click.option(
+    "--rank", type=int, show_default="4, or that of the model's own LoRA layers", help="Of LoRA."
+)
 @click.option(
     "--dram-gbps", multiple=True, metavar="X|unlimited",
     default=("unlimited", "51.2", "25.6", "12.8"), show_default=True,
@@ -50,7 +52,7 @@ def compare_command(
     model: str,
     reading: str,
     batch: int,
-    rank: int,
+    rank: int | None,
     dram_gbps: tuple[str, ...],
     dram_latency: int | None,
     optimizer_bytes: float,
@@ -64,7 +66,7 @@ def compare_command(
     report.keep_clear({"--plot": plot, "--roofline": roofline})
     if not 0 <= optimizer_bytes < float("inf"):
         raise click.UsageError(f"--optimizer-bytes must be 0 or more, not {optimizer_bytes:g}")
-    bandwidths = [_bandwidth(text) for text in dict.fromkeys(dram_gbps)]
+    bandwidths = list(dict.fromkeys(map(_bandwidth, dram_gbps)))
     config = config.replace(**dram_values(None, dram_latency))
     full = load_step(model, reading, batch, None, full=True)
     lora = load_step(model, reading, batch, rank)

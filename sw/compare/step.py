@@ -11,6 +11,7 @@ from sim.activity import Activity
 from sim.energy import energy
 
 from ..cost import DRAM_CLASS, Prices, StepCost, step_cost
+from ..dataflow import Choice
 from ..models import TrainingStep
 from .analytic import analytic_cost
 from .cycles import MODELS
@@ -38,7 +39,7 @@ class Scheme:
 
     label: str
     full: bool
-    dataflow: str
+    dataflow: Choice
 
 
 SCHEMES = {
@@ -161,22 +162,26 @@ def compare(
         at = config.replace(dram_gbps=gbps or 0.0)
         shared = prices(at)  # full and LoRA steps have products in common
         for model in models:
-            costs = {}
+            costs, entries = {}, {}
             for name, scheme in SCHEMES.items():
                 step = full if scheme.full else lora
-                if model == OURS:
-                    costs[name] = step_cost(
-                        at, step, dataflow=scheme.dataflow, progress=progress, prices=shared
-                    )
-                else:
-                    costs[name] = analytic_cost(at, model, step, scheme.dataflow)
-            entries = {
-                name: _entry(cost)
-                + optimiser_entry(at, optimiser_bytes, (full if SCHEMES[name].full else lora))
-                for name, cost in costs.items()
-            }
+                costs[name] = _cost(at, model, step, scheme.dataflow, shared, progress)
+                entries[name] = _entry(costs[name]) + optimiser_entry(at, optimiser_bytes, step)
             found.append(Comparison(model, gbps, entries, costs["lora_hybrid"]))
     return found
+
+
+def _cost(
+    config: Config,
+    model: str,
+    step: TrainingStep,
+    dataflow: Choice,
+    prices: Prices,
+    progress: Callable[[str], None] | None,
+) -> StepCost:
+    if model == OURS:
+        return step_cost(config, step, dataflow=dataflow, progress=progress, prices=prices)
+    return analytic_cost(config, model, step, dataflow)
 
 
 def _entry(cost: StepCost) -> Entry:

@@ -32,6 +32,8 @@ OFFSETS = tuple(
 """Where a number may stand beside its mark, in points, best first: off the staircase."""
 TEXT = 0.06, 0.17
 """Width of a letter, and height of a line, of the list below the panels, in inches."""
+MARGIN = 6
+"""Pixels between a number and the middle of another mark, at least."""
 LISTED = 40
 """Points of the front that are listed below the panels, at most."""
 
@@ -167,7 +169,7 @@ def _number(axis: Axes, found: Sequence[Marked]) -> None:
     places, _ = _places(found)
     dots = axis.transData.transform(places)
     taken, inside = [axis.get_legend().get_window_extent()], axis.get_window_extent()
-    for each, place in zip(found, places, strict=True):
+    for index, (each, place) in enumerate(zip(found, places, strict=True)):
         if each.number is None:
             continue
         for offset in OFFSETS:
@@ -177,7 +179,8 @@ def _number(axis: Axes, found: Sequence[Marked]) -> None:
             )  # fmt: skip
             box = text.get_window_extent()
             free = inside.contains(*box.min) and inside.contains(*box.max)
-            if free and not box.count_overlaps(taken) and not box.padded(2).count_contains(dots):
+            beside = box.padded(MARGIN).count_contains(np.delete(dots, index, axis=0))
+            if free and not beside and not box.count_overlaps(taken):
                 break
             if offset != OFFSETS[-1]:
                 text.remove()

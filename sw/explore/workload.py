@@ -11,7 +11,6 @@ import click
 
 from ..models import (
     DESCRIPTIONS,
-    ModelError,
     Product,
     Reading,
     Role,
@@ -21,7 +20,6 @@ from ..models import (
 )
 from ..models.layers import Dense, Model
 from ..workload import parse_sizes
-from .point import ExploreError
 
 __all__ = ["PLAIN", "Workload", "workload_options"]
 
@@ -57,7 +55,7 @@ class Workload:
 
         Raises
         ------
-        click.UsageError, ExploreError
+        click.UsageError, ModelError
             The name, or an option of it, is not known.
         """
         return _load(self)
@@ -73,10 +71,7 @@ def _load(workload: Workload) -> TrainingStep:
                 f"gemm:MxKxN or lora:NxD1xD2:rR, not {workload.name!r}"
             )
         filled = {key: DEFAULTS[key] if value is None else value for key, value in chosen.items()}
-        try:
-            return load_step(workload.name, **filled, full=workload.full)
-        except ModelError as error:
-            raise ExploreError(str(error)) from None
+        return load_step(workload.name, **filled, full=workload.full)
     given = [key for key, value in (chosen | {"full": workload.full or None}).items()
              if value is not None]  # fmt: skip
     if given:

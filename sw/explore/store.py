@@ -24,7 +24,7 @@ BUSY = 30
 
 _FIGURES = tuple(field.name for field in dataclasses.fields(Outcome))
 _TABLE = """
-CREATE TABLE points (
+CREATE TABLE IF NOT EXISTS points (
     key TEXT PRIMARY KEY,
     config TEXT NOT NULL,       -- JSON
     workload TEXT NOT NULL,
@@ -55,7 +55,7 @@ class Store:
     Parameters
     ----------
     path : Path
-        Made if it is not there.
+        Made if it is not there, or empty.
 
     Raises
     ------
@@ -66,19 +66,16 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        there = path.exists()
-        if there and path.stat().st_size == 0:
-            # SQLite takes it for an empty database, but a file that lost its contents is no news.
-            raise ExploreError(f"{path} is empty, and no database of finished points")
         with self._telling():
-            mode = "rw" if there else "rwc"
             self._connection = sqlite3.connect(
-                f"file:{quote(str(path.absolute()))}?mode={mode}", uri=True,
-                timeout=BUSY, isolation_level=None,
+                f"file:{quote(str(path.absolute()))}?mode=rwc", uri=True, timeout=BUSY,
+                isolation_level=None,
             )  # fmt: skip
         try:
             with self._telling():
-                self._check() if there else self._make()
+                self._pragma("schema_version")  # undoes what a kill has left half done
+                # An empty file is a new one: a kill may have left no more of it.
+                self._check() if path.exists() and path.stat().st_size else self._make()
         except ExploreError:
             self.close()
             raise
@@ -134,6 +131,7 @@ class Store:
             self._connection.execute(f"INSERT OR REPLACE INTO points VALUES ({marks})", row)
 
     def _make(self) -> None:
+        """Make the table, unless another sweep was faster."""
         self._connection.executescript(
             f"BEGIN EXCLUSIVE; PRAGMA application_id = {APPLICATION};"
             f"PRAGMA user_version = {SCHEMA}; {_TABLE}; COMMIT;"

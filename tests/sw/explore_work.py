@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 
 from hw.isa.config import Config
+from hw.isa.registers import ErrorCode
+from sim.result import MachineError, RunResult
 from sw.explore.local import processes
 from sw.explore.point import Outcome, Point, Status
 from sw.explore.run import Result, explore
@@ -50,7 +52,12 @@ def dying(point: Point) -> Outcome:
 
 def failing(point: Point) -> Outcome:
     """Fail as a bug does."""
-    raise ZeroDivisionError(point.key)
+    raise ZeroDivisionError("bug")
+
+
+def stopping(point: Point) -> Outcome:
+    """Fail as a program does that the machine cannot finish."""
+    raise MachineError(RunResult("timing", ErrorCode.TOKEN_DEADLOCK, 3, {}, 0.0, waiting=2))
 
 
 def sweep(database: Path) -> tuple[Result, ...]:

@@ -137,7 +137,7 @@ def test_a_dask_cluster_gives_the_rows_of_local_processes(command, computed, poi
         foreign = replace(POINT, version="0")
         for task, error, text in (
             (evaluate, ExploreError, "a worker has another version of cdmqta than this"),
-            (work.failing, ZeroDivisionError, foreign.key),
+            (work.failing, ZeroDivisionError, "bug"),
         ):
             with pytest.raises(error, match=text), cluster(task, address) as run:
                 list(run([foreign]))

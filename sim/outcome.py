@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from hw.isa.instructions import Engine, Instruction
 from hw.isa.registers import TRACE, ErrorCode, Status
 
+from .intervals import intervals
 from .protocol import ProtocolError
 from .request import Ending, Reply
 from .result import BackendError, Event, RunResult
@@ -47,6 +48,7 @@ def _result(ending: Ending, instructions: Sequence[Instruction], backend: str) -
         seconds=ending.seconds,
         events=_events(ending.trace, instructions),
         waiting=ending.waiting,
+        activity=intervals(ending.activity, ending.counters.get("cycles", 0)),
     )
 
 

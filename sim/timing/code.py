@@ -15,9 +15,9 @@ HALT, ILLEGAL = len(Engine), len(Engine) + 1
 """What stands for the engine of a halt, and of a word that does not decode."""
 
 _NAMES = dict.fromkeys(item.name for cls in CLASSES.values() for item in fields_of(cls))
-CODE = record(opcode=1, engine=1, **dict.fromkeys(_NAMES, 1))
-"""Opcode, number of the engine (`HALT` for none), and every field by its name, zero where an
-instruction has none of that name."""
+CODE = record(opcode=1, engine=1, first_fold=1, folds=1, **dict.fromkeys(_NAMES, 1))
+"""Opcode, number of the engine (`HALT` for none), the place in the table of `folds.expand`, which
+fills it in, and every field by its name, zero where an instruction has none of that name."""
 
 
 def table(program: bytes) -> np.ndarray:

@@ -16,7 +16,7 @@ from hw.isa.instructions import Dataflow, Execute, Halt
 from hw.shared import Builder
 from hw.sram import Macro
 from sim.activity import Activity, activity
-from sim.costs import MULTIPLIER_TREE
+from sim.costs import MULTIPLIER_TREE, ORIGINS
 from sim.dram import AxiDram
 from sim.energy import COSTS, Cost, CostTable, Energy, edge_bits, energy
 from sim.macros import memories
@@ -184,7 +184,8 @@ def test_every_cost_has_a_unit_and_a_source() -> None:
     entries = COSTS.entries()
     assert len({name for name, _, _ in entries}) == len(entries) >= 14
     for name, doc, cost in entries:
-        assert cost.value > 0 and cost.unit and len(cost.source) > 10 and doc, name
+        origin, detail = cost.source.split(": ", 1)
+        assert cost.value > 0 and cost.unit and doc and detail and origin in ORIGINS, name
 
 
 def test_cycles_must_be_positive() -> None:

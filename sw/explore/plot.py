@@ -32,7 +32,7 @@ OFFSETS = tuple(
 """Where a number may stand beside its mark, in points, best first: off the staircase."""
 TEXT = 0.06, 0.17
 """Width of a letter, and height of a line, of the list below the panels, in inches."""
-MARGIN = 6
+MARGIN = 10
 """Pixels between a number and the middle of another mark, at least."""
 LISTED = 40
 """Points of the front that are listed below the panels, at most."""

@@ -43,6 +43,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def figures(session: nox.Session) -> None:
+    """Write docs/figure6.md and its figures anew: the paper's Figure 6 under all cycle models."""
+    install(session, "plot")
+    session.run("python", "docs/figure6.py", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Style."""
     session.install("-c", "constraints.txt", "ruff")

@@ -18,7 +18,9 @@ from hw.isa.config import Config
 from sim.result import MachineError
 
 from . import arrays, runner
+from .compare.command import compare_command
 from .console import BAD_INPUT, Report, keep_clear, progress
+from .explore.command import explore_command
 from .gemm import SCALINGS, run_gemm
 from .options import (
     Margin,
@@ -305,6 +307,8 @@ def run(
         fail("the outputs differ from those of the functional model")
 
 
+cli.add_command(compare_command)
+cli.add_command(explore_command)
 cli.add_command(workload)
 
 

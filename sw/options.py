@@ -28,6 +28,7 @@ __all__ = [
     "backend_options",
     "check_requantise",
     "config_options",
+    "dram_values",
     "gemm_paths",
     "rounding_options",
     "settings_options",
@@ -194,14 +195,15 @@ def backend_options(default: str) -> Callable:
                 raise click.UsageError(
                     f"--backend must be one of {', '.join(BACKENDS)}, not {backend!r}"
                 )
-            command(target=Target(backend, _dram(dram_gbps, dram_latency)), **options)
+            command(target=Target(backend, dram_values(dram_gbps, dram_latency)), **options)
 
         return run
 
     return decorate
 
 
-def _dram(gbps: str | None, latency: int | None) -> dict[str, int | float]:
+def dram_values(gbps: str | None, latency: int | None) -> dict[str, int | float]:
+    """Return what --dram-gbps and --dram-latency change in a configuration."""
     changes: dict[str, int | float] = {}
     if gbps is not None:
         changes |= {"dram_gbps": _rate(gbps)}

@@ -9,7 +9,7 @@ from hw.isa.instructions import Axis, Dataflow
 
 from .tile_problem import Problem
 
-__all__ = ["cost"]
+__all__ = ["cost", "operand_loads"]
 
 TILE_BYTES = 4 * 32
 """Instructions fetched for a tile, about."""
@@ -82,22 +82,30 @@ def _transfer(
     return np.maximum(beats, bursts * (config.dram_latency + ROUND_TRIP) // outstanding)
 
 
-def _reads(
+def operand_loads(
     problem: Problem, tm: np.ndarray, tk: np.ndarray, tn: np.ndarray, rows_outer: bool
-) -> tuple[np.ndarray, ...]:
-    """Return (cycles for the left, for the right operand, beats, tiles, cycles lost to bursts).
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return how often each candidate loads the left operand, and the right one.
 
     The memory keeps the operand tiles it has room for: an operand is loaded again for each tile
     along the axis it does not have, unless all tiles needed in between stay.
     """
-    config, (m, k, n) = problem.config, (problem.m, problem.k, problem.n)
-    nm, nk, nn = -(-m // tm), -(-k // tk), -(-n // tn)
+    nm, nk, nn = -(-problem.m // tm), -(-problem.k // tk), -(-problem.n // tn)
     words = problem.words(tm, tk, tn)
     left_room = np.maximum(2 * (problem.config.input_depth // words["input"]), 1)
     right_room = np.maximum(2 * (problem.config.weight_depth // words["weight"]), 1)
     left_stays = (nk if rows_outer else nk * nm) <= left_room
     right_stays = (nk * nn if rows_outer else nk) <= right_room
-    left_times, right_times = np.where(left_stays, 1, nn), np.where(right_stays, 1, nm)
+    return np.where(left_stays, 1, nn), np.where(right_stays, 1, nm)
+
+
+def _reads(
+    problem: Problem, tm: np.ndarray, tk: np.ndarray, tn: np.ndarray, rows_outer: bool
+) -> tuple[np.ndarray, ...]:
+    """Return (cycles for the left, for the right operand, beats, tiles, cycles lost to bursts)."""
+    config, (m, k, n) = problem.config, (problem.m, problem.k, problem.n)
+    nm, nk, nn = -(-m // tm), -(-k // tk), -(-n // tn)
+    left_times, right_times = operand_loads(problem, tm, tk, tn, rows_outer)
     demand = problem.demand
     left_axes = ((m, tm), (k, tk)) if problem.dataflow is Dataflow.WS else ((k, tk), (m, tm))
     left, left_beats = _operand(config, *left_axes, demand.left_transposed)

@@ -11,15 +11,17 @@ from hw.isa.instructions import Axis
 from .tile_cost import cost
 from .tile_problem import Problem
 
-__all__ = ["Sizes", "ranked"]
+__all__ = ["Sizes", "fitting", "ranked"]
 
 
-def _fitting(problem: Problem) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return M, K and N of every candidate that fits the memories."""
+def fitting(problem: Problem) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return M, K and N of every candidate that fits the memories; of whole words, if any does."""
     axes = np.meshgrid(*problem.candidates(), indexing="ij")
     tm, tk, tn = (axis.ravel() for axis in axes)
     words, capacities = problem.words(tm, tk, tn), problem.capacities()
     fits = np.logical_and.reduce([words[memory] <= capacities[memory] for memory in words])
+    if problem.whole_words and not fits.any():
+        return fitting(replace(problem, whole_words=False))
     return tm[fits], tk[fits], tn[fits]
 
 
@@ -29,10 +31,7 @@ Sizes = tuple[int, int, int, bool]
 
 def ranked(problem: Problem, most: int) -> list[tuple[float, Sizes]]:
     """Return up to `most` tilings with their estimated cycles, best first; none if nothing fits."""
-    sizes = _fitting(problem)
-    if not sizes[0].size:
-        problem = replace(problem, whole_words=False)
-        sizes = _fitting(problem)
+    sizes = fitting(problem)
     found = []
     orders = {Axis.ROW: (True,), Axis.COLUMN: (False,)}.get(problem.demand.group, (True, False))
     for rows_outer in orders if sizes[0].size else ():

@@ -1,39 +1,52 @@
-"""Third pass: dataflow, orientation and tiles of a product, by estimated time."""
+"""Third pass: dataflow, orientation, tiles and their order, by exact time and energy.
+
+Every candidate has an estimate and a bound in closed form (`sw.tile_cost`, `sw.tile_events`). In
+the order of the estimates they are compiled and timed to the cycle (`sw.trial`), until no bound of
+the rest is below the best found, which then is the best of the space, or until that is too much
+work; then the decision tells how far below the best the rest could be.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
+
+import numpy as np
 
 from hw.isa.config import Config
 from hw.isa.instructions import Dataflow
 from hw.isa.numerics import MAX_REDUCTION
 
 from .dataflow import CHOICES, Choice, array_cycles
-from .estimate import Estimate, estimate
 from .job import Job
 from .place import check_fits
-from .steps import Stager
-from .tile import TileError, Tiling
+from .tile import TileError
+from .tile_events import prices
 from .tile_problem import Problem
-from .tile_search import Sizes, ranked
+from .tile_search import Goal, Space
+from .trial import Trial
 
-__all__ = ["OBJECTIVES", "Draft", "Objective", "decide", "predict"]
+__all__ = ["OBJECTIVES", "Decision", "Draft", "Objective", "decide"]
 
-Objective = Literal["latency", "array"]
-"""What a plan is to make short: the time from start to end, or, at the price of a later start, that
-from the first operand fed to the last result. The second is for measuring the array: a product
-that DRAM cannot bring as fast as the array takes it then starts when enough of it is there."""
-OBJECTIVES: tuple[str, ...] = get_args(Objective)
+Objective = Literal[Goal, "array"]
+"""What a plan is to make small: the time from start to end, the energy of chip and DRAM, their
+product; or, at the price of a later start, the time from the first operand fed to the last result.
+The last is for measuring the array: a product that DRAM cannot bring as fast as the array takes it
+then starts when enough of it is there."""
+OBJECTIVES: tuple[str, ...] = (*get_args(Goal), "array")
 
 Draft = Callable[[Dataflow], tuple[Job, Problem]]
 """Makes the job and the problem of a product in a dataflow."""
 
-TRIALS = 4
-"""Tilings of each dataflow and orientation whose steps are timed."""
-MOST_STEPS = 2500
-"""Steps that are timed for all trials together, about."""
+WORK = 30_000
+"""Work that trials of a product may be, in microseconds, about; see `_work`."""
+EACH, INSTRUCTION, CYCLE = 1500, 40, 0.15
+"""Microseconds of a trial, of one of its instructions and of one of its cycles, about."""
+MOST = 40
+"""Trials of a product."""
+TRIALS = 8
+"""Candidates timed if the array is to be measured."""
 REFINED = 2
 """Of these, the best, for which a later start of the array is tried."""
 AT_WORK = 0.97
@@ -42,20 +55,63 @@ IDLE = 4
 """What a cycle counts that the array waits beyond that."""
 
 
+@dataclass(frozen=True)
+class Decision:
+    """A job, and how good it is known to be.
+
+    Members
+    -------
+    job : Job
+    objective : str
+    candidates : int
+        Tilings, in all dataflows and orientations, that there are.
+    timed : int
+        How many of these were compiled and timed to the cycle.
+    value : float
+        What the job is worth: cycles, joules or joule seconds; about, if none was timed.
+    bound : float
+        What none of those that were not timed is worth less than.
+    """
+
+    job: Job
+    objective: Objective
+    candidates: int
+    timed: int
+    value: float
+    bound: float
+
+    @property
+    def proven(self) -> bool:
+        """Whether nothing in the space is better."""
+        return self.timed > 0 and self.value <= self.bound
+
+    @property
+    def gap(self) -> float:
+        """Part of the value that another candidate could be better, at most."""
+        return max(0.0, 1 - self.bound / self.value)
+
+    def __str__(self) -> str:
+        how = "the best" if self.proven else f"within {self.gap:.1%} of the best"
+        return f"{how} of {self.candidates} tilings, {self.timed} timed"
+
+
 def decide(
     config: Config,
     choice: Choice,
     *drafts: Draft,
     objective: Objective = "latency",
-) -> Job:
-    """Return the job estimated fastest, loads, array and stores overlapping as they do.
+) -> Decision:
+    """Choose among all tilings of a product, in each dataflow, as it is and transposed.
+
+    The same work is done wherever it runs: how many are timed depends on their sizes, not on
+    clocks.
 
     Parameters
     ----------
     choice : "auto", "ws" or "os"
     *drafts : Draft
         The product as it is and, if it may be computed instead, as its transpose.
-    objective : "latency" or "array"
+    objective : "latency", "energy", "edp" or "array"
         See `Objective`.
 
     Raises
@@ -72,37 +128,12 @@ def decide(
     dataflows = list(Dataflow) if choice == "auto" else [Dataflow[choice.upper()]]
     drawn = [draft(flow) for flow in dataflows for draft in drafts]
     _check(config, drawn[0][1], drawn[0][0].gemm.name)
-    trials = []
-    for job, problem in drawn:
-        trials += [(cost, sizes, job, problem) for cost, sizes in ranked(problem, TRIALS)]
-    if not trials:
+    space = Space.of(drawn, "latency" if objective == "array" else objective)
+    if not space.size:
         raise TileError(drawn[0][1].complaint())
-    trials.sort(key=lambda trial: trial[0])
-    timed = _timed(config, [replace(job, tiling=_tiling(p, sizes)) for _, sizes, job, p in trials])
-    if objective == "latency":
-        return min(timed, key=lambda each: each[1].cycles)[0]
-    best = min(_ideal(config, problem) for _, problem in drawn)
-    allowed = int(best / AT_WORK) + 2 * config.rows + config.columns
-    for job, at in sorted(timed, key=lambda each: _cost(each[1], allowed))[:REFINED]:
-        timed += _later(config, job, at, allowed)
-    return min(timed, key=lambda each: _cost(each[1], allowed))[0]
-
-
-def _timed(config: Config, jobs: list[Job]) -> list[tuple[Job, Estimate]]:
-    """Return the jobs with their times, as many as the number of steps allows, one at least."""
-    timed, left, error = [], MOST_STEPS, None
-    for job in jobs:
-        m, k, n = job.tiling.counts
-        left -= m * n * (2 * k + 1)
-        if left < 0 and timed:
-            break
-        try:
-            timed.append((job, predict(config, job)))
-        except TileError as found:  # tables that stay leave no room
-            error = found
-    if not timed and error is not None:
-        raise error
-    return timed
+    if objective == "array":
+        return _busiest(config, space)
+    return _best(config, space, objective)
 
 
 def _check(config: Config, problem: Problem, name: str) -> None:
@@ -113,34 +144,112 @@ def _check(config: Config, problem: Problem, name: str) -> None:
         raise TileError(f"a reduction of {k} could leave int32: it must be at most {MAX_REDUCTION}")
 
 
-def _tiling(problem: Problem, sizes: Sizes) -> Tiling:
-    return Tiling(problem.dataflow, problem.m, problem.k, problem.n, *sizes)
+def _best(config: Config, space: Space, goal: Goal) -> Decision:
+    """Return the best of a space, as far as work allows."""
+    order = space.order()
+    # Of the candidates from each place in the order on, the least bound.
+    ahead = np.minimum.accumulate(space.bound[order][::-1])[::-1]
+    best: tuple[float, Job] | None = None
+    timed, left, passed, error = 0, WORK, np.inf, None
+    place = 0
+    for place, index in enumerate(order):
+        if best is not None and (best[0] <= ahead[place] or timed == MOST):
+            break
+        if best is not None and space.bound[index] >= best[0]:
+            continue
+        job = space.job(index)
+        left -= _work(config, job)
+        if left < 0:
+            break
+        trial = Trial(config, job)
+        try:
+            value = _value(config, trial, goal)
+        except TileError as found:  # tables that stay leave no room
+            error, left = found, left + _work(config, job)
+            continue
+        timed += 1
+        if best is None or value < best[0]:
+            best = value, job
+    else:
+        place = len(order)
+    if best is None:
+        best = _untimed(config, space, order, error)
+    del passed
+    rest = float(ahead[place]) if place < len(order) else np.inf
+    return Decision(best[1], goal, space.size, timed, best[0], min(rest, best[0]) if timed else rest)
 
 
-def _ideal(config: Config, problem: Problem) -> int:
-    return array_cycles(config, problem.dataflow, problem.m, problem.k, problem.n)
+def _untimed(
+    config: Config, space: Space, order: np.ndarray, error: TileError | None
+) -> tuple[float, Job]:
+    """Return the most promising job that can be placed, with its estimate."""
+    for index in order:
+        job = space.job(index)
+        try:
+            Trial(config, job).check()
+        except TileError as found:
+            error = found
+            continue
+        return float(space.estimate[index]), job
+    raise error or TileError("nothing fits")
 
 
-def _cost(timed: Estimate, allowed: int) -> int:
-    return timed.cycles + IDLE * max(0, timed.array_cycles - allowed)
+def _work(config: Config, job: Job) -> float:
+    """Return about how many microseconds it takes to time a job."""
+    tiling = job.tiling
+    m, k, n = tiling.counts
+    instructions = m * n * (2 * k + len(job.outputs) + len(job.late))
+    cycles = array_cycles(config, tiling.dataflow, tiling.m, tiling.k, tiling.n)
+    return EACH + INSTRUCTION * instructions + CYCLE * cycles
 
 
-def _later(
-    config: Config, job: Job, timed: Estimate, allowed: int
-) -> Iterator[tuple[Job, Estimate]]:
-    """Yield the job with the array started so late that it need not wait longer than allowed."""
-    waits = timed.array_cycles - allowed
+def _value(config: Config, trial: Trial, goal: Goal) -> float:
+    """Return what a job is worth."""
+    cycles = trial.counters["cycles"]
+    if goal == "latency":
+        return cycles
+    joules = prices(config).joules(trial.activity, cycles)
+    return joules if goal == "energy" else joules * cycles / (config.clock_mhz * 1e6)
+
+
+def _busiest(config: Config, space: Space) -> Decision:
+    """Return the job whose array has the least time from first operand to last result, about."""
+    timed = []
+    for index in space.order()[:TRIALS]:
+        trial = Trial(config, space.job(index))
+        try:
+            timed.append((trial.counters, trial))
+        except TileError:
+            continue
+    if not timed:
+        raise TileError(space.drafts[0][1].complaint())
+    best = min(
+        array_cycles(config, problem.dataflow, problem.m, problem.k, problem.n)
+        for _, problem in space.drafts
+    )
+    allowed = int(best / AT_WORK) + 2 * config.rows + config.columns
+
+    def cost(each: tuple[dict[str, int], Trial]) -> int:
+        counters = each[0]
+        return counters["cycles"] + IDLE * max(0, counters["array_cycles"] - allowed)
+
+    for _, trial in sorted(timed, key=cost)[:REFINED]:
+        timed += [(later.counters, later) for later in _later(config, trial, allowed)]
+    counters, trial = min(timed, key=cost)
+    cycles = counters["array_cycles"]
+    return Decision(trial.job, "array", space.size, len(timed), cycles, min(best, cycles))
+
+
+def _later(config: Config, trial: Trial, allowed: int) -> Iterator[Trial]:
+    """Yield a job with the array started so late that it need not wait longer than allowed."""
+    waits = trial.counters["array_cycles"] - allowed
     if waits <= 0:
         return
-    before = timed.loads_by(timed.first)
-    pace = min(1.0, allowed / max(timed.loads[-1] - timed.loads[0], 1))
-    starts = {timed.loads_by(timed.first + int(waits * part)) for part in (1, 1.2, 1.5, 2)}
-    for ahead in sorted(starts):
+    first, loads = trial.first, trial.loads
+    before = int(np.searchsorted(loads, first, "right"))
+    pace = min(1.0, allowed / max(int(loads[-1] - loads[0]), 1))
+    parts = (first + int(waits * part) for part in (1, 1.2, 1.5, 2))
+    for ahead in sorted({int(np.searchsorted(loads, cycle, "right")) for cycle in parts}):
         for each in (0.0, 0.7 * pace, pace) if ahead > before else ():
-            held = replace(job, tiling=replace(job.tiling, ahead=ahead, pace=each))
-            yield held, predict(config, held)
-
-
-def predict(config: Config, job: Job) -> Estimate:
-    """Return the time a job alone would take."""
-    return estimate(config, Stager(config).steps(job))
+            tiling = replace(trial.job.tiling, ahead=ahead, pace=each)
+            yield Trial(config, replace(trial.job, tiling=tiling))

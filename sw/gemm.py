@@ -118,7 +118,7 @@ def compile_gemm(
         partial(draft_gemm, config, gemm, *outputs, swap=swap)
         for swap in ((False, True) if rounding == "nearest" else (False,))
     ]
-    job = decide(config, dataflow, *drafts, objective=objective)
+    job = decide(config, dataflow, *drafts, objective=objective).job
     shapes = {"A": (k, m) if transpose_a else (m, k), "B": (n, k) if transpose_b else (k, n)}
     requests = [input_matrix(name, shape) for name, shape in shapes.items()]
     program = compile_jobs(config, "gemm", [job], [*requests, *output_requests(job)], meta)

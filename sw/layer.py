@@ -14,7 +14,7 @@ from hw.isa.instructions import Axis, Dataflow
 
 from .compile import compile_jobs, input_matrix, output_requests
 from .dataflow import Choice, choose_update
-from .decide import decide
+from .decide import Objective, decide
 from .gemm import ROUNDINGS, Rounding, operands
 from .job import Copy, Job, Maxima, Output, Sums
 from .lora import Gemm, Site, site_products
@@ -64,6 +64,7 @@ def compile_layer(
     dataflow: Choice = "auto",
     column_copies: ColumnCopies = "weighted",
     rounding: Rounding = "nearest",
+    objective: Objective = "latency",
 ) -> LayerProgram:
     """Compile the training products of a LoRA site.
 
@@ -78,6 +79,8 @@ def compile_layer(
         How row scales leave the column copies, see `sw.quantise.ColumnCopies`.
     rounding : "nearest" or "stochastic"
         Of the INT8 copies of H and dH.
+    objective : "latency", "energy", "edp" or "array"
+        What each product's plan makes small, see `sw.decide.Objective`.
 
     Raises
     ------
@@ -97,7 +100,7 @@ def compile_layer(
         "kind": "lora", "n": n, "d1": d1, "d2": d2, "r": r,
         "dataflow": dataflow, "column_copies": column_copies, "rounding": rounding,
     }  # fmt: skip
-    planner = _Planner(config, site, dataflow, column_copies == "rescaled", rounding)
+    planner = _Planner(config, site, dataflow, column_copies == "rescaled", rounding, objective)
     jobs = planner.jobs()
     requests = {name: input_matrix(name, shape) for name, shape in site.inputs.items()}
     for job in jobs:
@@ -115,9 +118,16 @@ class _Planner:
     """
 
     def __init__(
-        self, config: Config, site: Site, choice: Choice, rescaled: bool, rounding: Rounding
+        self,
+        config: Config,
+        site: Site,
+        choice: Choice,
+        rescaled: bool,
+        rounding: Rounding,
+        objective: Objective,
     ) -> None:
         self._config, self._site, self._choice = config, site, choice
+        self._objective = objective
         self._rescaled, self._stochastic = rescaled, rounding == "stochastic"
         self._gemms = {gemm.name: gemm for gemm in site_products(site)}
         self._update = choose_update(config, choice, site.r)
@@ -133,7 +143,7 @@ class _Planner:
             jobs += [self._columns(name) for name in LOW_RANK]
         for name in ("dA", "dB"):
             draft = partial(self._draft, self._gemms[name], (Sums(name),), (), Demand())
-            jobs.append(decide(self._config, self._choice, draft))
+            jobs.append(decide(self._config, self._choice, draft, objective=self._objective).job)
         return jobs
 
     def _slabs(self) -> tuple[Span, ...]:
@@ -188,7 +198,7 @@ class _Planner:
             column_tables=1, column_fixed=-(-self._site.r // self._config.columns),
         )  # fmt: skip
         draft = partial(self._draft, self._gemms[name], (self._column_copy(name),), (), demand)
-        job = decide(self._config, self._choice, draft)
+        job = decide(self._config, self._choice, draft, objective=self._objective).job
         return replace(job, frees=(f"{name}.column_scales",))
 
     def _updated(self, name: str, slab: Span) -> Job:
@@ -209,7 +219,7 @@ class _Planner:
         if slab.size < n:
             gemm = _rows(gemm, slab)
         draft = partial(self._draft, gemm, outputs, late, demand)
-        job = decide(self._config, self._choice, draft)
+        job = decide(self._config, self._choice, draft, objective=self._objective).job
         return replace(job, tiling=replace(job.tiling, first_row=slab.start, all_rows=n))
 
     def _draft(

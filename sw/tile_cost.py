@@ -1,146 +1,217 @@
-"""The cost of many tilings at once, roughly: which few of them are worth timing step by step."""
+"""The cycles of many tilings at once: a bound that none goes below, and an estimate.
+
+`docs/choice.md` derives the terms. Constants are of the machine, but for `OVERLAP`.
+"""
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 
-from hw.isa.config import Config
 from hw.isa.instructions import Axis, Dataflow
 
-from .tile_problem import Problem
+from .job import Maxima, Output, Sums
+from .tile_counts import Counts, Matrix, blocks
 
-__all__ = ["cost", "operand_loads"]
+__all__ = ["Cycles"]
 
-TILE_BYTES = 4 * 32
-"""Instructions fetched for a tile, about."""
-BURSTY = 1.2
-"""How much longer loads take that all come at once, about."""
-CROWDED = 64
-"""Part of its time that the array loses where streams are as short as it has rows, about."""
+START = 20
+"""Cycles at least from START to a first load's request, beside the latency of the fetch."""
 ROUND_TRIP = 5
-"""Cycles that the machine adds to the latency of the DRAM, about."""
+"""Cycles of a burst from its request to the place that it makes for another, beside the latency."""
+LOAD_GAP, STORE_GAP = 2, 8
+"""Cycles between the transfers of two instructions that follow one another, about."""
+JOBS = 4
+"""LOADs asked of DRAM at a time."""
+HANDOVER = 30
+"""Cycles from a tile's last beat in DRAM to the first fold that takes its place, about, beside the
+latency."""
+OVERLAP = 0.4
+"""Part of the second longest of array, loads and stores that does not hide under the longest: what
+orders candidates best, over the products of a training step (`docs/choice.md`)."""
 
 
-def cost(
-    problem: Problem, tm: np.ndarray, tk: np.ndarray, tn: np.ndarray, rows_outer: bool
-) -> tuple[np.ndarray, ...]:
-    """Return (cycles, beats, tiles) for each candidate, to be compared in this order."""
-    config = problem.config
-    left, right, beats, tiles, bursty = _reads(problem, tm, tk, tn, rows_outer)
-    m, n, out_bytes = problem.m, problem.n, problem.demand.out_bytes
-    bus = config.bus_bytes
-    stores = -(-m // tm) * -(-n // tn)
-    writes = _transfer(config, m, n * out_bytes, tn * out_bytes, config.write_outstanding)
-    array = _array(problem, tm, tk)
-    # Short streams leave loads little time in which their half of a memory is not read.
-    waves = tm if problem.dataflow is Dataflow.WS else tk
-    array = array + array * np.minimum(1, config.rows / waves) ** 2 / CROWDED
-    again = _passes(problem, tm, tn)
-    array, left, right = array * again, left * again, right * again
-    reads = left + right + (TILE_BYTES // bus + 6) * tiles
-    first = left // np.maximum(-(-m // tm) * -(-problem.k // tk), 1)
-    first = first + right // np.maximum(-(-problem.k // tk) * -(-n // tn), 1)
-    exposed = first + writes // stores
-    # Of what overlaps, nothing overlaps perfectly: a part is charged in any case.
-    together = np.maximum(np.maximum(reads, writes), array)
-    # The array goes on without its stores only as far as results and queue have room.
-    room = 2 * config.output_depth // (tm * -(-tn // config.columns))
-    ahead = np.clip(np.minimum(room, config.queue_depth + 1), 1, stores)
-    waits = np.maximum(0, writes - writes * ahead / stores - array)
-    cycles = exposed + together + 2 * (array + waits) + (reads + writes) // 8 + bursty
-    return cycles, beats, tiles
+class Cycles:
+    """Cycles of candidates: arrays of one element for each."""
 
+    def __init__(self, counts: Counts) -> None:
+        self.counts, self.config = counts, counts.config
+        rate = self.config.dram_bytes_per_cycle
+        self._beat = max(1.0, self.config.bus_bytes / rate) if rate else 1.0
+        self._outputs = (*counts.job.outputs, *counts.job.late)
+        self._fill = self.config.rows + self.config.columns
 
-def _passes(problem: Problem, tm: np.ndarray, tn: np.ndarray) -> np.ndarray:
-    """Return how often each tile is computed: twice where a group's sums do not stay."""
-    group, config = problem.demand.group, problem.config
-    if not problem.demand.late:
-        return np.ones_like(tm)
-    m = tm if group is Axis.ROW else np.full_like(tm, problem.m)
-    n = tn if group is Axis.COLUMN else np.full_like(tn, problem.n)
-    stays = m * (-(-n // tn) * -(-tn // config.columns)) <= 2 * config.output_depth
-    return np.where(stays, 1, 2)
+    @cached_property
+    def array(self) -> np.ndarray:
+        """Cycles of all folds: each takes its waves, at least as many as the array has rows."""
+        c, rows = self.counts, self.config.rows
+        cut, folded = (c.m, c.k) if c.is_ws else (c.k, c.m)
+        streams = cut.run(lambda size: np.maximum(size, rows))
+        folds = folded.run(lambda size: blocks(size, rows))
+        return streams * folds * c.run_blocks + self._update()
 
+    def _update(self) -> np.ndarray | int:
+        """Return the cycles of the folds of the product that is scaled and accumulated."""
+        c, rows, demand = self.counts, self.config.rows, self.counts.problem.demand
+        reduction = demand.update_reduction
+        if not reduction:
+            return 0
+        if demand.update_dataflow is Dataflow.WS:
+            streams = c.m.run(lambda size: np.maximum(size, rows)) * -(-reduction // rows)
+        else:
+            streams = c.m.run(lambda size: blocks(size, rows)) * max(reduction, rows)
+        return streams * c.run_blocks
 
-def _transfer(
-    config: Config, rows: int, whole: int, piece: np.ndarray, outstanding: int
-) -> np.ndarray:
-    """Return the cycles that a matrix takes on the bus in pieces of rows.
+    @cached_property
+    def bound(self) -> np.ndarray:
+        """Cycles that no run of a candidate goes below."""
+        c, latency = self.counts, self.config.dram_latency
+        # Behind the last fold's waves nobody waits for the rest of its time.
+        cut = c.m if c.is_ws else c.k
+        array = self.array - np.maximum(self.config.rows - cut.rest, 0)
+        stores = self._stores(latency)
+        loads = self._loads(c.left) * c.left.least_times + self._loads(c.right) * (
+            c.right.least_times
+        )
+        ways = [
+            self._first + array + self._fill + self._last,
+            START + 2 * latency + loads + self._fill + self._last,
+            self._first + self._first_tile + self._fill + stores,
+        ]
+        if self._beat > 1:
+            ways.append(START + 2 * latency + loads + self._written * self._beat)
+        return np.maximum.reduce(ways)
 
-    Parameters
-    ----------
-    rows, whole : int
-        Rows of the matrix, and bytes in each.
-    piece : int64
-        Bytes of each piece of a row. Pieces shorter than the row are bursts of their own, and of
-        bursts only so many may wait for the DRAM.
-    """
-    bus, longest = config.bus_bytes, config.burst_beats
-    beats = rows * -(-whole // bus)
-    pieces = rows * -(-whole // piece) * -(-piece // (bus * longest))
-    bursts = np.where(piece < whole, pieces, -(-beats // longest))
-    return np.maximum(beats, bursts * (config.dram_latency + ROUND_TRIP) // outstanding)
+    @cached_property
+    def estimate(self) -> np.ndarray:
+        """Cycles about as many as a run of a candidate takes, for an order among candidates."""
+        c, latency = self.counts, self.config.dram_latency
+        stores = self._stores(latency + ROUND_TRIP) + STORE_GAP * len(self._outputs) * c.tiles
+        # A sum that is added to an old one keeps its half of the output memory from stores.
+        adds = c.k.total(lambda size: blocks(size, self.config.rows)) if c.is_ws else c.k.count
+        kept = (1 - 1 / adds) * self.array / 2
+        stores = stores + np.where(stores > self.array, kept, 0)
+        shared = self._written * self._beat if self._beat > 1 else 0
+        ways = [
+            self._first + self.array + self._fill + self._last,
+            START + 2 * latency + self._likely_loads() + shared + self._fill + self._last,
+            self._first + self._first_tile + self._fill + stores + latency,
+            self._first + self._turns(stores),
+        ]
+        longest, second = np.sort(ways, 0)[:-3:-1]
+        return longest + OVERLAP * second
 
+    # Loads
 
-def operand_loads(
-    problem: Problem, tm: np.ndarray, tk: np.ndarray, tn: np.ndarray, rows_outer: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return how often each candidate loads the left operand, and the right one.
+    def _loads(self, matrix: Matrix) -> np.ndarray:
+        """Return the cycles of loads of an operand, each tile once: beats, or words."""
+        return np.maximum(matrix.beats * self._beat, matrix.words)
 
-    The memory keeps the operand tiles it has room for: an operand is loaded again for each tile
-    along the axis it does not have, unless all tiles needed in between stay.
-    """
-    nm, nk, nn = -(-problem.m // tm), -(-problem.k // tk), -(-problem.n // tn)
-    words = problem.words(tm, tk, tn)
-    left_room = np.maximum(2 * (problem.config.input_depth // words["input"]), 1)
-    right_room = np.maximum(2 * (problem.config.weight_depth // words["weight"]), 1)
-    left_stays = (nk if rows_outer else nk * nm) <= left_room
-    right_stays = (nk * nn if rows_outer else nk) <= right_room
-    return np.where(left_stays, 1, nn), np.where(right_stays, 1, nm)
+    def _likely_loads(self) -> np.ndarray:
+        """Return the cycles of all loads, with what bursts and instructions wait for DRAM."""
+        config, trip = self.config, self.config.dram_latency + ROUND_TRIP
+        total = jobs = 0
+        for each in (self.counts.left, self.counts.right):
+            waits = each.bursts * (trip / config.read_outstanding)
+            total = total + np.maximum(self._loads(each), waits) * each.times
+            jobs = jobs + each.loads * each.times
+        return np.maximum(total + LOAD_GAP * jobs, jobs * trip / JOBS)
 
+    @cached_property
+    def _first(self) -> np.ndarray:
+        """Cycles to the first fold: fetch, and the operands of the first instruction."""
+        c = self.counts
+        loads = [np.maximum(self._beat * m.first_beats, m.first_words) for m in (c.left, c.right)]
+        return START + 2 * self.config.dram_latency + sum(loads)
 
-def _reads(
-    problem: Problem, tm: np.ndarray, tk: np.ndarray, tn: np.ndarray, rows_outer: bool
-) -> tuple[np.ndarray, ...]:
-    """Return (cycles for the left, for the right operand, beats, tiles, cycles lost to bursts)."""
-    config, (m, k, n) = problem.config, (problem.m, problem.k, problem.n)
-    nm, nk, nn = -(-m // tm), -(-k // tk), -(-n // tn)
-    left_times, right_times = operand_loads(problem, tm, tk, tn, rows_outer)
-    demand = problem.demand
-    left_axes = ((m, tm), (k, tk)) if problem.dataflow is Dataflow.WS else ((k, tk), (m, tm))
-    left, left_beats = _operand(config, *left_axes, demand.left_transposed)
-    right, right_beats = _operand(config, (k, tk), (n, tn), demand.right_transposed)
-    beats = left_beats * left_times + right_beats * right_times
-    # Where a tile asks for more than comes while one is computed, only a queue of tiles helps.
-    array = _array(problem, tm, tk) / (nm * nn)
-    bursty = nm * left_times * np.maximum(0, BURSTY * left / nm - array)
-    bursty += nn * right_times * np.maximum(0, BURSTY * right / nn - array)
-    return left * left_times, right * right_times, beats, nm * nk * nn, bursty / 2
+    @cached_property
+    def _first_tile(self) -> np.ndarray:
+        """Cycles of the folds of the first tile."""
+        c, config = self.counts, self.config
 
+        def folds(size: np.ndarray) -> np.ndarray:
+            waves, folded = (c.m.size, size) if c.is_ws else (size, c.m.size)
+            return blocks(folded, config.rows) * np.maximum(waves, config.rows)
 
-def _operand(
-    config: Config,
-    rows: tuple[int, np.ndarray],
-    columns: tuple[int, np.ndarray],
-    transposed: bool,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return (cycles, beats) of a matrix on the bus; `rows`, `columns`: extent and tile on chip."""
-    if not transposed:
-        cycles = _transfer(config, rows[0], columns[0], columns[1], config.read_outstanding)
-        return cycles, rows[0] * -(-columns[0] // config.bus_bytes) + 0 * columns[1]
-    chunk = config.transpose_columns
-    piece = np.minimum(rows[1], chunk)
-    cycles = _transfer(config, columns[0], rows[0], piece, config.read_outstanding)
-    return cycles, columns[0] * -(-rows[0] // config.bus_bytes) + 0 * piece
+        least = c.k.total(folds) * blocks(c.n.size, config.columns)
+        return least - np.maximum(config.rows - (c.m.size if c.is_ws else c.k.rest), 0)
 
+    # Stores
 
-def _array(problem: Problem, tm: np.ndarray, tk: np.ndarray) -> np.ndarray:
-    """Return the cycles of the array: folds times the streamed length, at least the rows."""
-    rows, columns = problem.config.rows, problem.config.columns
-    if problem.dataflow is Dataflow.WS:
-        folded, cut, streamed = problem.k, tm, problem.m
-    else:
-        folded, cut, streamed = problem.m, tk, problem.k
-    whole, rest = streamed // cut, streamed % cut
-    streams = whole * np.maximum(cut, rows) + np.where(rest > 0, np.maximum(rest, rows), 0)
-    return -(-folded // rows) * -(-problem.n // columns) * streams
+    def _store(self, output: Output, m: np.ndarray, n: np.ndarray, trip: int) -> np.ndarray:
+        """Return the cycles of the store engine for an output of a tile.
+
+        A word a cycle, a beat a cycle, and in the time that a burst takes, `trip`, no more of them
+        than may wait for DRAM. A tile that has no whole rows of the result writes bursts of its own
+        for each row.
+        """
+        config = self.config
+        words = self.counts.words_of(m, n)
+        if isinstance(output, Maxima):
+            return words
+        row = blocks((4 if isinstance(output, Sums) else 1) * n, config.bus_bytes)
+        whole = n >= self.counts.n.extent
+        longest = config.burst_beats
+        bursts = np.where(whole, blocks(m * row, longest), m * blocks(row, longest))
+        waits = bursts * (trip / config.write_outstanding)
+        return np.maximum(np.maximum(words, self._beat * m * row), waits)
+
+    def _stores(self, trip: int) -> np.ndarray:
+        """Return the cycles of the store engine for all outputs of all tiles."""
+        m, n = self.counts.m, self.counts.n
+        total = np.zeros(self.counts.tiles.shape)
+        for output in self._outputs:
+            for rows, row_tiles in ((m.size, m.count - 1), (m.rest, 1)):
+                for columns, column_tiles in ((n.size, n.count - 1), (n.rest, 1)):
+                    total += row_tiles * column_tiles * self._store(output, rows, columns, trip)
+        return total
+
+    @cached_property
+    def _written(self) -> np.ndarray:
+        """Beats of all matrices written."""
+        c, total = self.counts, 0
+        for output in self._outputs:
+            if not isinstance(output, Maxima):
+                size = 4 if isinstance(output, Sums) else 1
+                total = total + c.m.extent * c.n.total(
+                    lambda extent, size=size: blocks(size * extent, self.config.bus_bytes)
+                )
+        return total
+
+    @cached_property
+    def _last(self) -> np.ndarray:
+        """Cycles from the last result to the end: what can only be stored behind it.
+
+        That is the last tile; and where it completes maxima, all tiles of its group, if they are on
+        the chip.
+        """
+        c, latency = self.counts, self.config.dram_latency
+        m, n = c.m.rest, c.n.rest
+        first = sum(self._store(output, m, n, 0) for output in c.job.outputs)
+        if not c.job.late:
+            return first + latency
+        group = c.job.group
+        again = {Axis.ROW: c.m.rest_runs, Axis.COLUMN: c.n.rest_runs}.get(group, c.m.runs)
+        stays = again == 1
+        tall = np.where(stays & (group is Axis.COLUMN), c.m.extent, m)
+        wide = np.where(stays & (group is Axis.ROW), c.n.extent, n)
+        late = sum(self._store(output, tall, wide, 0) for output in c.job.late)
+        return np.where(stays, first, 0) + late + latency
+
+    def _turns(self, stores: np.ndarray) -> np.ndarray:
+        """Return the cycles in which tiles take turns with the places of the output memory.
+
+        A place is free when what was there is in DRAM. Groups of many tiles, whose sums wait for
+        their maxima, have the whole memory by turns.
+        """
+        c, config = self.counts, self.config
+        tiles = c.m.run(np.ones_like) * c.n.run(np.ones_like)
+        places = 2 * (config.output_depth // c.words_of(c.m.size, c.n.size))
+        array, store = self.array / tiles, stores / tiles
+        trip = store + self._fill + config.dram_latency + HANDOVER
+        alone = tiles * (array + trip) / np.maximum(places, 1)
+        if not c.job.late:
+            return alone
+        group = {Axis.ROW: c.n.count, Axis.COLUMN: c.m.count}.get(c.job.group, c.tiles)
+        return np.where(group > 1, c.tiles / group * (array * group + trip), alone)

@@ -1,17 +1,26 @@
-"""The search for the sizes of tiles: which fit the memories, and which of these look fastest."""
+"""The space of tilings of a product, and what each is worth at best and about."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
 from hw.isa.instructions import Axis
 
-from .tile_cost import cost
+from .job import Job
+from .tile import Tiling
+from .tile_cost import Cycles
+from .tile_counts import Counts
+from .tile_events import events, prices
 from .tile_problem import Problem
 
-__all__ = ["Sizes", "fitting", "ranked"]
+__all__ = ["Goal", "Space", "fitting", "worth"]
+
+Goal = Literal["latency", "energy", "edp"]
+"""Cycles; joules on the chip and in DRAM; joules times seconds."""
 
 
 def fitting(problem: Problem) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -25,25 +34,76 @@ def fitting(problem: Problem) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return tm[fits], tk[fits], tn[fits]
 
 
-Sizes = tuple[int, int, int, bool]
-"""Tile M, tile K, tile N, and whether rows are outer."""
+def worth(
+    problem: Problem, goal: Goal, found: dict[str, np.ndarray], cycles: np.ndarray
+) -> np.ndarray:
+    """Return what events and cycles are worth: less is better."""
+    config = problem.config
+    joules = prices(config).joules(found, cycles)
+    return joules if goal == "energy" else joules * cycles / (config.clock_mhz * 1e6)
 
 
-def ranked(problem: Problem, most: int) -> list[tuple[float, Sizes]]:
-    """Return up to `most` tilings with their estimated cycles, best first; none if nothing fits."""
+@dataclass(frozen=True, eq=False)
+class Space:
+    """Every tiling of a product in some dataflows and orientations: a flat list of candidates.
+
+    Members
+    -------
+    drafts : sequence of (Job, Problem)
+        A job for each dataflow and orientation.
+    draft, tm, tk, tn, rows_outer : array
+        Of each candidate: which draft, sizes of a tile, order of tiles.
+    estimate, bound : float64
+        What each is worth, about, and what it is not worth less than.
+    """
+
+    drafts: Sequence[tuple[Job, Problem]]
+    draft: np.ndarray
+    tm: np.ndarray
+    tk: np.ndarray
+    tn: np.ndarray
+    rows_outer: np.ndarray
+    estimate: np.ndarray
+    bound: np.ndarray
+
+    @classmethod
+    def of(cls, drafts: Sequence[tuple[Job, Problem]], goal: Goal) -> Space:
+        """Return the space of some drafts."""
+        parts = [_part(index, *draft, goal) for index, draft in enumerate(drafts)]
+        return cls(drafts, *map(np.concatenate, zip(*parts, strict=True)))
+
+    @property
+    def size(self) -> int:
+        """Number of candidates."""
+        return len(self.draft)
+
+    def order(self) -> np.ndarray:
+        """Return the candidates, the most promising first."""
+        return np.lexsort((self.bound, self.estimate))
+
+    def job(self, index: int) -> Job:
+        """Return the job of a candidate."""
+        job, problem = self.drafts[self.draft[index]]
+        sizes = (int(each[index]) for each in (self.tm, self.tk, self.tn))
+        tiling = Tiling(
+            problem.dataflow, problem.m, problem.k, problem.n, *sizes, bool(self.rows_outer[index])
+        )
+        return replace(job, tiling=tiling)
+
+
+def _part(index: int, job: Job, problem: Problem, goal: Goal) -> tuple[np.ndarray, ...]:
+    """Return the candidates of one draft, as `Space` lists them."""
     sizes = fitting(problem)
-    found = []
     orders = {Axis.ROW: (True,), Axis.COLUMN: (False,)}.get(problem.demand.group, (True, False))
-    for rows_outer in orders if sizes[0].size else ():
-        terms = cost(problem, *sizes, rows_outer)
-        for index in np.lexsort(terms[::-1])[:most]:
-            key = tuple(float(term[index]) for term in terms)
-            found.append((key, (*(int(axis[index]) for axis in sizes), rows_outer)))
-    found.sort(key=lambda item: item[0])
-    seen: dict[tuple, tuple[float, Sizes]] = {}
-    for key, tiling in found:
-        # The order of tiles along one axis is the same both ways.
-        alone = tiling[0] >= problem.m or tiling[2] >= problem.n
-        same = tiling[:3] if alone else tiling
-        seen.setdefault(same, (key[0], tiling))
-    return list(seen.values())[:most]
+    outer = np.repeat(orders, len(sizes[0]))
+    tm, tk, tn = (np.tile(size, len(orders)) for size in sizes)
+    # The order of tiles along one axis is the same both ways.
+    kept = (tm < problem.m) & (tn < problem.n) | (outer == orders[0])
+    tm, tk, tn, outer = (each[kept] for each in (tm, tk, tn, outer))
+    counts = Counts(problem, job, tm, tk, tn, outer)
+    cycles = Cycles(counts)
+    estimate, bound = cycles.estimate, cycles.bound
+    if goal != "latency":
+        estimate = worth(problem, goal, events(counts), estimate)
+        bound = worth(problem, goal, events(counts, least=True), bound)
+    return np.full(len(tm), index), tm, tk, tn, outer, estimate, bound

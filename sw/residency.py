@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any
 
 from .tile import TileError
@@ -17,14 +17,9 @@ __all__ = ["Residency", "Results"]
 class _Resident:
     key: Hashable
     base: int
-    words: int
+    end: int
     used: int
     stays: bool
-
-    @property
-    def end(self) -> int:
-        return self.base + self.words
-
 
 FOREVER = 1 << 62
 """When a tile was used last that must stay: later than anything."""
@@ -41,7 +36,12 @@ class Residency:
     def __init__(self, half: int, halves: int = 2) -> None:
         self._half, self._size = half, half * halves
         self._tiles: list[_Resident] = []  # by base
+        self._bases: list[int] = []
         self._by_key: dict[Hashable, _Resident] = {}
+        # Of each half: the tiles that need not stay, by use, and how many words are taken.
+        self._recent: list[OrderedDict[int, _Resident]] = [OrderedDict() for _ in range(halves)]
+        self._taken = [0] * halves
+        self._in_both = 0
         self._time = 0
         self._last_half = halves - 1
         self._run = self._left = 0.0
@@ -73,17 +73,21 @@ class Residency:
         self._time += 1
         tile = self._by_key.get(key)
         if tile is not None:
-            tile.used = FOREVER if tile.stays else self._time
-            self._last_half = tile.base // self._half
+            half = tile.base // self._half
+            if not tile.stays:
+                tile.used = self._time
+                self._recent[half].move_to_end(tile.base)
+            self._last_half = half
             return tile.base, False
         base = self._place(words)
-        new = _Resident(key, base, words, FOREVER if stays else self._time, stays)
-        kept = [t for t in self._tiles if t.end <= base or new.end <= t.base]
-        for tile in self._tiles:
-            if tile.base < new.end and base < tile.end:
-                del self._by_key[tile.key]
-        insort(kept, new, key=attrgetter("base"))
-        self._tiles, self._by_key[key] = kept, new
+        new = _Resident(key, base, base + words, FOREVER if stays else self._time, stays)
+        first, last = self._between(base, new.end)
+        for tile in self._tiles[first:last]:
+            del self._by_key[tile.key]
+            self._note(tile, -1)
+        self._tiles[first:last], self._bases[first:last] = [new], [base]
+        self._by_key[key] = new
+        self._note(new, 1)
         self._last_half = base // self._half
         self._left -= words
         if self._left <= 0:
@@ -93,8 +97,31 @@ class Residency:
 
     def free(self, chosen: Callable[[Any], bool]) -> None:
         """Forget the tiles whose keys are chosen."""
-        self._tiles = [tile for tile in self._tiles if not chosen(tile.key)]
-        self._by_key = {tile.key: tile for tile in self._tiles}
+        for tile in [tile for tile in self._tiles if chosen(tile.key)]:
+            del self._by_key[tile.key]
+            self._note(tile, -1)
+        self._tiles = [tile for tile in self._tiles if tile.key in self._by_key]
+        self._bases = [tile.base for tile in self._tiles]
+
+    def _note(self, tile: _Resident, sign: int) -> None:
+        """Count a tile that comes, with sign 1, or goes, with -1."""
+        first, last = tile.base // self._half, (tile.end - 1) // self._half
+        self._in_both += sign * (first != last)
+        if not tile.stays:
+            if sign > 0:
+                self._recent[first][tile.base] = tile
+            else:
+                del self._recent[first][tile.base]
+        for half in range(first, last + 1):
+            begin = max(tile.base, half * self._half)
+            self._taken[half] += sign * (min(tile.end, (half + 1) * self._half) - begin)
+
+    def _between(self, start: int, end: int) -> tuple[int, int]:
+        """Return which of the tiles reach into [start, end): from the first to behind the last."""
+        first = bisect_left(self._bases, start)
+        if first and self._tiles[first - 1].end > start:
+            first -= 1
+        return first, bisect_left(self._bases, end)
 
     def _place(self, words: int) -> int:
         if words > self._half:
@@ -109,13 +136,17 @@ class Residency:
         if used >= FOREVER:
             raise TileError(
                 f"a tile of {words} words finds no room in a memory of {self._size}, "
-                f"where {sum(t.words for t in self._tiles if t.stays)} must stay"
+                f"where {sum(t.end - t.base for t in self._tiles if t.stays)} must stay"
             )
         return base
 
     def _room(self, start: int, end: int, words: int) -> tuple[int, int]:
         """Return (last use of what must go, base) of the best place for `words` in [start, end)."""
-        inside = [t for t in self._tiles if t.base < end and start < t.end]
+        oldest = self._oldest(start, end, words)
+        if oldest is not None:
+            return oldest.used, oldest.base
+        first, last = self._between(start, end)
+        inside = self._tiles[first:last]
         best: tuple[int, int] | None = None
         first = 0
         # Places behind a tile, or at the start; `first` is the first tile that reaches into one.
@@ -133,6 +164,23 @@ class Residency:
             if best is None or gone < best[0]:
                 best = gone, base
         return best or (FOREVER, start)
+
+    def _oldest(self, start: int, end: int, words: int) -> _Resident | None:
+        """Return the tile of a half that was used longest ago, if nothing can be a better place.
+
+        It is as large as what is wanted, and there is no room beside the tiles.
+        """
+        half = start // self._half
+        if self._in_both or end - start > self._half:
+            return None
+        if self._taken[half] + words <= self._half:
+            return None
+        tile = next(iter(self._recent[half].values()), None)
+        if tile is None or tile.end - tile.base != words or tile.end > end:
+            return None
+        before = bisect_left(self._bases, tile.base) - 1
+        limit = self._tiles[before].end if before >= 0 else 0
+        return tile if max(limit, start) == tile.base else None
 
 
 class Results:

@@ -20,10 +20,10 @@ twice on purpose: who judges a program must not share the mistakes of who made i
 
 from __future__ import annotations
 
-import dataclasses
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
 
@@ -33,6 +33,7 @@ from sim.footprint import Access, Space, footprint, words_in
 
 __all__ = ["Point", "Tokened", "add_tokens", "conflicts"]
 
+_tokens = attrgetter(*(f"{kind}_{e.name.lower()}" for kind in ("wait", "signal") for e in Engine))
 LOAD_DONE, EXECUTE_RELEASED, EXECUTE_DONE, STORE_DONE = range(4)
 Knowledge = tuple[int, int, int, int]
 Pair = tuple[Engine, Engine]
@@ -75,8 +76,7 @@ def add_tokens(
         An instruction has tokens already.
     """
     for index, each in enumerate(instructions):
-        names = [f"{kind}_{e.name.lower()}" for kind in ("wait", "signal") for e in Engine]
-        if any(getattr(each, name) for name in names):
+        if any(_tokens(each)):
             raise ValueError(f"instruction {index} has tokens already")
     points = _points(instructions)
     needs = conflicts(config, instructions)
@@ -114,19 +114,20 @@ def conflicts(config: Config, instructions: Sequence[Instruction]) -> list[dict[
     list of dict
         For each instruction, by engine: place of the latest one among those of that engine.
     """
-    last = _Last(config, instructions)
+    footprints = [footprint(config, instruction) for instruction in instructions]
+    last = _Last(config, footprints)
     counts = dict.fromkeys(Engine, 0)
     needs: list[dict[Engine, int]] = []
-    for instruction in instructions:
+    for instruction, accesses in zip(instructions, footprints, strict=True):
         engine = instruction.engine
         needs.append({})
         if engine is None:
             continue
-        accesses = footprint(config, instruction)
-        for access in accesses:
-            last.add_needs(needs[-1], engine, access)
-        for access in accesses:
-            last.note(engine, counts[engine], access)
+        places = [access.grid.index() for access in accesses]
+        for access, place in zip(accesses, places, strict=True):
+            last.add_needs(needs[-1], engine, access, place)
+        for access, place in zip(accesses, places, strict=True):
+            last.note(engine, counts[engine], access, place)
         counts[engine] += 1
     return needs
 
@@ -134,32 +135,36 @@ def conflicts(config: Config, instructions: Sequence[Instruction]) -> list[dict[
 class _Last:
     """The last reader and writer of every word, for each engine."""
 
-    def __init__(self, config: Config, instructions: Sequence[Instruction]) -> None:
+    def __init__(self, config: Config, footprints: Sequence[tuple[Access, ...]]) -> None:
         ends = [
             access.grid.last + 1
-            for instruction in instructions
-            for access in footprint(config, instruction)
+            for accesses in footprints
+            for access in accesses
             if access.space is Space.DRAM
         ]
         sizes = {s: words_in(config, s) for s in Space if s is not Space.DRAM}
         sizes[Space.DRAM] = max(ends, default=0)
         self._sizes = sizes
-        self._table: dict[tuple[Space, Engine, bool], np.ndarray] = {}
+        self._tables: dict[Space, dict[tuple[Engine, bool], np.ndarray]] = {s: {} for s in Space}
 
-    def note(self, engine: Engine, order: int, access: Access) -> None:
-        """Record an access of the instruction of this order."""
-        key = access.space, engine, access.write
-        if key not in self._table:
-            self._table[key] = np.full(self._sizes[access.space], -1, np.int32)
-        self._table[key][access.grid.index()] = order
+    def note(
+        self, engine: Engine, order: int, access: Access, place: slice | np.ndarray
+    ) -> None:
+        """Record an access of the instruction of this order, to the words at `place`."""
+        tables, key = self._tables[access.space], (engine, access.write)
+        if key not in tables:
+            tables[key] = np.full(self._sizes[access.space], -1, np.int32)
+        tables[key][place] = order
 
-    def add_needs(self, needs: dict[Engine, int], engine: Engine, access: Access) -> None:
+    def add_needs(
+        self, needs: dict[Engine, int], engine: Engine, access: Access, place: slice | np.ndarray
+    ) -> None:
         """Add what an access must come after: writers, and readers if it writes."""
-        for (space, other, wrote), table in self._table.items():
-            if space is access.space and other is not engine and (wrote or access.write):
-                order = int(table[access.grid.index()].max())
-                if order >= 0:
-                    needs[other] = max(order, needs.get(other, -1))
+        for (other, wrote), table in self._tables[access.space].items():
+            if other is not engine and (wrote or access.write):
+                order = int(table[place].max())
+                if order > needs.get(other, -1):
+                    needs[other] = order
 
 
 class _Plan:
@@ -276,10 +281,17 @@ class _Plan:
                 fields[self._of_engine[sender][order]][f"signal_{receiver.name.lower()}"] = 1
                 fields[taker][f"wait_{sender.name.lower()}"] = 1
         instructions = tuple(
-            dataclasses.replace(each, **fields[index]) if index in fields else each
+            _marked(each, fields[index]) if index in fields else each
             for index, each in enumerate(self._instructions)
         )
         return Tokened(instructions, {pair: len(tokens) for pair, tokens in self._sent.items()})
+
+
+def _marked(instruction: Instruction, tokens: dict[str, int]) -> Instruction:
+    """Return an instruction with tokens; they are all 1, so its fields need not be checked again."""
+    marked = object.__new__(type(instruction))
+    marked.__dict__.update(instruction.__dict__, **tokens)
+    return marked
 
 
 def _event(sender: Engine, receiver: Engine) -> int:

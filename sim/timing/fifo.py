@@ -59,7 +59,7 @@ def advance_with(queue, items, writes, value, reads):
     advance(queue, writes, reads)
 
 
-@njit(cache=True)
+@compiled
 def push(queue, items, value):
     """Add a word after `advance_with` without one: the same cycle as writing it there."""
     items[queue.inner + 1] = value

@@ -5,14 +5,10 @@ A `use`, what an absmax does with its maxima, is the set of lines that each of t
 
 from __future__ import annotations
 
-from numba import njit
-
-from hw.maxima import LEAD
-from hw.scales import FreshEntry, UpdateEntry
-from hw.store import INSTRUCTIONS
-
 from . import fifo
-from .line import lines, shift
+from .compiled import compiled
+from .flags import lines, shift
+from .hardware import INSTRUCTIONS, LEAD, FreshEntry, UpdateEntry
 from .record import record
 
 __all__ = [
@@ -36,7 +32,7 @@ MAXIMA = record(
 many are left, whether its instruction ends with it, and whether the next may be on its way."""
 
 
-@njit(cache=True)
+@compiled
 def use_of(by_column, to_dram, to_scales, to_updates):
     """Return the use of an absmax."""
     use = 0
@@ -49,7 +45,7 @@ def use_of(by_column, to_dram, to_scales, to_updates):
     return use
 
 
-@njit(cache=True)
+@compiled
 def step(m, row, row_end, block, block_lanes, block_end, room):
     """End a cycle in which the maximum of a `row` comes, or the lanes' queue takes a `block`.
 

@@ -6,12 +6,9 @@ only, and each gearbox counts through the rows of the instruction whose words it
 
 from __future__ import annotations
 
-from numba import njit
-
-from hw.pack import MAXIMUM_BYTES, Kind
-from hw.store import INSTRUCTIONS
-
 from . import fifo
+from .compiled import compiled
+from .hardware import INSTRUCTIONS, MAXIMUM_BYTES, Kind
 from .record import record
 
 __all__ = ["MAXIMA", "NARROW", "PACK", "WIDE", "order_of", "step"]
@@ -34,19 +31,19 @@ _KIND, _ROWS, _WORDS = 2, 16, 16
 """Bits of an order's fields; the bytes of a row's last word are above."""
 
 
-@njit(cache=True)
+@compiled
 def order_of(kind, rows, row_words, last_bytes):
     """Return the order of an instruction, which is not 0."""
     return ((last_bytes << _WORDS | row_words) << _ROWS | rows) << _KIND | kind + 1
 
 
-@njit(cache=True)
+@compiled
 def _kind_of(order):
     """Return the kind of an order, -1 for none."""
     return (order & ((1 << _KIND) - 1)) - 1
 
 
-@njit(cache=True)
+@compiled
 def _start(p, h, box, kind):
     """Start the first instruction of a kind that is in the queue."""
     place = 0
@@ -62,7 +59,7 @@ def _start(p, h, box, kind):
         box.word_bytes = 4 * h.columns if kind == WIDE else h.columns
 
 
-@njit(cache=True)
+@compiled
 def _take(box):
     """Take a word into the gearbox."""
     box.used -= 1
@@ -78,7 +75,7 @@ def _take(box):
         box.row_words = box.row_left = box.word_bytes = box.last_bytes = 0
 
 
-@njit(cache=True)
+@compiled
 def _advance(p, h, kind, comes, emits):
     """End a cycle of a kind: a word `comes` into its queue, and its gearbox `emits` a beat."""
     box = p.boxes[kind]
@@ -96,7 +93,7 @@ def _advance(p, h, kind, comes, emits):
     fifo.advance(box.queue, comes, takes)
 
 
-@njit(cache=True)
+@compiled
 def step(p, h, w, wide, narrow, maxima):
     """Offer a beat, and end a cycle in which words of these kinds come."""
     head = _kind_of(p.order[0])

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from numba import njit
-
-from hw.retire import REGIONS
-from hw.store import INSTRUCTIONS
-
 from . import bursts, fifo
+from .compiled import compiled
+from .hardware import INSTRUCTIONS, REGIONS
 from .record import record
 
 __all__ = ["RETIRE", "busy", "ending_of", "has_room", "region_of", "step"]
@@ -26,19 +23,19 @@ _BEAT, _PITCH, _ROWS = 10, 11, 16
 """Bits of a region's fields above the flag of rows without a gap; beats of a row are on top."""
 
 
-@njit(cache=True)
+@compiled
 def busy(r):
     """Return whether an instruction is inside."""
     return r.endings.inner > 0 or r.endings.out > 0
 
 
-@njit(cache=True)
+@compiled
 def has_room(r):
     """Return whether an instruction is taken in this cycle."""
     return fifo.has_room(r.endings, INSTRUCTIONS) and fifo.has_room(r.regions, REGIONS)
 
 
-@njit(cache=True)
+@compiled
 def ending_of(writes, reduces, to_load, to_execute):
     """Return what an instruction waits for, and whom it tells."""
     ending = _WRITES if writes else 0
@@ -47,7 +44,7 @@ def ending_of(writes, reduces, to_load, to_execute):
     return ending | (_TO_EXECUTE if to_execute else 0)
 
 
-@njit(cache=True)
+@compiled
 def region_of(h, beat, pitch, rows, row_beats):
     """Return a region packed: of its pitch only the place in a page matters, and gaps."""
     gapless = 1 if pitch == row_beats else 0
@@ -58,7 +55,7 @@ def region_of(h, beat, pitch, rows, row_beats):
     return ((region << _PITCH | pitch) << _BEAT | beat % h.page) << 1 | gapless
 
 
-@njit(cache=True)
+@compiled
 def _cut(r, h, w):
     """Offer a burst, and end a cycle of the regions; return whether one has been cut."""
     c = r.cutter
@@ -83,7 +80,7 @@ def _cut(r, h, w):
     return False
 
 
-@njit(cache=True)
+@compiled
 def _start(r, h):
     """Hand the first region to the cutter, which is free."""
     region = r.region[0] >> 1
@@ -95,7 +92,7 @@ def _start(r, h):
     bursts.advance(r.cutter, h, h.burst_beats, False, True, beat, pitch, rows, row_beats)
 
 
-@njit(cache=True)
+@compiled
 def _mark(r, cut):
     """End a cycle of the marks before its answer; return whether the writes of one are done."""
     done = r.marks.out > 0 and r.mark[0] <= 0
@@ -104,7 +101,7 @@ def _mark(r, cut):
     return done
 
 
-@njit(cache=True)
+@compiled
 def _answer(r):
     """End a cycle in which an answer comes."""
     r.unanswered -= 1
@@ -114,7 +111,7 @@ def _answer(r):
         r.mark[place] -= 1
 
 
-@njit(cache=True)
+@compiled
 def step(r, h, w, reduced):
     """Tell of bursts and ends, and end a cycle in which an instruction is `reduced`."""
     ending = r.ending[0]

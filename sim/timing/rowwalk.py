@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from numba import njit
-
 from hw.isa.instructions import Axis, Format, Opcode
-from hw.maxima import LEAD
-from hw.store import MAXIMA_DEPTH, NARROW_DEPTH, RESULT, ROW_MAXIMUM, SUM, wide_depth
 
 from . import pack
-from .line import lines
+from .compiled import compiled
+from .flags import lines
+from .hardware import LEAD, MAXIMA_DEPTH, NARROW_DEPTH, RESULT, ROW_MAXIMUM, SUM, wide_depth
 from .record import record
 
 __all__ = [
@@ -36,10 +34,10 @@ must be made before a word is read (`needs_factor` until it is), and what the in
 _ADDRESS = (1 << 16) - 1
 _ABSMAX, _INT32 = int(Opcode.ABSMAX), int(Format.INT32)
 _BY_COLUMN, _TENSOR = int(Axis.COLUMN), int(Axis.TENSOR)
-_wide_depth = njit(cache=True)(wide_depth)
+_wide_depth = compiled(wide_depth)
 
 
-@njit(cache=True)
+@compiled
 def clear(walk):
     """Leave no matrix."""
     walk.address = walk.outer = walk.inner_step = walk.outer_step = 0
@@ -49,7 +47,7 @@ def clear(walk):
     walk.reduces = walk.to_scales = 0
 
 
-@njit(cache=True)
+@compiled
 def start(walk, h, i):
     """Start the matrix of an instruction, of which every field of `WALK` is set."""
     blocks = (i.columns + h.columns - 1) // h.columns
@@ -70,7 +68,7 @@ def start(walk, h, i):
         _start_store(walk, h, i)
 
 
-@njit(cache=True)
+@compiled
 def _start_store(walk, h, i):
     wide = i.format == _INT32
     walk.kind = pack.WIDE if wide else pack.NARROW
@@ -80,7 +78,7 @@ def _start_store(walk, h, i):
     walk.needs_maxima = walk.needs_factor = walk.to_scales = 0
 
 
-@njit(cache=True)
+@compiled
 def _start_absmax(walk, i):
     walk.kind, walk.depth = pack.MAXIMA, MAXIMA_DEPTH
     # Maxima of columns claim their places one by one, when they leave the lanes.
@@ -98,7 +96,7 @@ def _start_absmax(walk, i):
     walk.to_scales = i.to_scales
 
 
-@njit(cache=True)
+@compiled
 def advance(walk):
     """Go to the next word; behind the last one `clear` is due."""
     walk.inner_left -= 1

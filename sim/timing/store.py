@@ -5,14 +5,12 @@ Loads of scales are not modelled: entries that are made here go first, and nothi
 
 from __future__ import annotations
 
-from numba import njit
-
 from hw.isa.instructions import Axis, Format, Opcode
-from hw.pack import MAXIMUM_BYTES
-from hw.store import MAXIMA_DEPTH
 
 from . import fifo, maxima, pack, retire, rowwalk
-from .line import shift
+from .compiled import compiled
+from .flags import shift
+from .hardware import MAXIMA_DEPTH, MAXIMUM_BYTES
 from .record import record
 from .wires import NONE
 
@@ -31,14 +29,26 @@ _ABSMAX, _INT32 = int(Opcode.ABSMAX), int(Format.INT32)
 _BY_ROW, _BY_COLUMN = int(Axis.ROW), int(Axis.COLUMN)
 
 
-@njit(cache=True)
+@compiled(inline="always")
 def step(s, h, w, code):
-    """Do one cycle; see `sim.timing.wires`."""
+    """Set the store engine's wires, and end the cycle.
+
+    Parameters
+    ----------
+    s, h, w : record of STORE, of SHAPE, of WIRES
+    code : array of CODE
+    """
+    _step(s, h, w, code[w.store_index if w.store_valid else 0])
+
+
+@compiled
+def _step(s, h, w, i):
+    """Do as `step` says; `i` is the instruction at the input if there is one."""
     if not retire.busy(s.retire):
         # Whatever an instruction does is over when it ends.
         _idle(w)
         if w.store_valid:
-            _accept(s, h, code[w.store_index])
+            _accept(s, h, i)
         return
     w.store_busy = 1
     entering = _gate(s, h, w)
@@ -51,10 +61,10 @@ def step(s, h, w, code):
     if reads:
         _read(s, h, entering, ends)
     if w.store_valid and w.store_ready:
-        _accept(s, h, code[w.store_index])
+        _accept(s, h, i)
 
 
-@njit(cache=True)
+@compiled
 def _idle(w):
     w.store_ready, w.store_read = 1, NONE
     w.write_burst = w.write_beat = 0
@@ -63,7 +73,7 @@ def _idle(w):
     w.store_stalled_on_dram = w.store_stalled_on_memory = 0
 
 
-@njit(cache=True)
+@compiled
 def _gate(s, h, w):
     """Say whether a word is read, as `hw.storegate.StoreGate`; return the lines it enters."""
     w.store_read, w.store_stalled_on_memory = NONE, 0
@@ -93,7 +103,7 @@ def _gate(s, h, w):
     return entering
 
 
-@njit(cache=True)
+@compiled
 def _collect(s, h, w):
     """End a cycle of all behind the output memory."""
     line, m = s.line, s.maxima
@@ -138,7 +148,7 @@ def _collect(s, h, w):
     w.store_stalled_on_dram = 1 if burst_waits or beat_waits else 0
 
 
-@njit(cache=True)
+@compiled
 def _read(s, h, entering, ends):
     """End a cycle in which a word is read, which `ends` its matrix."""
     walk = s.walk
@@ -157,7 +167,7 @@ def _read(s, h, entering, ends):
     rowwalk.clear(walk)
 
 
-@njit(cache=True)
+@compiled
 def _accept(s, h, i):
     """End a cycle in which an instruction is taken: hand it to every unit with a part in it."""
     rowwalk.start(s.walk, h, i)
@@ -187,7 +197,7 @@ def _accept(s, h, i):
     fifo.push(s.retire.regions, s.retire.region, region)
 
 
-@njit(cache=True)
+@compiled
 def _count(i):
     """Return the maxima of an absmax."""
     if i.axis == _BY_COLUMN:

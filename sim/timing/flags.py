@@ -6,7 +6,7 @@ cycles later as the line has stages.
 
 from __future__ import annotations
 
-from numba import njit
+from .compiled import compiled
 
 __all__ = ["lines", "shift"]
 
@@ -38,7 +38,7 @@ def lines(*stages: int) -> tuple[tuple[int, ...], tuple[int, ...], int]:
     return first, last, (1 << total) - 1 - sum(first)
 
 
-@njit(cache=True)
+@compiled
 def shift(line, keep, entering):
     """Return the lines of the next cycle; `entering` are lowest bits."""
     return (line << 1) & keep | entering

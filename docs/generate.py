@@ -1,4 +1,4 @@
-"""Write docs/instructions.md, docs/pipeline.svg and the table of docs/pipeline.md from the code.
+"""Write docs/instructions.md, docs/pipeline.svg and the tables of other pages from the code.
 
 ``python docs/generate.py``; a test holds the pages to it.
 """
@@ -94,6 +94,7 @@ def _documentation(enum: type[Enum]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
+    import energy_tables
     import pipeline_svg
     from pipeline_trace import record
 
@@ -101,3 +102,4 @@ if __name__ == "__main__":
     trace = record()
     pipeline_svg.DRAWING.write_text(pipeline_svg.drawing(trace))
     pipeline_svg.PAGE.write_text(pipeline_svg.with_table(pipeline_svg.PAGE.read_text(), trace))
+    energy_tables.PAGE.write_text(energy_tables.with_tables(energy_tables.PAGE.read_text()))

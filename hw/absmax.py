@@ -9,6 +9,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from .isa.config import Config
+from .isa.pipeline import MAXIMUM_TREE
 
 __all__ = ["LaneMaximum", "RowMaximum"]
 
@@ -80,7 +81,7 @@ class RowMaximum(wiring.Component):
     One word a cycle. There is no stall.
     """
 
-    LATENCY = 3
+    LATENCY = MAXIMUM_TREE
 
     def __init__(self, config: Config) -> None:
         self._lanes = config.columns

@@ -12,6 +12,7 @@ from amaranth.utils import exact_log2
 
 from .bursts import burst_layout
 from .isa.config import Config
+from .isa.pipeline import ADDRESSES_DEPTH, BEATS_DEPTH, WRITE_DEPTH
 
 __all__ = ["ReadMaster", "WriteMaster", "address_members", "beat_layout", "read_members"]
 
@@ -135,7 +136,9 @@ class ReadMaster(wiring.Component):
         m = Module()
         config = self._config
         layout = data.StructLayout({"burst": burst_layout(config), "id": 1})
-        m.submodules.addresses = addresses = SyncFIFOBuffered(width=layout.size, depth=3)
+        m.submodules.addresses = addresses = SyncFIFOBuffered(
+            width=layout.size, depth=ADDRESSES_DEPTH
+        )
         pending = Signal(range(config.read_outstanding + 1))
         asked, ended, free = Signal(), Signal(), Signal()
         entry = Signal(layout)
@@ -159,7 +162,9 @@ class ReadMaster(wiring.Component):
 
     def _data(self, m: Module) -> None:
         config = self._config
-        m.submodules.beats = beats = SyncFIFOBuffered(width=8 * config.bus_bytes + 1, depth=4)
+        m.submodules.beats = beats = SyncFIFOBuffered(
+            width=8 * config.bus_bytes + 1, depth=BEATS_DEPTH
+        )
         owner = beats.r_data[-1]
         m.d.comb += [
             beats.w_data.eq(Cat(self.rdata, self.rid)),
@@ -227,7 +232,9 @@ class WriteMaster(wiring.Component):
         m = Module()
         config = self._config
         layout = data.StructLayout({"burst": burst_layout(config), "id": 1})
-        m.submodules.addresses = addresses = SyncFIFOBuffered(width=layout.size, depth=3)
+        m.submodules.addresses = addresses = SyncFIFOBuffered(
+            width=layout.size, depth=ADDRESSES_DEPTH
+        )
         m.submodules.lengths = lengths = SyncFIFOBuffered(
             width=len(self.bursts.p.beats), depth=config.write_outstanding + 1
         )
@@ -258,7 +265,7 @@ class WriteMaster(wiring.Component):
         layout = data.StructLayout(
             {"data": 8 * config.bus_bytes, "strb": config.bus_bytes, "last": 1}
         )
-        m.submodules.out = out = SyncFIFOBuffered(width=layout.size, depth=3)
+        m.submodules.out = out = SyncFIFOBuffered(width=layout.size, depth=WRITE_DEPTH)
         sent = Signal(range(config.burst_beats))
         last, moves = Signal(), Signal()
         entry, head = Signal(layout), layout(out.r_data)

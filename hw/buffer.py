@@ -35,6 +35,8 @@ class Buffer(wiring.Component):
         Valid in the cycle after `read_enable`, and held.
     write : In(stream of write_layout)
         Waits while its half is being read: the array never waits for a load.
+    reads, writes : Out(2)
+        Halves that are read and written in this cycle.
     """
 
     def __init__(self, depth: int, width: int, builder: Builder) -> None:
@@ -45,6 +47,8 @@ class Buffer(wiring.Component):
                 "read_address": In(unsigned(exact_log2(depth) + 1)),
                 "read_data": Out(width),
                 "write": In(stream.Signature(write_layout(depth, width))),
+                "reads": Out(2),
+                "writes": Out(2),
             }
         )
 
@@ -61,8 +65,7 @@ class Buffer(wiring.Component):
         for index in range(2):
             half = SinglePortSram(self._depth, self._width, self._builder)
             m.submodules[f"half_{index}"] = half
-            reads = Signal(name=f"reads_{index}")
-            writes = Signal(name=f"writes_{index}")
+            reads, writes = self.reads[index], self.writes[index]
             m.d.comb += [
                 reads.eq(self.read_enable & (read_half == index)),
                 writes.eq(self.write.valid & (write_half == index) & ~reads),

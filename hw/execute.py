@@ -49,6 +49,8 @@ class ExecuteEngine(wiring.Component):
     fed, array_fed, written : Out(1); macs, accumulate_saturations : Out
         For the counters: an operand is read, a wave is issued, a result row is written; useful
         products issued, scaled sums limited.
+    left_reads, left_writes, right_reads, right_writes : Out(2)
+        Halves of the input and the weight memory in use, see `hw.buffer.Buffer`; for timelines.
     moves : Out(1)
         An operand is read, or what was read may still be on its way to the output memory.
     """
@@ -78,6 +80,10 @@ class ExecuteEngine(wiring.Component):
                 "fed": Out(1),
                 "array_fed": Out(1),
                 "written": Out(1),
+                "left_reads": Out(2),
+                "left_writes": Out(2),
+                "right_reads": Out(2),
+                "right_writes": Out(2),
                 "moves": Out(1),
                 "macs": Out(range(config.rows * config.columns + 1)),
                 "accumulate_saturations": Out(range(config.columns + 1)),
@@ -121,6 +127,10 @@ class ExecuteEngine(wiring.Component):
             right.read_address.eq(feed.right_address),
             edge.left.eq(left.read_data),
             edge.right.eq(right.read_data),
+            self.left_reads.eq(left.reads),
+            self.left_writes.eq(left.writes),
+            self.right_reads.eq(right.reads),
+            self.right_writes.eq(right.writes),
             edge.left_enable.eq(feed.left_valid),
             edge.right_enable.eq(feed.right_valid),
             array.a_in.eq(edge.a),

@@ -14,6 +14,7 @@ from .bursts import Bursts, burst_layout
 from .gearbox import Gearbox
 from .isa.config import Config
 from .isa.instructions import INSTRUCTION_BYTES
+from .isa.pipeline import FETCH_BURST
 from .layout import INSTRUCTION_BITS
 
 __all__ = ["Fetch"]
@@ -32,12 +33,9 @@ class Fetch(wiring.Component):
         Nothing is asked for or held.
     """
 
-    LONGEST = 8
-    """Beats in a burst: enough to hide the bus, few enough to leave it to the load engine."""
-
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._burst = min(config.burst_beats, self.LONGEST)
+        self._burst = min(config.burst_beats, FETCH_BURST)
         super().__init__(
             {
                 "start": In(1),

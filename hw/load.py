@@ -15,6 +15,7 @@ from .bursts import Bursts, burst_layout
 from .chunks import Chunks
 from .isa.config import Config
 from .isa.instructions import Load, Memory
+from .isa.pipeline import LOADS_AHEAD
 from .layout import SCALE, instruction_layout
 from .regroup import Regroup, beats_layout
 from .shared import Builder
@@ -56,10 +57,10 @@ _WRITE = data.StructLayout(
 class LoadEngine(wiring.Component):
     """Request rows as soon as an instruction's tokens are taken; write words as the data comes.
 
-    Requests run ahead of data by up to `AHEAD` instructions. Beats of an instruction are taken
-    while words of the one before are still written, so instructions follow one another without a
-    gap, also where one transposes. Of such a one all rows of a chunk of columns are loaded before
-    those of the next chunk.
+    Requests run ahead of data by up to `LOADS_AHEAD` instructions. Beats of an instruction are
+    taken while words of the one before are still written, so instructions follow one another
+    without a gap, also where one transposes. Of such a one all rows of a chunk of columns are
+    loaded before those of the next chunk.
 
     Members
     -------
@@ -78,8 +79,6 @@ class LoadEngine(wiring.Component):
         A beat is taken or a word is written.
     busy : Out(1)
     """
-
-    AHEAD = 4
 
     def __init__(self, config: Config, builder: Builder) -> None:
         self._config, self._builder = config, builder
@@ -110,8 +109,8 @@ class LoadEngine(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         m.submodules.regroup = regroup = Regroup(self._config, self._builder)
-        m.submodules.takes = takes = SyncFIFOBuffered(width=beats_layout().size, depth=self.AHEAD)
-        m.submodules.writes = writes = SyncFIFOBuffered(width=_WRITE.size, depth=self.AHEAD)
+        m.submodules.takes = takes = SyncFIFOBuffered(width=beats_layout().size, depth=LOADS_AHEAD)
+        m.submodules.writes = writes = SyncFIFOBuffered(width=_WRITE.size, depth=LOADS_AHEAD)
         self._request(m, takes, writes)
         connect(m, wiring.flipped(self.beats), regroup.beats)
         m.d.comb += [

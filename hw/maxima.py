@@ -12,6 +12,7 @@ from amaranth.utils import exact_log2
 
 from .edge import delayed
 from .isa.config import Config
+from .isa.pipeline import BLOCK_LEAD
 from .layout import SCALE
 from .load import entry_layout, lane_entry_layout
 from .scales import FreshEntry, UpdateEntry
@@ -19,9 +20,6 @@ from .shared import Builder
 from .sram import Sram
 
 __all__ = ["Maxima", "use_layout"]
-
-LEAD = 6
-"""Cycles from the reading of a word to the load of its block into the queue of column maxima."""
 
 
 def use_layout(config: Config) -> data.StructLayout:
@@ -155,9 +153,9 @@ class Maxima(wiring.Component):
             self.claims.eq(self.shift & use.to_dram),
             lane_end.eq(self.shift & (left == 1)),
             # Without DRAM nothing holds the queue up: what it has takes `left` cycles, the last of
-            # which may be that of the next load, LEAD + 1 cycles from now at the earliest.
+            # which may be that of the next load, BLOCK_LEAD + 1 cycles from now at the earliest.
             self.block_released.eq(
-                self.shift & ~released & Mux(use.to_dram, left == 1, left <= LEAD + 2)
+                self.shift & ~released & Mux(use.to_dram, left == 1, left <= BLOCK_LEAD + 2)
             ),
         ]
         with m.If(self.shift):

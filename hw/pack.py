@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import Any
 
 from amaranth import Module, Signal
@@ -13,20 +12,9 @@ from amaranth.lib.wiring import In, Out
 from .axi import beat_layout
 from .gearbox import Gearbox, chunk
 from .isa.config import Config
+from .isa.pipeline import MAXIMUM_BYTES, Kind
 
-__all__ = ["MAXIMUM_BYTES", "Kind", "Pack", "item_layout"]
-
-MAXIMUM_BYTES = 4
-
-
-class Kind(IntEnum):
-    """What an instruction writes; each has a queue of its own."""
-
-    WIDE = 0
-    """Words of sums."""
-    NARROW = 1
-    """Words of INT8 lanes."""
-    MAXIMA = 2
+__all__ = ["Pack", "item_layout"]
 
 
 def item_layout(size: int) -> data.StructLayout:

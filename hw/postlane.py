@@ -16,8 +16,6 @@ from .requantise import Requantise
 
 __all__ = ["PostLane"]
 
-STAGE = Requantise.LATENCY
-
 
 class PostLane(wiring.Component):
     """Rescale a sum by row, then requantise it, or search for its column's maximum.

@@ -9,6 +9,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from .isa.numerics import SHIFT_MAX, SHIFT_MIN
+from .isa.pipeline import RESCALE
 from .layout import SCALE
 
 __all__ = ["NOISE_BITS", "Requantise"]
@@ -47,7 +48,7 @@ class Requantise(wiring.Component):
     The result of a cycle's inputs is in `result` three cycles later. There is no stall.
     """
 
-    LATENCY = 3
+    LATENCY = RESCALE
 
     def __init__(self, bits: int) -> None:
         self._bits = bits

@@ -12,11 +12,9 @@ from amaranth.utils import bits_for, exact_log2
 
 from .bursts import Bursts, burst_layout
 from .isa.config import Config
+from .isa.pipeline import REGIONS
 
 __all__ = ["Retire", "ending_layout", "write_region_layout"]
-
-REGIONS = 4
-"""Regions that wait for the burst cutter."""
 
 
 def ending_layout() -> data.StructLayout:

@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from .edge import delayed
 from .isa.numerics import INT8_MAX, SHIFT_MAX, SHIFT_MIN
+from .isa.pipeline import DIVISION, FRESH_ENTRY, UPDATE_ENTRY
 from .layout import SCALE
 
 __all__ = ["FreshEntry", "UpdateEntry"]
@@ -20,7 +21,7 @@ NUMERATOR = INT8_MAX << MAXIMUM_BITS - INT8_MAX.bit_length()
 QUOTIENT_BITS = 18
 """One before the point and 17 after it: see `_entry`."""
 BITS_A_STAGE = 2
-DIVISION = QUOTIENT_BITS // BITS_A_STAGE
+assert DIVISION == QUOTIENT_BITS // BITS_A_STAGE
 
 
 def _normalised(m: Module, value: Signal, name: str) -> tuple[Signal, Signal]:
@@ -83,7 +84,7 @@ class FreshEntry(wiring.Component):
         LATENCY cycles later. There is no stall.
     """
 
-    LATENCY = 1 + DIVISION + 1
+    LATENCY = FRESH_ENTRY
 
     def __init__(self) -> None:
         super().__init__({"maximum": In(MAXIMUM_BITS), "entry": Out(SCALE)})
@@ -145,7 +146,7 @@ class UpdateEntry(wiring.Component):
         LATENCY cycles later. There is no stall.
     """
 
-    LATENCY = 3
+    LATENCY = UPDATE_ENTRY
 
     def __init__(self) -> None:
         super().__init__({"maximum": In(MAXIMUM_BITS), "factor": In(SCALE), "entry": Out(SCALE)})

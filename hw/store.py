@@ -15,12 +15,26 @@ from .axi import beat_layout
 from .bursts import burst_layout
 from .edge import delayed
 from .isa.config import Config
+from .isa.pipeline import (
+    BLOCK_LEAD,
+    MAGNITUDE,
+    MAXIMA_DEPTH,
+    MAXIMUM_BYTES,
+    NARROW_DEPTH,
+    RESCALE,
+    RESULT,
+    ROW_MAXIMUM,
+    STORES,
+    SUM,
+    Kind,
+    wide_depth,
+)
 from .layout import INSTRUCTION_BITS, SCALE
 from .load import entry_layout, lane_entry_layout
-from .maxima import LEAD, Maxima
+from .maxima import Maxima
 from .noise import Keys
-from .pack import MAXIMUM_BYTES, Kind, Pack
-from .postlane import STAGE, PostLane
+from .pack import Pack
+from .postlane import PostLane
 from .retire import Retire
 from .rowwalk import RowWalk
 from .shared import Builder
@@ -29,17 +43,6 @@ from .storedecode import StoreDecode
 from .storegate import StoreGate
 
 __all__ = ["StoreEngine"]
-
-INSTRUCTIONS = 8
-"""Instructions inside at most: enough short ones to cover the time in which DRAM answers."""
-SUM = 1 + STAGE
-"""Cycles from the reading of a word to its sums."""
-RESULT = SUM + STAGE
-MAGNITUDE = SUM + 1
-ROW_MAXIMUM = MAGNITUDE + RowMaximum.LATENCY
-NARROW_DEPTH = 2 * STAGE + 6
-"""Words of the INT8 queue: those between read and queue and back, at full rate."""
-MAXIMA_DEPTH = ROW_MAXIMUM + 8
 
 
 class StoreEngine(wiring.Component):
@@ -82,8 +85,7 @@ class StoreEngine(wiring.Component):
 
     def __init__(self, config: Config, builder: Builder) -> None:
         self._config, self._builder = config, builder
-        # A queue of two takes no word in the cycle after one that found it empty: three at least.
-        wide = max(3, -(-2 * (STAGE + 3) * config.bus_bytes // (4 * config.columns)))
+        wide = wide_depth(config.bus_bytes, config.columns)
         self._depths = {Kind.WIDE: wide, Kind.NARROW: NARROW_DEPTH, Kind.MAXIMA: MAXIMA_DEPTH}
         update_entry = entry_layout(config.accumulate_scale_depth)
         super().__init__(
@@ -115,12 +117,12 @@ class StoreEngine(wiring.Component):
         m = Module()
         config = self._config
         m.submodules.walk = RowWalk(config)
-        m.submodules.retire = Retire(config, INSTRUCTIONS)
-        m.submodules.pack = Pack(config, self._depths, INSTRUCTIONS)
-        m.submodules.maxima = Maxima(config, self._builder, INSTRUCTIONS)
+        m.submodules.retire = Retire(config, STORES)
+        m.submodules.pack = Pack(config, self._depths, STORES)
+        m.submodules.maxima = Maxima(config, self._builder, STORES)
         m.submodules.row_maximum = RowMaximum(config)
         m.submodules.keys = keys = Keys()
-        m.submodules.gate = StoreGate(config, self._depths, INSTRUCTIONS)
+        m.submodules.gate = StoreGate(config, self._depths, STORES)
         m.submodules.decode = decode = StoreDecode(config)
         m.d.comb += keys.seed.eq(self.seed)
         self._accept(m, decode)
@@ -251,10 +253,10 @@ class StoreEngine(wiring.Component):
             ),
             columns.write_address.eq(column.address),
             columns.write_data.eq(column.data.replicate(config.columns)),
-            columns.read_enable.eq(later.valid[STAGE]),
-            columns.read_address.eq(later.word[STAGE].column_scale),
+            columns.read_enable.eq(later.valid[RESCALE]),
+            columns.read_address.eq(later.word[RESCALE].column_scale),
         ]
-        row_later = delayed(m, rows.read_data, STAGE, "row_scales_later")
+        row_later = delayed(m, rows.read_data, RESCALE, "row_scales_later")
         for index, lane in enumerate(lanes):
             m.d.comb += [
                 lane.rescale_scale.eq(rows.read_data),
@@ -288,7 +290,7 @@ class StoreEngine(wiring.Component):
     def _reduce(self, m: Module, later: Later, lanes: list[Any]) -> None:
         """Find maxima of rows, and take those of columns out of the lanes."""
         tree, maxima = m.submodules.row_maximum, m.submodules.maxima
-        word, block = later.word[MAGNITUDE], later.word[LEAD]
+        word, block = later.word[MAGNITUDE], later.word[BLOCK_LEAD]
         m.d.comb += [
             tree.magnitudes.eq(pack([lane.magnitude for lane in lanes])),
             tree.valid.eq(later.valid[MAGNITUDE] & word.control.reduces & ~word.control.by_column),
@@ -297,7 +299,7 @@ class StoreEngine(wiring.Component):
             maxima.row_valid.eq(tree.maximum_valid),
             maxima.row.eq(tree.maximum),
             maxima.row_end.eq(later.word[ROW_MAXIMUM].end),
-            maxima.block_valid.eq(later.valid[LEAD] & block.control.by_column & block.last),
+            maxima.block_valid.eq(later.valid[BLOCK_LEAD] & block.control.by_column & block.last),
             maxima.block_lanes.eq(block.lanes),
             maxima.block_end.eq(block.end),
             maxima.column.eq(lanes[0].chain_out),

@@ -11,9 +11,9 @@ from amaranth.utils import exact_log2
 
 from .isa.config import Config
 from .isa.instructions import Absmax, Axis, Format, Opcode, Store
+from .isa.pipeline import Kind
 from .layout import INSTRUCTION_BITS, instruction_layout
 from .maxima import use_layout
-from .pack import Kind
 from .retire import ending_layout, write_region_layout
 from .rowwalk import matrix_layout
 

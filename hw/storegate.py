@@ -9,7 +9,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from .isa.config import Config
-from .pack import Kind
+from .isa.pipeline import Kind
 from .rowwalk import word_layout
 
 __all__ = ["StoreGate"]

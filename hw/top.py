@@ -13,7 +13,7 @@ from .controller import Controller
 from .execute import ExecuteEngine
 from .isa.config import Config
 from .isa.instructions import Engine
-from .isa.registers import COUNTERS, TRACE, ErrorCode
+from .isa.registers import ACTIVITY, COUNTERS, TRACE, ErrorCode
 from .load import LoadEngine
 from .registers import Registers, lite_members
 from .shared import Builder
@@ -32,12 +32,18 @@ class Accelerator(wiring.Component):
     s_axil_... : AXI4-Lite slave, see `hw.isa.registers`
     irq : Out(1)
     trace : Out
-        Pulses for timelines, see `TRACE`. It may be left open.
+        Pulses for timelines, see `TRACE`, a cycle after what they tell. It may be left open.
+    activity : Out
+        What goes on in the cycle before, see `ACTIVITY`; for timelines, too, and may be left open.
     """
 
     def __init__(self, config: Config, builder: Builder | None = None) -> None:
         self._config, self._builder = config, builder or Builder()
-        members: dict[str, wiring.Member] = {"irq": Out(1), "trace": Out(len(TRACE))}
+        members: dict[str, wiring.Member] = {
+            "irq": Out(1),
+            "trace": Out(len(TRACE)),
+            "activity": Out(len(ACTIVITY)),
+        }
         self._reads, self._writes = read_members(config), write_members(config)
         for name, member in (self._reads | self._writes).items():
             members[f"m_axi_{name}"] = member
@@ -97,7 +103,9 @@ class Accelerator(wiring.Component):
         self._tokens(m)
         self._state(m)
         self._watch(m)
-        self._count(m)
+        steps = self._steps(m)
+        self._count(m, steps)
+        self._show(m, steps)
         self._ports(m)
         return m
 
@@ -185,11 +193,11 @@ class Accelerator(wiring.Component):
                     steps[name] = bits[peer]
         return steps
 
-    def _count(self, m: Module) -> None:
-        """Say what each counter grows by in a cycle."""
+    def _steps(self, m: Module) -> dict[str, Any]:
+        """Return what each counter grows by in a cycle."""
         units = m.submodules
         bus = self._config.bus_bytes
-        steps = {
+        return {
             "cycles": units.controller.running,
             "array_cycles": 0,  # counted between `fed` and `written`
             "instructions": units.controller.retired,
@@ -208,12 +216,32 @@ class Accelerator(wiring.Component):
             "accumulate_saturations": units.execute.accumulate_saturations,
             **self._waits(units.controller),
         }
+
+    @staticmethod
+    def _count(m: Module, steps: dict[str, Any]) -> None:
+        """Lead the steps to the counters."""
         missing = {counter.name for counter in COUNTERS} ^ set(steps)
         if missing:
             raise TypeError(f"counters declared and built differ: {', '.join(sorted(missing))}")
         for index, counter in enumerate(COUNTERS):
-            target = units.registers.increments.word_select(index, Registers.INCREMENT)
+            target = m.submodules.registers.increments.word_select(index, Registers.INCREMENT)
             m.d.comb += target.eq(steps[counter.name])
+
+    def _show(self, m: Module, steps: dict[str, Any]) -> None:
+        """Lead what goes on to the activity port."""
+        execute, store = m.submodules.execute, m.submodules.store
+        levels = {"output_write": execute.written}
+        for half in range(2):
+            levels |= {
+                f"input_write_{half}": execute.left_writes[half],
+                f"input_read_{half}": execute.left_reads[half],
+                f"weight_write_{half}": execute.right_writes[half],
+                f"weight_read_{half}": execute.right_reads[half],
+                f"output_add_{half}": execute.half_busy[half],
+                f"output_store_{half}": store.read_enable & (store.read_address[-1] == half),
+            }
+        for bit, name in enumerate(ACTIVITY):
+            m.d.sync += self.activity[bit].eq(levels[name] if name in levels else steps[name])
 
     def _ports(self, m: Module) -> None:
         """Give the buses their flat top-level names."""

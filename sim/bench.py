@@ -31,6 +31,7 @@ from hw.isa.registers import (
 from .axi import Master, Slave
 from .dram import AccessError, AxiDram
 from .harness import EVENTS, FLAGS, pack_answers, unpack_address
+from .intervals import handshakes
 from .lite import Failure, LitePort
 from .protocol import ProtocolChecker, ProtocolError
 from .request import REQUEST_VARIABLE, Ending, Place, Reply, Request
@@ -93,13 +94,14 @@ class Bench:
         )
         self.checker = _checker(request.config) if request.check_protocol else None
         self._falling = dut.clk.falling_edge
-        self._flags, self._answers = dut.flags, dut.answers
+        self._flags, self._answers, self._activity = dut.flags, dut.answers, dut.activity
         self._read_address, self._write_address = dut.read_address, dut.write_address
         self._read_data, self._write_data = dut.read_data, dut.write_data
         self._write_strobes = dut.write_strobes
         self._lite = LitePort(dut, self._tick)
         self._master = Master()
         self._driven = 0
+        self._handshakes = self._active = 0
         self._seen = (0, 0, 0)
         self._quiet_since = 0
         self._began = self._interrupt = 0
@@ -115,7 +117,7 @@ class Bench:
         for place in self.request.programs:
             if self.reply.endings:
                 await self._again()
-            self.ending = Ending()
+            self._begin(Ending())
             self.reply.endings.append(self.ending)
             await self._run(place)
 
@@ -133,12 +135,17 @@ class Bench:
             if not self.cycle & (_GLANCE - 1):
                 self._glance("interrupt")
         ending.seconds = time.perf_counter() - started
-        pulses, self.ending = ending.trace, Ending()  # what engines do from now on is not counted
+        self._begin(Ending())  # what engines do from now on is not counted
         await self._collect(ending)
         start = self._interrupt - ending.counters["cycles"]
-        ending.trace = [(cycle - start, bits) for cycle, bits in pulses]
+        ending.trace = [(cycle - start, bits) for cycle, bits in ending.trace]
+        ending.activity = [(cycle - start, bits) for cycle, bits in ending.activity]
         if ending.status & Status.DONE:
             self._check_traffic(ending, *before)
+
+    def _begin(self, ending: Ending) -> None:
+        """Record from now on in `ending`."""
+        self.ending, self._active = ending, 0
 
     async def _again(self) -> None:
         """Make the machine ready for another program."""
@@ -197,7 +204,17 @@ class Bench:
                 self.irq, self._interrupt = True, self.cycle
             if flags >> EVENTS + 1:
                 self.ending.trace.append((self.cycle, flags >> EVENTS + 1))
+        if self.request.timeline:
+            self._record(slave)
         self.cycle += 1
+
+    def _record(self, slave: Slave) -> None:
+        """Record the cycle before: the port tells of it now, the handshakes were seen then."""
+        active = _number(self._activity, "an activity flag") | self._handshakes
+        if active != self._active:
+            self._active = active
+            self.ending.activity.append((self.cycle, active))
+        self._handshakes = handshakes(self._master, slave)
 
     def _sample(self, flags: int) -> None:
         """Bring `_master` up to date; payloads are read only where they count."""

@@ -13,17 +13,22 @@ from typing import Any
 
 from .sram_table import Cell, Organisation
 
-__all__ = ["COSTS", "MULTIPLIER_TREE", "Cost", "CostTable"]
+__all__ = ["COSTS", "MULTIPLIER_TREE", "ORIGINS", "Cost", "CostTable"]
 
-_CORNER = "Nangate45 typical, 1.1 V, 25 C"
-_MEASURED = f"recorded for the design study of this project: yosys and {_CORNER}, 400 MHz"
-_LIBRARY = f"Liberty of {_CORNER}"
-_CELLS = f"cells of hw/pe.py after yosys 0.70 (booth -lowpower, clockgate, abc), {_CORNER}"
+ORIGINS = {
+    "study": "measured for the design study that preceded this hardware: yosys, Nangate45 typical "
+    "(1.1 V, 25 C), 400 MHz; not this hardware's own element",
+    "synthesis": "cells of this hardware, preset paper: yosys 0.70 with the hierarchy kept, booth "
+    "(for the element -lowpower), clockgate and abc, Nangate45 typical (1.1 V, 25 C)",
+    "library": "the Liberty file of Nangate45 typical (1.1 V, 25 C), internal power and pins",
+    "literature": "published figures, named with the entry",
+}
+"""What the first word of a source stands for."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """A number, its unit, and where it is from."""
+    """A number, its unit, and where it is from: a word of `ORIGINS`, a colon, and the details."""
 
     value: float
     unit: str
@@ -55,9 +60,16 @@ class CostTable:
     dram_ddr3: Cost = _entry("a byte from or to DRAM of the DDR3 class")
     dram_lpddr4_low: Cost = _entry("a byte from or to DRAM of the LPDDR4 class, the least")
     dram_lpddr4_high: Cost = _entry("a byte from or to DRAM of the LPDDR4 class, the most")
-    pe_area: Cost = _entry("an element, without its second sum register")
-    pe_overlap_area: Cost = _entry("what the second sum register adds, which hides the drain")
+    pe_area: Cost = _entry("an element")
     flop_area: Cost = _entry("a flip-flop of the skew at the array's edges")
+    accumulate_lane_area: Cost = _entry("a column of the accumulator, without its memory")
+    store_lane_area: Cost = _entry(
+        "a column of the store engine, with its share of the maxima tree"
+    )
+    bus_area: Cost = _entry(
+        "queues and gearboxes of fetch, load, store and AXI, for each byte of the bus"
+    )
+    control_area: Cost = _entry("all else, at any size: controller, registers, walks, scale maker")
     sram: Organisation = Organisation()
     """Banks of the memories; their figures are points of `sim.sram_table`."""
     output_dual_port: bool = True
@@ -77,54 +89,48 @@ class CostTable:
         )
 
 
-_STAND_IN = (
-    "; the element is the study's minimal one with a plain `*`, booth -lowpower and clock gates, "
-    "the nearest to hw/pe.py that was measured: hw/pe.py has a second sum register"
-)
-_ALL_OF_IT = "; taken to hold clock and leakage of the element, which are then not charged again"
-
 COSTS = CostTable(
-    mac_zero_delay=Cost(1.32, "pJ", f"{_MEASURED}; WS{_STAND_IN}{_ALL_OF_IT}"),
-    mac_ws=Cost(2.64, "pJ", f"{_MEASURED}{_STAND_IN}{_ALL_OF_IT}"),
-    mac_os=Cost(3.14, "pJ", f"{_MEASURED}{_STAND_IN}{_ALL_OF_IT}"),
+    # hw/pe.py has a second sum register, which hides the drain; nothing nearer to it was measured.
+    mac_zero_delay=Cost(
+        1.32, "pJ", "study: minimal element, `*`, booth -lowpower, clock gates; WS"
+    ),
+    mac_ws=Cost(2.64, "pJ", "study: minimal element, `*`, booth -lowpower, clock gates"),
+    mac_os=Cost(3.14, "pJ", "study: minimal element, `*`, booth -lowpower, clock gates"),
     pe_clock=Cost(
-        0.084,
-        "pJ a cycle",
-        f"6 flip-flops of the control and 5 clock gates, internal energy and clock pins; {_CELLS}",
+        0.084, "pJ a cycle", "library: 6 DFF_X1 of the control at 8.0 fJ, 5 CLKGATE_X1 at 7.1 fJ"
     ),
-    pe_leakage=Cost(0.0221, "mW", f"sum over the {_CELLS}"),
-    flop_clock=Cost(
-        0.0080, "pJ a cycle", f"{_LIBRARY}: DFF_X1, both edges at a slope of 17 ps, and clock pin"
-    ),
+    pe_leakage=Cost(0.0221, "mW", "synthesis: sum of the cells' leakage"),
+    flop_clock=Cost(0.0080, "pJ", "library: DFF_X1, both edges at a slope of 17 ps, clock pin"),
     flop_move=Cost(
-        0.0113,
-        "pJ a cycle",
-        f"{_LIBRARY}: DFF_X1, half of the cycles with a new value, a load of 3 fF at Q",
+        0.0113, "pJ", "library: DFF_X1, half of the cycles with a new value, 3 fF at the output"
     ),
     wire=Cost(
         0.032,
         "pJ a bit and mm",
-        "C V^2 / 4, a rise every fourth cycle: 105 fF/mm (metal3 of OpenROAD-flow-scripts, "
-        "platforms/nangate45/setRC.tcl) at 1.1 V; without repeaters",
+        "literature: C V^2 / 4 (a rise every fourth cycle) at 1.1 V with 105 fF/mm, metal3 in "
+        "OpenROAD-flow-scripts, platforms/nangate45/setRC.tcl; without repeaters",
     ),
     dram_ddr3=Cost(
-        160, "pJ a byte", "Horowitz, ISSCC 2014: 1.3 to 2.6 nJ for 64 bits, the least of it"
+        160, "pJ a byte", "literature: Horowitz, ISSCC 2014, 1.3 nJ for 64 bits at least"
     ),
-    dram_lpddr4_low=Cost(32, "pJ a byte", "4 pJ a bit, LPDDR4 class"),
-    dram_lpddr4_high=Cost(48, "pJ a byte", "6 pJ a bit, LPDDR4 class"),
-    pe_area=Cost(837, "um2", f"{_MEASURED}{_STAND_IN}"),
-    pe_overlap_area=Cost(370, "um2", _MEASURED),
-    flop_area=Cost(4.522, "um2", f"{_LIBRARY}: DFF_X1"),
+    dram_lpddr4_low=Cost(32, "pJ a byte", "literature: 4 pJ a bit, usual for the class"),
+    dram_lpddr4_high=Cost(48, "pJ a byte", "literature: 6 pJ a bit, usual for the class"),
+    pe_area=Cost(1069, "um2", "synthesis: hw/pe.py"),
+    flop_area=Cost(4.522, "um2", "library: DFF_X1"),
+    accumulate_lane_area=Cost(5026, "um2", "synthesis: hw/accumulate.py, a 64th"),
+    store_lane_area=Cost(10_903, "um2", "synthesis: hw/postlane.py and a 64th of RowMaximum"),
+    bus_area=Cost(4006, "um2", "synthesis: a 64th of these units"),
+    control_area=Cost(101_365, "um2", "synthesis: what is left"),
     sram=Organisation(Cell.LSTP, bank_bytes=8192, bank_width=8),
 )
 """The hardware as it is."""
 
-_TREE = "; multiplier as an explicit Baugh-Wooley tree of FA_X1 cells, clock gates"
+_TREE = "study: minimal element, Baugh-Wooley tree of FA_X1 cells, clock gates"
 
 MULTIPLIER_TREE = COSTS.replace(
-    mac_zero_delay=Cost(1.13, "pJ", f"{_MEASURED}; WS{_TREE}{_ALL_OF_IT}"),
-    mac_ws=Cost(1.71, "pJ", f"{_MEASURED}{_TREE}{_ALL_OF_IT}"),
-    mac_os=Cost(1.37, "pJ", f"{_MEASURED}{_TREE}{_ALL_OF_IT}"),
-    pe_area=Cost(762, "um2", f"{_MEASURED}{_TREE}"),
+    mac_zero_delay=Cost(1.13, "pJ", f"{_TREE}; WS"),
+    mac_ws=Cost(1.71, "pJ", _TREE),
+    mac_os=Cost(1.37, "pJ", _TREE),
+    pe_area=Cost(1132, "um2", f"{_TREE}; 762, and 370 for the sum register that hides a drain"),
 )
 """The same with the best element of the study, which the hardware does not have yet."""

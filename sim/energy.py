@@ -25,7 +25,6 @@ from hw.isa.config import Config
 from .activity import Activity
 from .costs import COSTS, Cost, CostTable
 from .macros import memories
-from .sram_table import Ports, banked
 
 __all__ = ["COSTS", "Cost", "CostTable", "Energy", "edge_bits", "energy"]
 
@@ -61,7 +60,8 @@ class Energy:
     leakage : dict of str to float
         Leakage on the chip, by component, in watts.
     dram : dict of str to float
-        DRAM, by its class. It is not part of anything else here.
+        DRAM, if it is of the class ``DDR3``, ``LPDDR4, least`` or ``LPDDR4, most``. It is not part
+        of anything else here.
     """
 
     cycles: int
@@ -213,15 +213,11 @@ def _memories(
     """Return pJ by memory, pJ of the wires to and from them, and mW of leakage."""
     spent, wires, leakage = {}, 0.0, 0.0
     for memory in memories(config):
-        ports = memory.ports
-        if memory.name == "output" and not costs.output_dual_port:
-            ports = Ports.SINGLE
-        banks = banked(memory.depth, memory.width, ports, costs.sram)
+        banks = memory.banks(costs)
         reads, writes = memory.reads(activity), memory.writes(activity)
         # A lane that is written by itself lies in one bank of its word, or in a few.
         touched = math.ceil(banks.across / memory.lanes) * banks.point.write_pj
-        name = f"{memory.name.replace('_', ' ')} memory"
-        spent[name] = reads * banks.read_pj + writes * touched
+        spent[memory.title] = reads * banks.read_pj + writes * touched
         side = math.sqrt(memory.copies * banks.area_mm2)
         bits = reads * memory.width + writes * memory.width / memory.lanes
         wires += bits * _WAY * side * costs.wire.value

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hw.isa.config import Config
+from hw.isa.registers import ACTIVITY, TRACE
 
 from .axi import Slave
 
@@ -18,7 +19,7 @@ HARNESS = "cdmqta_bench"
 """Name of the module."""
 
 FLAGS = ("arvalid", "rready", "awvalid", "wvalid", "bready")
-"""Bits of `flags` from bit 0; then ``irq`` and the seven bits of ``trace``."""
+"""Bits of `flags` from bit 0; then ``irq`` and the bits of ``trace``."""
 
 EVENTS = len(FLAGS)
 """First bit of `flags` after those of the AXI port: ``irq``, then ``trace``."""
@@ -67,7 +68,8 @@ def harness(config: Config, top: str) -> str:
     ports = [
         "input clk",
         "input rst",
-        f"output [{EVENTS + 7}:0] flags",
+        f"output [{EVENTS + len(TRACE)}:0] flags",
+        f"output [{len(ACTIVITY) - 1}:0] activity",
         f"input [{sum(bits for _, bits in ANSWERS) - 1}:0] answers",
         f"output [{width - 1}:0] read_address",
         f"output [{width - 1}:0] write_address",
@@ -76,7 +78,8 @@ def harness(config: Config, top: str) -> str:
         f"input [{data - 1}:0] read_data",
         *(f"{way} {_range(bits)}s_axil_{name}" for way, name, bits in _LITE),
     ]
-    links = [".clk(clk)", ".rst(rst)", f".irq(flags[{EVENTS}])", f".trace(flags[{EVENTS + 7}:6])"]
+    links = [".clk(clk)", ".rst(rst)", f".irq(flags[{EVENTS}])", ".activity(activity)"]
+    links += _slices("", "flags", (("trace", len(TRACE)),), EVENTS + 1)
     links += [f".m_axi_{name}(flags[{bit}])" for bit, name in enumerate(FLAGS)]
     links += _slices("m_axi_", "answers", ANSWERS)
     links += _slices("m_axi_ar", "read_address", address)
@@ -111,8 +114,8 @@ def pack_answers(slave: Slave) -> int:
     )
 
 
-def _slices(prefix: str, vector: str, parts: Sequence[tuple[str, int]]) -> list[str]:
-    links, low = [], 0
+def _slices(prefix: str, vector: str, parts: Sequence[tuple[str, int]], low: int = 0) -> list[str]:
+    links = []
     for name, bits in parts:
         place = f"{low}" if bits == 1 else f"{low + bits - 1}:{low}"
         links.append(f".{prefix}{name}({vector}[{place}])")

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from hw.isa.config import Config
 
 from .activity import Activity
-from .sram_table import Ports
+from .costs import CostTable
+from .sram_table import Banked, Ports, banked
 
 __all__ = ["MemoryArray", "memories"]
 
@@ -42,6 +43,17 @@ class MemoryArray:
     ports: Ports
     together: int = 1
     lanes: int = 1
+
+    @property
+    def title(self) -> str:
+        """Name for reports."""
+        return f"{self.name.replace('_', ' ')} memory"
+
+    def banks(self, costs: CostTable) -> Banked:
+        """Return the banks of one macro."""
+        single = self.name == "output" and not costs.output_dual_port
+        ports = Ports.SINGLE if single else self.ports
+        return banked(self.depth, self.width, ports, costs.sram)
 
     def reads(self, activity: Activity) -> int:
         """Return the words read, of all macros."""

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from hw.isa.instructions import Engine, Instruction
 from hw.isa.registers import TRACE, ErrorCode, Status
 
+from .intervals import intervals
 from .protocol import ProtocolError
 from .request import Ending, Reply
 from .result import BackendError, Event, RunResult
 
-__all__ = ["results"]
+__all__ = ["events_of", "results"]
 
 
 def results(
@@ -45,15 +46,22 @@ def _result(ending: Ending, instructions: Sequence[Instruction], backend: str) -
         error_instruction=ending.error_instruction if failed else None,
         counters=ending.counters,
         seconds=ending.seconds,
-        events=_events(ending.trace, instructions),
+        events=events_of(ending.trace, instructions),
         waiting=ending.waiting,
+        activity=intervals(ending.activity, ending.counters.get("cycles", 0)),
     )
 
 
-def _events(
+def events_of(
     trace: Sequence[tuple[int, int]], instructions: Sequence[Instruction]
 ) -> tuple[Event, ...]:
-    """Return the steps of each instruction: the n-th pulse belongs to the engine's n-th."""
+    """Return the steps of each instruction: the n-th pulse belongs to the engine's n-th.
+
+    Parameters
+    ----------
+    trace : sequence of (int, int)
+        Cycle, and bits as in `hw.isa.registers.TRACE`.
+    """
     queues = {
         engine: [n for n, instruction in enumerate(instructions) if instruction.engine is engine]
         for engine in Engine

@@ -35,7 +35,8 @@ class Request:
     `image` is an ``.npy`` file of uint8 that already holds the programs, and is changed in place.
     After an error, and with `reset` in any case, the machine is reset before the next program.
     `watchdog` and `noise_seed` are the values of their registers, written once at the start.
-    `max_cycles` bounds a program; `quiet_cycles` bounds the time in which nothing moves.
+    `max_cycles` bounds a program; `quiet_cycles` bounds the time in which nothing moves. With
+    `timeline` the activity of every cycle is recorded.
     """
 
     config: Config
@@ -52,6 +53,7 @@ class Request:
     max_cycles: int | None
     quiet_cycles: int
     check_protocol: bool
+    timeline: bool
     reply: Path
     progress: Path
 
@@ -84,9 +86,10 @@ def _fault(values: dict[str, Any]) -> Fault | Hang:
 class Ending:
     """What happened to one program.
 
-    `trace` lists (cycle, bits of the port ``trace``) of every cycle with a pulse; cycle 0 is the
-    one in which the counter ``cycles`` is 0, so that the interrupt comes in cycle
-    ``counters["cycles"]``.
+    `trace` lists (cycle, bits of the port ``trace``) of every cycle with a pulse, `activity` lists
+    (cycle, word of `sim.intervals.SIGNALS`) of every change. Both are what happens in that cycle:
+    what the ports tell a cycle late is put back. Cycle 0 is the first that the counter ``cycles``
+    counts.
     """
 
     status: int = 0
@@ -95,6 +98,7 @@ class Ending:
     counters: dict[str, int] = field(default_factory=dict)
     trace: list[tuple[int, int]] = field(default_factory=list)
     seconds: float = 0.0
+    activity: list[tuple[int, int]] = field(default_factory=list)
 
 
 @dataclass
@@ -120,7 +124,10 @@ class Reply:
         """Return the reply that `write` wrote."""
         values = json.loads(path.read_text())
         endings = [
-            Ending(**{**ending, "trace": [tuple(item) for item in ending["trace"]]})
+            Ending(
+                **ending
+                | {name: [tuple(item) for item in ending[name]] for name in ("trace", "activity")}
+            )
             for ending in values["endings"]
         ]
         return cls(**{**values, "endings": endings})

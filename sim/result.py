@@ -8,7 +8,15 @@ from hw.isa.config import Config
 from hw.isa.instructions import Engine
 from hw.isa.registers import ErrorCode
 
-__all__ = ["BackendError", "DramTiming", "Event", "MachineError", "RunResult", "describe_waiting"]
+__all__ = [
+    "BackendError",
+    "DramTiming",
+    "Event",
+    "Interval",
+    "MachineError",
+    "RunResult",
+    "describe_waiting",
+]
 
 
 class BackendError(RuntimeError):
@@ -67,6 +75,7 @@ class Event:
 
     `kind` is ``start`` (its tokens are taken, it begins), ``read`` (execute only: its last operand
     is read) or ``done`` (its last result is written); `index` counts instructions of the program.
+    `cycle` is the one in which it happens; 0 is the first that the counter ``cycles`` counts.
     """
 
     cycle: int
@@ -76,11 +85,30 @@ class Event:
 
 
 @dataclass(frozen=True)
+class Interval:
+    """Cycles, one after the other, in which a signal of `sim.intervals.SIGNALS` is 1.
+
+    `start` is the first of them, numbered as the cycles of an `Event`. In the cycle before, and in
+    that after the last, the signal is 0.
+    """
+
+    signal: str
+    start: int
+    cycles: int
+
+    @property
+    def stop(self) -> int:
+        """The cycle after the last."""
+        return self.start + self.cycles
+
+
+@dataclass(frozen=True)
 class RunResult:
     """Outcome of one run of a program.
 
     `counters` holds those of `hw.isa.registers.COUNTERS` that the backend knows. `seconds` is the
     wall time of the run itself, without building. `waiting` is Register.WAITING after an error.
+    `activity` is what `sim.intervals.intervals` returns, and empty unless it was asked for.
     """
 
     backend: str
@@ -90,3 +118,4 @@ class RunResult:
     seconds: float
     events: tuple[Event, ...] = field(default=(), repr=False)
     waiting: int = 0
+    activity: tuple[Interval, ...] = field(default=(), repr=False)

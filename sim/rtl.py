@@ -89,6 +89,7 @@ def run_sequence(
     faults: Sequence[Fault | Hang] = (),
     max_cycles: int | None = None,
     check_protocol: bool = False,
+    timeline: bool = False,
     simulator: str = "verilator",
     waves: Path | None = None,
     progress: Progress | None = None,
@@ -125,6 +126,8 @@ def run_sequence(
         watchdog allows and its longest instruction can take is given up in any case.
     check_protocol : bool
         Check every AXI rule in every cycle, at some cost in speed.
+    timeline : bool
+        Record the activity of every cycle, at a small cost in speed; else results have none.
     simulator : str
         ``verilator`` or ``icarus``.
     waves : Path, optional
@@ -137,8 +140,7 @@ def run_sequence(
     Returns
     -------
     tuple of RunResult
-        One a program, with every counter, and events in which cycle 0 is the first that the
-        counter ``cycles`` counts; the interrupt comes in cycle ``counters["cycles"]``.
+        One a program, with every counter and event.
 
     Raises
     ------
@@ -177,6 +179,7 @@ def run_sequence(
             max_cycles=max_cycles,
             quiet_cycles=quiet + watchdog,
             check_protocol=check_protocol,
+            timeline=timeline,
             reply=folder / "reply.json",
             progress=folder / "progress",
         )

@@ -99,7 +99,8 @@ def nearest(size_bytes: float, width_bytes: float, cell: Cell, ports: Ports) -> 
     def distance(point: Point) -> tuple[float, int]:
         octaves = abs(math.log2(point.size_bytes / size_bytes))
         octaves += abs(math.log2(point.width_bytes / width_bytes))
-        return octaves, -point.size_bytes * point.width_bytes
+        # Rounded, so that points that are equally near tie.
+        return round(octaves, 9), -point.size_bytes * point.width_bytes
 
     return min((p for p in points() if p.cell is cell and p.ports is ports), key=distance)
 

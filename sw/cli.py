@@ -286,7 +286,7 @@ def run(
     programs = runner.load_job(file)
     config = runner.configuration(file, programs, settings)
     check_recording(target, trace, waves)
-    extra = {} if waves is None else {"waves": Path(waves)}
+    extra = recording(trace, waves)
     with progress() as show:
         device = target.device(config, show, **extra)
         checker = replace(target, backend="functional").device(config)
@@ -316,6 +316,16 @@ def check_recording(target: Target, trace: str | None, waves: str | None) -> Non
         raise click.UsageError("--trace needs a backend that keeps time: rtl, not functional")
     if waves is not None and not waves.endswith(".vcd"):
         raise click.UsageError(f"--waves must name a .vcd file, not {waves!r}")
+
+
+def recording(trace: str | None, waves: str | None) -> dict[str, Any]:
+    """Return the options of a backend that records what is asked for."""
+    options: dict[str, Any] = {}
+    if waves is not None:
+        options["waves"] = Path(waves)
+    if trace is not None:
+        options["timeline"] = True
+    return options
 
 
 def fail(message: str) -> NoReturn:

@@ -243,6 +243,6 @@ def write_trace(
         target = Path(path)
         if len(programs) > 1:
             target = target.with_stem(f"{target.stem}.{index}")
-        files[target] = timeline(program.instructions, result.events, clock_mhz).encode()
+        files[target] = timeline(program.instructions, result, clock_mhz).encode()
     write_files(files)
     return list(files)

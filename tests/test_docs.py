@@ -45,6 +45,13 @@ def test_pipeline_drawing_and_table_are_current(scripts: Any, trace: Any) -> Non
     assert page == pipeline.with_table(page, trace), advice
 
 
+def test_tables_of_the_energy_page_are_current(scripts: Any) -> None:
+    energy = scripts("energy_tables")
+    page = energy.PAGE.read_text()
+    assert page.count("from docs/generate.py -->") == 7
+    assert page == energy.with_tables(page), "run: python docs/generate.py"
+
+
 def test_the_trace_keeps_the_rules_of_the_page(scripts: Any, trace: Any) -> None:
     """Skew of the elements, hidden loads and drains, prices of switching, cycles of the chain."""
     starts = {}

@@ -11,6 +11,7 @@ from enum import IntEnum, IntFlag
 from .instructions import Engine
 
 __all__ = [
+    "ACTIVITY",
     "COUNTERS",
     "IDENTITY",
     "TRACE",
@@ -175,3 +176,39 @@ TRACE = (
     (Engine.STORE, "done"),
 )
 """Meaning of each bit of the `trace` port: one-cycle pulses, in program order for each engine."""
+
+ACTIVITY: tuple[str, ...] = (
+    "load_stalled_on_execute",
+    "load_stalled_on_store",
+    "load_stalled_on_dram",
+    "load_stalled_on_memory",
+    "input_write_0",
+    "input_write_1",
+    "weight_write_0",
+    "weight_write_1",
+    "execute_stalled_on_load",
+    "execute_stalled_on_store",
+    "input_read_0",
+    "input_read_1",
+    "weight_read_0",
+    "weight_read_1",
+    "output_add_0",
+    "output_add_1",
+    "output_write",
+    "store_stalled_on_load",
+    "store_stalled_on_execute",
+    "store_stalled_on_dram",
+    "store_stalled_on_memory",
+    "output_store_0",
+    "output_store_1",
+)
+"""Meaning of each bit of the `activity` port, in the order in which data flows: what goes on in a
+cycle.
+
+- ``E_stalled_on_X``: what the counter of that name counts, also outside a program.
+- ``input_write_H``, ``weight_write_H``: the load engine writes a word into half H of an operand
+  memory; ``input_read_H``, ``weight_read_H``: the array's feed reads one.
+- ``output_add_H``: the array may read old sums in half H of the output memory, which is closed to
+  the store engine; ``output_store_H``: the store engine reads a word there.
+- ``output_write``: a row of results is complete in all columns, in either half.
+"""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, NoReturn
 
 from .product import ModelError
 
@@ -44,6 +44,11 @@ class Origin:
     inputs: frozenset[int] = frozenset()
     calls: frozenset[int] = frozenset()
     weights: frozenset[str] = frozenset()
+
+    @property
+    def known(self) -> bool:
+        """Whether it depends on more than constants."""
+        return bool(self.inputs or self.calls or self.weights)
 
     def __or__(self, other: Origin) -> Origin:
         inputs = self.inputs | other.inputs
@@ -108,7 +113,7 @@ class Recorder:
         name = getattr(function, "__name__", "")
         call = self._products(name, args, kwargs, result, origin)
         if call is not None:
-            origin = Origin(origin.inputs, frozenset([call]), origin.weights)
+            origin = Origin(origin.inputs, frozenset([call]))
         written = args[:1] if name == "__setitem__" else result
         for tensor in tensors_in(written):
             if id(tensor) not in self._names:
@@ -145,23 +150,35 @@ class Recorder:
             )
         return None
 
-    def _multiply(self, left: Any, right: Any, result: Any, *, turned: bool = False) -> int:
+    def _multiply(self, left: Any, right: Any, result: Any, *, turned: bool = False) -> int | None:
         """Record left.right, or with `turned` left.right^T."""
         a, b = self._origin(left), self._origin(right)
-        inner, columns = right.shape[:: -1 if turned else 1][-2:] if right.dim() > 1 else (0, 0)
-        two = a.weights and b.weights and not turned  # for instance weights merged with LoRA's
-        if left.dim() > 1 and right.dim() == 2 and b.weights and not two:
+        if not (a.known or b.known):
+            return None  # constants
+        if left.dim() < 2 or right.dim() < 2:
+            return self._refuse(left, right)
+        inner, columns = right.shape[-2:][:: -1 if turned else 1]
+        if inner == 1 and not (a.weights or b.weights):
+            return None  # each result is one multiplication: nothing is summed
+        merged = a.weights and b.weights and not turned  # weights with those of adapters
+        if right.dim() == 2 and b.weights and not merged:
             return self._dense(a, b, left.numel() // inner, inner, columns)
-        if left.dim() == 2 and right.dim() > 1 and a.weights and not b.weights:
+        if left.dim() == 2 and a.weights and not b.weights:
             return self._dense(b, a, right.numel() // inner, inner, left.shape[0])
-        if left.dim() < 2 or right.dim() < 2 or a.weights or b.weights:
-            sides = ((left, a.weights), (right, b.weights))
-            texts = [f"{'weights ' if held else ''}{tuple(each.shape)}" for each, held in sides]
-            raise ModelError(f"a product of {' by '.join(texts)} is not followed")
+        if a.weights or b.weights or not (a.known and b.known):
+            return self._refuse(left, right)
         before = [self.calls[index] for index in a.calls]
         scores = not any(call.weight is None and call.scores for call in before)
         count = prod(result.shape[:-2])
         return self._add(Call(a, b, left.shape[-2], inner, columns, count=count, scores=scores))
+
+    def _refuse(self, *operands: Any) -> NoReturn:
+        texts = []
+        for each in operands:
+            origin = self._origin(each)
+            kind = "weights " if origin.weights else "" if origin.known else "constants "
+            texts.append(f"{kind}{tuple(each.shape)}")
+        raise ModelError(f"a product of {' by '.join(texts)} is not followed")
 
     def _dense(self, x: Origin, weight: Origin, rows: int, inputs: int, outputs: int) -> int:
         return self._add(Call(x, weight, rows, inputs, outputs, _owner(weight)))
@@ -171,7 +188,7 @@ class Recorder:
         given = dict(zip(names, args, strict=False)) | kwargs
         weight = self._origin(given["weight"])
         if not weight.weights:
-            raise ModelError("a convolution with a computed kernel is not followed")
+            raise ModelError("a convolution whose kernel is no parameter is not followed")
         stride, dilation = _two(given.get("stride", 1)), _two(given.get("dilation", 1))
         if dilation != (1, 1) and stride != (1, 1):
             raise ModelError(f"a convolution with stride {stride} and dilation {dilation} "

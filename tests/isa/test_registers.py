@@ -8,6 +8,7 @@ import pytest
 
 from hw.isa.instructions import Engine
 from hw.isa.registers import (
+    ACTIVITY,
     COUNTERS,
     IDENTITY,
     TRACE,
@@ -86,6 +87,18 @@ def test_every_pulse_of_the_trace_is_of_its_own():
     for engine in Engine:
         events = [event for of, event in TRACE if of is engine]
         assert events[0] == "start" and events[-1] == "done"
+
+
+def test_activity_names_each_stall_and_each_half_once():
+    assert len(set(ACTIVITY)) == len(ACTIVITY) == 23
+    stalls = {name for name in ACTIVITY if "_stalled_on_" in name}
+    assert stalls == {
+        counter.name
+        for counter in COUNTERS
+        if "_stalled_on_" in counter.name and not counter.name.endswith("_token")
+    }
+    for name in set(ACTIVITY) - stalls - {"output_write"}:
+        assert name[:-1] + str(1 - int(name[-1])) in ACTIVITY
 
 
 def test_the_identity_spells_a_name():

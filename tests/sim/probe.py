@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hw.isa.registers import IDENTITY, VERSION, Control, Register, Status, counter_address
+from hw.isa.registers import (
+    ACTIVITY,
+    IDENTITY,
+    TRACE,
+    VERSION,
+    Control,
+    Register,
+    Status,
+    counter_address,
+)
 
 __all__ = ["BUS_BYTES", "TRANSFERS", "Probe"]
 
@@ -37,7 +46,8 @@ class Probe:
         for name, value in _REGISTERS.items():
             text = text.replace(f"@{name}@", value)
         text = text.replace("@DROP@", str(int(self.drops_valid)))
-        return text.replace("@TRACE@", "7'bx" if self.undefined_trace else "7'b0")
+        value = f"{len(TRACE)}'b{'x' if self.undefined_trace else '0'}"
+        return text.replace("@TRACE@", value).replace("@ACTIVITY@", str(len(ACTIVITY)))
 
 
 def _case(address: int, value: str) -> str:
@@ -68,6 +78,7 @@ _REGISTERS = {
 _VERILOG = """
 module cdmqta(
   input clk, input rst, output reg irq, output [6:0] trace,
+  output [@ACTIVITY@-1:0] activity,
   output m_axi_arid, output [31:0] m_axi_araddr, output [7:0] m_axi_arlen,
   output [2:0] m_axi_arsize, output [1:0] m_axi_arburst,
   output reg m_axi_arvalid, input m_axi_arready,
@@ -106,7 +117,7 @@ module cdmqta(
     if (rst) {s_axil_bvalid, s_axil_rvalid} <= 0;
   end
 
-  assign trace = @TRACE@;
+  assign trace = @TRACE@, activity = 0;
   assign m_axi_arid = 1, m_axi_arlen = 0, m_axi_arsize = 3, m_axi_arburst = 1;
   assign m_axi_awid = 0, m_axi_awlen = 0, m_axi_awsize = 3, m_axi_awburst = 1;
   reg busy, writing;

@@ -58,15 +58,15 @@ def test_a_request_comes_back_as_it_was_written(tmp_path):
         config=Config(rows=3), image=Path("dram.npy"), programs=(Place(64, 2), Place(1 << 40, 1)),
         reset=True, watchdog=100, noise_seed=7, latency=3, bytes_per_cycle=None,
         stalls=Stalls(r=0.5), faults=(Fault(0, 8, Response.DECERR), Hang("aw", 8, 16, 5)), seed=1,
-        max_cycles=None, quiet_cycles=10, check_protocol=True, reply=Path("reply.json"),
-        progress=Path("progress"),
+        max_cycles=None, quiet_cycles=10, check_protocol=True, timeline=True,
+        reply=Path("reply.json"), progress=Path("progress"),
     )  # fmt: skip
     request.write(tmp_path / "request.json")
     assert Request.read(tmp_path / "request.json") == request
 
 
 def test_a_reply_comes_back_as_it_was_written(tmp_path):
-    endings = [Ending(4, 1, 2, {"cycles": 9}, [(1, 3)], 0.5), Ending()]
+    endings = [Ending(4, 1, 2, {"cycles": 9}, [(1, 3)], 0.5, [(2, 5), (4, 0)]), Ending()]
     reply = Reply("it broke", True, endings)
     reply.write(tmp_path / "reply.json")
     assert Reply.read(tmp_path / "reply.json") == reply

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from hw.isa.config import PRESETS, Config
 from hw.isa.numerics import INT8_MAX, multiplier, requantise8
 from hw.isa.registers import COUNTERS
 from sim import functional
+from sim.result import Interval
 from sw import arrays, cli, console, demo, driver, runner
 from sw.program_file import read_programs
 
@@ -245,6 +247,27 @@ def test_runs_take_their_dram_from_the_program(command, monkeypatch, options, ex
     )  # fmt: skip
     done = command("run", "x.prog", "--backend", "rtl", *options)
     assert (done.code, seen) == (0, [expected])
+
+
+def test_a_trace_asks_for_activity_and_shows_it(command, monkeypatch):
+    """Only a run that writes a timeline is slowed down by recording one."""
+    asked = []
+    activity = (Interval("axi_r", 3, 2), Interval("input_write_1", 6, 2))
+
+    def run(*arguments, timeline=False, **options):
+        asked.append(timeline)
+        result = rtl()()(*arguments, **options)
+        return replace(result, activity=activity if timeline else ())
+
+    monkeypatch.setitem(driver.BACKENDS, "rtl", lambda: run)
+    command("compile", "gemm:4x4x4", "-o", "x.prog", "--preset", "tiny")
+    assert command("run", "x.prog", "--backend", "rtl").code == 0
+    done = command("run", "x.prog", "--backend", "rtl", "--trace", "t.json")
+    assert (done.code, asked) == (0, [False, True])
+    assert "timeline: t.json" in done.out
+    entries = json.loads(Path("t.json").read_text())["traceEvents"]
+    shown = {entry["args"]["name"] for entry in entries if entry.get("name") == "process_name"}
+    assert shown == {"memories", "AXI"}
 
 
 def test_a_run_on_the_rtl_is_checked(command, monkeypatch):

@@ -17,7 +17,7 @@ from hw.isa.numerics import MAX_REDUCTION
 from sw.program_file import MAGIC
 
 KEYS = ", ".join(Config.names())
-COMMANDS = "demo, generate, gemm, compile, disassemble, assemble, run, compare"
+COMMANDS = "demo, generate, gemm, compile, disassemble, assemble, run, compare, workload"
 GEMM = ("gemm", "a.npy", "b.npy", "-o", "c.npy")
 COMPILE = ("compile", "gemm:4x4x4", "-o", "x.prog")
 

@@ -132,16 +132,19 @@ def test_other_ways_to_multiply(function, layers):
         (lambda m, x: x + (m.weight @ m.other)[:7],
          "a product of weights (8, 8) by weights (8, 8) is not followed"),
         (lambda m, x: F.conv2d(x[None], x[None]),
-         "a convolution with a computed kernel is not followed"),
+         "a convolution whose kernel is no parameter is not followed"),
         (lambda m, x: F.conv2d(x[None, 0, None], m.weight[None, None, :2, :2], stride=2,
                                dilation=2),
          "a convolution with stride (2, 2) and dilation (2, 2) is not followed"),
+        (lambda m, x: x @ torch.ones(C, 3, device=x.device),
+         "a product of (1, 7, 8) by constants (8, 3) is not followed"),
+        (lambda m, x: x @ m.weight[0], "a product of (1, 7, 8) by weights (8,) is not followed"),
         (lambda m, x: m.norm(x), "runs no linear layer, convolution or product that can be seen"),
         (lambda m, x: x[:, :, 99] + m.nothing,
          "its forward fails on the example inputs: IndexError: index 99 is out of bounds for "
          "dimension 2 with size 8"),
     ],
-    ids=["einsum", "weights", "kernel", "dilation", "nothing", "fails"],
+    ids=["einsum", "weights", "kernel", "dilation", "constants", "vector", "nothing", "fails"],
 )  # fmt: skip
 def test_what_is_not_followed(function, message):
     with pytest.raises(ModelError) as error:
@@ -150,12 +153,35 @@ def test_what_is_not_followed(function, message):
 
 
 def test_constants_may_be_multiplied_in_any_way():
+    """And outer products, of which rotary embeddings are made, multiply nothing that is summed."""
+
     def angles(module, x):
         steps = torch.arange(7.0, device=x.device)
-        table = torch.einsum("i,j->ij", steps, torch.ones(C, device=x.device))
-        return module.inner(x + table)
+        table = torch.einsum("i,j->ij", steps, torch.ones(C, device=x.device)) @ torch.eye(C)
+        outer = x[:, :, :1] @ torch.ones(1, C)
+        return module.inner(x + table + outer)
 
     assert [layer.path for layer in seen(Odd(angles), torch.zeros(1, 7, C))] == ["inner"]
+
+
+class Resampler(nn.Module):
+    """Attention of learned queries to the sample."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queries = nn.Parameter(torch.zeros(1, 3, C))
+        self.attention = Attention(C, C, "matmul")
+
+    def forward(self, x):
+        return self.attention(self.queries, x)
+
+
+def test_learned_queries():
+    """Their attention is none of sample to text."""
+    sizes = [(layer.path, layer.reading) for layer in seen(Resampler(), torch.zeros(1, 7, C))]
+    names = [f"attention.{name}" for name in ("to_q", "to_k", "to_v")]
+    names += ["attention", "attention", "attention.to_out"]
+    assert sizes == [(name, Reading.TRANSFORMER) for name in names]
 
 
 class TextFirst(nn.Module):

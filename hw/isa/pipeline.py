@@ -1,0 +1,89 @@
+"""Lengths of pipelines and depths of queues: when something happens, and how much is in between.
+
+The hardware is built with these numbers, and the timing model counts with them.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+__all__ = [
+    "ADDRESSES_DEPTH",
+    "BEATS_DEPTH",
+    "BLOCK_LEAD",
+    "DIVISION",
+    "FETCH_BURST",
+    "FRESH_ENTRY",
+    "LOADS_AHEAD",
+    "MAGNITUDE",
+    "MAXIMA_DEPTH",
+    "MAXIMUM_BYTES",
+    "MAXIMUM_TREE",
+    "NARROW_DEPTH",
+    "REGIONS",
+    "RESCALE",
+    "RESULT",
+    "ROW_MAXIMUM",
+    "STORES",
+    "SUM",
+    "UPDATE_ENTRY",
+    "WRITE_DEPTH",
+    "Kind",
+    "wide_depth",
+]
+
+FETCH_BURST = 8
+"""Beats in a burst of fetch: enough to hide the bus, few enough to leave it to the load engine."""
+
+ADDRESSES_DEPTH, BEATS_DEPTH, WRITE_DEPTH = 3, 4, 3
+"""Addresses before either AXI address channel, beats behind the read and before the write data."""
+
+LOADS_AHEAD = 4
+"""Loads whose rows are asked for ahead of data."""
+
+RESCALE = 3
+"""Stages of a multiplication by a scale and its rounding."""
+
+STORES = 8
+"""Instructions in the store engine: enough short ones to cover the time in which DRAM answers."""
+REGIONS = 4
+"""Regions of theirs that wait for the burst cutter."""
+
+SUM = 1 + RESCALE
+"""Cycles from the reading of a word of the output memory to its sums."""
+RESULT = SUM + RESCALE
+"""The same to its INT8 lanes."""
+MAGNITUDE = SUM + 1
+MAXIMUM_TREE = 3
+"""Stages of the tree that finds the maximum of a word."""
+ROW_MAXIMUM = MAGNITUDE + MAXIMUM_TREE
+BLOCK_LEAD = 6
+"""Cycles from the reading of a word to the load of its block into the queue of column maxima."""
+DIVISION = 9
+"""Stages of the division of 127 by a maximum: two of its 18 bits each."""
+FRESH_ENTRY = 1 + DIVISION + 1
+"""Stages from a maximum to the entry of 127/maximum."""
+UPDATE_ENTRY = 3
+"""Stages from a maximum to its entry for scale-and-accumulate."""
+
+MAXIMUM_BYTES = 4
+NARROW_DEPTH = 2 * RESCALE + 6
+"""Words of the INT8 queue: those between read and queue and back, at full rate."""
+MAXIMA_DEPTH = ROW_MAXIMUM + 8
+"""Maxima on their way to DRAM."""
+
+
+class Kind(IntEnum):
+    """What an instruction of the store engine writes; each has a queue of its own."""
+
+    WIDE = 0
+    """Words of sums."""
+    NARROW = 1
+    """Words of INT8 lanes."""
+    MAXIMA = 2
+
+
+def wide_depth(bus_bytes: int, columns: int) -> int:
+    """Return the words of the queue of sums."""
+    # A queue of two takes no word in the cycle after one that found it empty: three at least.
+    return max(3, -(-2 * (RESCALE + 3) * bus_bytes // (4 * columns)))

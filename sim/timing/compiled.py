@@ -1,0 +1,52 @@
+"""Compiles a function, and keeps what was compiled until any source changes.
+
+Numba keeps compiled code beside a function's own file and looks at that file alone; code of other
+files that is part of it may be old. Here the place is named by all sources that matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numba
+import numpy as np
+
+from hw import isa
+
+from ..cache import digest
+from ..toolchain import cache_folder
+
+__all__ = ["compiled"]
+
+
+def _folder() -> str:
+    """Return the place of what is compiled from the present sources."""
+    sources = [*Path(isa.__file__).parent.glob("*.py"), *Path(__file__).parent.glob("*.py")]
+    key = digest([numba.__version__, np.__version__], sorted(sources))
+    return str(cache_folder() / "timing" / key)
+
+
+_FOLDER = _folder()
+
+
+def compiled(function: Callable | None = None, *, inline: str = "never") -> Callable:
+    """Return a function compiled for speed, from the cache if it can be; for use as a decorator.
+
+    Parameters
+    ----------
+    inline : str
+        ``always`` for functions that take arrays and are called in every cycle: a call counts
+        references to each array, with locked accesses to memory; records are free.
+    """
+    if function is None:
+        return partial(compiled, inline=inline)
+    config = numba.config
+    before, config.CACHE_DIR = config.CACHE_DIR, _FOLDER
+    try:
+        return numba.njit(cache=True, inline=inline)(function)
+    except RuntimeError:  # no place to keep it: compile it in each process
+        return numba.njit(inline=inline)(function)
+    finally:
+        config.CACHE_DIR = before

@@ -1,0 +1,140 @@
+"""The whole machine, cycle by cycle: `hw.top.Accelerator` with its DRAM."""
+
+from __future__ import annotations
+
+from hw.isa.instructions import Engine
+from hw.isa.registers import ACTIVITY, COUNTERS
+
+from . import bus, control, execute, load, store
+from .bus import BUS
+from .compiled import compiled
+from .control import CONTROL
+from .execute import EXECUTE
+from .load import LOAD
+from .record import record
+from .store import STORE
+from .wires import NONE, WIRES
+
+__all__ = ["COUNTS", "MACHINE", "MODELLED", "RUN", "step"]
+
+DATA = ("saturations", "accumulate_saturations")
+"""Counters that depend on the numbers; nothing else does."""
+MODELLED = tuple(item.name for item in COUNTERS if item.name not in DATA)
+
+_LOAD, _EXECUTE, _STORE = (int(engine) for engine in Engine)
+(
+    LOAD_ON_EXECUTE, LOAD_ON_STORE, LOAD_ON_DRAM, LOAD_ON_MEMORY, INPUT_WRITE, WEIGHT_WRITE,
+    EXECUTE_ON_LOAD, EXECUTE_ON_STORE, INPUT_READ, WEIGHT_READ, OUTPUT_ADD, OUTPUT_WRITE,
+    STORE_ON_LOAD, STORE_ON_EXECUTE, STORE_ON_DRAM, STORE_ON_MEMORY, OUTPUT_STORE,
+) = (
+    ACTIVITY.index(name)
+    for name in (
+        "load_stalled_on_execute", "load_stalled_on_store", "load_stalled_on_dram",
+        "load_stalled_on_memory", "input_write_0", "weight_write_0",
+        "execute_stalled_on_load", "execute_stalled_on_store", "input_read_0", "weight_read_0",
+        "output_add_0", "output_write", "store_stalled_on_load", "store_stalled_on_execute",
+        "store_stalled_on_dram", "store_stalled_on_memory", "output_store_0",
+    )
+)  # fmt: skip
+"""Bits of activity; of what has halves, that of the first."""
+HANDSHAKES = len(ACTIVITY)
+
+COUNTS = record(**dict.fromkeys(MODELLED, 1))
+"""The counters of `hw.isa.registers.COUNTERS` but those in `DATA`."""
+
+MACHINE = record(control=CONTROL, bus=BUS, load=LOAD, execute=EXECUTE, store=STORE)
+"""All that the next cycles depend on, but for the program."""
+
+RUN = record(
+    machine=MACHINE, wires=WIRES, counts=COUNTS, now=1, fed=1, first=1, written=1,
+    folds=1, beats=1, waits=1, pulses=1, activity=1,
+)  # fmt: skip
+"""A run: `now` is the cycle; `fed` whether an operand has been read, `first` in which cycle;
+`written` is the cycle of the last result, `folds` counts those that the array took, `beats` those
+of the program that fetch asked for, and `waits` is Register.WAITING. Of the last cycle, `pulses`
+are the bits of `hw.isa.registers.TRACE`, and `activity` those of `sim.intervals.SIGNALS`."""
+
+
+@compiled
+def step(r, h, code, folds):
+    """Go through one cycle."""
+    m, w, n, now = r.machine, r.wires, r.counts, r.now
+    beats = control.fetch_offers(m.control, h)
+    free = bus.offer(m.bus, h, w, now, beats > 0)
+    control.offer(m.control, w, code)
+    execute.step(m.execute, h, w, code, folds)
+    store.step(m.store, h, w, code)
+    load.step(m.load, h, w, code)
+    _count(r, w, n, now)
+    idle = not (w.load_busy or w.execute_busy or w.store_busy) and m.bus.write.pending == 0
+    room = control.fetch_has_room(m.control, h)
+    comes = m.bus.read.beats.out and m.bus.read.owners[0] == bus.FETCH and room
+    taken = beats > 0 and free
+    r.folds += w.fold_taken
+    r.beats += beats if taken else 0
+    r.pulses = _pulses(w)
+    waits = control.finish(m.control, h, w, n, code, taken, comes, idle)
+    shakes = bus.finish(m.bus, h, w, n, now, beats if taken else 0, room)
+    r.activity = _activity(w, r.waits, shakes)
+    r.waits = waits
+    r.now = now + 1
+
+
+@compiled
+def _count(r, w, n, now):
+    """Count what engines do in this cycle."""
+    n.cycles += 1
+    if w.fed and not r.fed:
+        r.fed, r.first = 1, now
+    if w.written:
+        r.written = now
+        n.array_cycles = now - r.first + 1
+    n.macs += w.macs
+    n.array_fed += w.array_fed
+    n.load_busy += w.load_busy
+    n.execute_busy += w.execute_busy
+    n.store_busy += w.store_busy
+    n.load_stalled_on_dram += w.load_stalled_on_dram
+    n.load_stalled_on_memory += w.load_stalled_on_memory
+    n.store_stalled_on_dram += w.store_stalled_on_dram
+    n.store_stalled_on_memory += w.store_stalled_on_memory
+
+
+@compiled
+def _pulses(w):
+    """Return the bits of `hw.isa.registers.TRACE`."""
+    bits = (1 if w.load_valid and w.load_ready else 0) | w.load_end << 1
+    bits |= (4 if w.execute_valid and w.execute_ready else 0) | w.execute_read_end << 3
+    bits |= w.execute_end << 4
+    return bits | (32 if w.store_valid and w.store_ready else 0) | w.store_end << 6
+
+
+@compiled
+def _half(half, first):
+    """Return the bit of a half from bit `first` on, or 0 if there is none."""
+    return 0 if half == NONE else 1 << first + half
+
+
+@compiled
+def _wait(waits, engine, peer, bit):
+    return (waits >> 4 * engine + peer & 1) << bit
+
+
+@compiled
+def _activity(w, waits, shakes):
+    """Return the bits of `sim.intervals.SIGNALS`: those of ACTIVITY, then handshakes."""
+    bits = _wait(waits, _LOAD, _EXECUTE, LOAD_ON_EXECUTE) | _wait(
+        waits, _LOAD, _STORE, LOAD_ON_STORE
+    )
+    bits |= w.load_stalled_on_dram << LOAD_ON_DRAM | w.load_stalled_on_memory << LOAD_ON_MEMORY
+    bits |= _half(w.left_write, INPUT_WRITE) | _half(w.right_write, WEIGHT_WRITE)
+    bits |= _wait(waits, _EXECUTE, _LOAD, EXECUTE_ON_LOAD)
+    bits |= _wait(waits, _EXECUTE, _STORE, EXECUTE_ON_STORE)
+    bits |= _half(w.left_read, INPUT_READ) | _half(w.right_read, WEIGHT_READ)
+    bits |= w.half_busy[0] << OUTPUT_ADD | w.half_busy[1] << OUTPUT_ADD + 1
+    bits |= w.written << OUTPUT_WRITE
+    bits |= _wait(waits, _STORE, _LOAD, STORE_ON_LOAD) | _wait(
+        waits, _STORE, _EXECUTE, STORE_ON_EXECUTE
+    )
+    bits |= w.store_stalled_on_dram << STORE_ON_DRAM | w.store_stalled_on_memory << STORE_ON_MEMORY
+    return bits | _half(w.store_read, OUTPUT_STORE) | shakes << HANDSHAKES

@@ -1,0 +1,121 @@
+"""Folds of all execute instructions of a program as a table: `hw.walk.Walk`, all at once.
+
+A fold is one stationary tile with its waves (WS), or one tile of sums (OS). Addresses matter for
+timing only by the half they lie in, so an operand or a result within one half has the same base
+wherever it lies there: folds that take the same time are the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from hw.isa.config import Config
+from hw.isa.instructions import Dataflow, Engine
+
+from .record import record
+
+__all__ = ["FOLD", "expand"]
+
+FOLD = record(
+    os=1, waves=1, macs=1, end=1, signal_store=1, accumulate=1,
+    left=1, left_stride=1, right=1, right_stride=1, right_rows=1, out=1, out_stride=1, out_rows=1,
+)  # fmt: skip
+"""A fold as `hw.walk.fold_layout` has it. Addresses and strides are modulo the words of the memory;
+of what lies in one half, they are the first word of that half and 0; of results that overwrite, 0,
+since nobody waits for these. `out_rows` are rows of
+results, in WS the waves; `right_rows`, in WS alone, are rows of the stationary tile."""
+
+
+def expand(config: Config, code: np.ndarray) -> np.ndarray:
+    """Return the folds of a program, and note in its table which are whose.
+
+    Parameters
+    ----------
+    config : Config
+    code : array of CODE
+        The instructions. `first_fold` and `folds` of those that execute are filled in.
+
+    Returns
+    -------
+    array of FOLD
+        In program order; never empty, so that there is always one to point to.
+
+    Notes
+    -----
+    Addresses are those of `hw.walk`. WS walks column blocks and inside them folds of the
+    reduction, OS row blocks and inside them column blocks.
+    """
+    at = np.flatnonzero(code["engine"] == Engine.EXECUTE)
+    e = code[at]
+    is_os = e["dataflow"] == Dataflow.OS
+    row_extent = np.where(is_os, e["rows"], e["reduction"])
+    row_blocks = -(-row_extent // config.rows)
+    column_blocks = -(-e["columns"] // config.columns)
+    counts = row_blocks * column_blocks
+    firsts = np.cumsum(counts) - counts
+    code["first_fold"][at], code["folds"][at] = firsts, counts
+
+    which = np.repeat(np.arange(len(at)), counts)
+    index = np.arange(len(which)) - firsts[which]
+    inner = np.where(is_os, column_blocks, row_blocks)[which]
+    outer_at, inner_at = np.divmod(index, inner)
+    os = is_os[which]
+    row_block = np.where(os, outer_at, inner_at)
+    column_block = np.where(os, inner_at, outer_at)
+
+    folds = np.zeros(max(1, len(which)), FOLD)
+    used = folds[: len(which)]
+    along_rows = np.minimum(config.rows, row_extent[which] - row_block * config.rows)
+    columns = e["columns"][which] - column_block * config.columns
+    used["os"] = os
+    used["waves"] = np.where(is_os, e["reduction"], e["rows"])[which]
+    used["macs"] = along_rows * np.minimum(config.columns, columns)
+    used["end"] = index == counts[which] - 1
+    used["signal_store"] = e["signal_store"][which] & used["end"]
+    used["accumulate"] = e["accumulate"][which] | (~os & (row_block > 0))
+    used["right_rows"] = np.where(os, 0, along_rows)
+    used["out_rows"] = np.where(os, along_rows, used["waves"])
+    _addresses(config, used, lambda name: e[name][which], row_block, column_block)
+    return folds
+
+
+def _addresses(
+    config: Config,
+    folds: np.ndarray,
+    field: Callable[[str], np.ndarray],
+    row_block: np.ndarray,
+    column_block: np.ndarray,
+) -> None:
+    """Fill in the addresses of folds; `field` returns a field of the instruction of each."""
+    os, skipped = folds["os"] == 1, row_block * config.rows
+    left = field("left_base") + row_block * field("left_block_stride")
+    right = field("right_base") + column_block * field("right_block_stride")
+    right += np.where(os, 0, skipped * field("right_row_stride"))
+    out = field("out_base") + column_block * field("out_block_stride")
+    out += np.where(os, skipped * field("out_row_stride"), 0)
+    right_words = np.where(os, folds["waves"], folds["right_rows"])
+    for name, base, words, depth in (
+        ("left", left, folds["waves"], config.input_depth),
+        ("right", right, right_words, config.weight_depth),
+        ("out", out, folds["out_rows"], config.output_depth),
+    ):
+        stride = field(f"{name}_row_stride")
+        folds[name], folds[f"{name}_stride"] = _halves(base, stride, words, depth)
+    # A result that overwrites keeps no half busy.
+    for name in ("out", "out_stride"):
+        folds[name] *= folds["accumulate"]
+
+
+def _halves(
+    base: np.ndarray, stride: np.ndarray, words: np.ndarray, depth: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return base and stride of `words` words with nothing in them but which halves they touch."""
+    base, stride = base % (2 * depth), stride % (2 * depth)
+    # A step, in the direction in which it is at most half of the memory, cannot jump over a half:
+    # words lie in one half if, on this line, the last one does not lie beyond it.
+    step = np.where(stride < depth, stride, stride - 2 * depth)
+    last = base % depth + (words - 1) * step
+    within = (last >= 0) & (last < depth)
+    return np.where(within, base - base % depth, base), np.where(within, 0, stride)

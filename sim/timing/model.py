@@ -1,0 +1,205 @@
+"""Runs programs on the timing model: cycles and counters, to the cycle, without the numbers."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from hw.isa.config import Config
+from hw.isa.encoding import decode
+from hw.isa.instructions import INSTRUCTION_BYTES, Instruction, InstructionError
+from hw.isa.registers import ErrorCode
+
+from ..intervals import intervals
+from ..outcome import events_of
+from ..result import BackendError, DramTiming, RunResult, describe_waiting
+from . import control, repeat
+from .code import table
+from .compiled import compiled
+from .core import MODELLED, RUN, step
+from .folds import expand
+from .kinds import settle
+from .repeat import known
+from .repeat import program as kinds
+from .shape import shape_of
+
+__all__ = ["run"]
+
+SLICE = 1 << 20
+"""Cycles between looks at whether anything still moves."""
+
+
+def run(
+    config: Config,
+    program: bytes,
+    dram: np.ndarray | None = None,
+    *,
+    program_address: int = 0,
+    timing: DramTiming | None = None,
+    noise_seed: int = 0,
+    repeats: bool = True,
+    timeline: bool = False,
+) -> RunResult:
+    """Return the counters of a program, from its start to its interrupt, as the RTL has them.
+
+    Parameters
+    ----------
+    program : bytes
+        Encoded instructions.
+    dram, noise_seed
+        Taken for the sake of a common call; no time depends on them.
+    program_address : int
+        Byte where the program lies.
+    timing : DramTiming, optional
+        Of the DRAM; that of `config` by default.
+    repeats : bool
+        Jump over what has been walked before (`sim.timing.repeat`); the result is the same.
+    timeline : bool
+        Return events and activity, too, as the RTL gives them; nothing is jumped over then.
+
+    Returns
+    -------
+    RunResult
+        With all of `hw.isa.registers.COUNTERS` but those of saturations, which depend on data.
+
+    Raises
+    ------
+    BackendError
+        Nothing moves any more; the message says which engine waits for whose tokens.
+    """
+    del dram, noise_seed
+    started = time.perf_counter()
+    timing = timing or DramTiming.of(config)
+    walk = _Walk(config, timing, program, program_address, repeats and not timeline)
+    log = _Log() if timeline else None
+    while walk.advance(log):
+        walk.check_moves()
+    counts, machine = walk.state["counts"][0], walk.state["machine"]["control"][0]
+    error = ErrorCode(int(machine["error"]))
+    return RunResult(
+        backend="timing",
+        error=error,
+        error_instruction=int(machine["dispatched"]) if error else None,
+        counters={name: int(counts[name]) for name in MODELLED},
+        seconds=time.perf_counter() - started,
+        events=events_of(log.pulses, _decoded(program)) if log else (),
+        activity=intervals(log.activity, int(counts["cycles"])) if log else (),
+    )
+
+
+def _decoded(program: bytes) -> list[Instruction]:
+    """Return the instructions up to the first illegal one, where the machine stops."""
+    found: list[Instruction] = []
+    for at in range(0, len(program), INSTRUCTION_BYTES):
+        try:
+            found.append(decode(program[at : at + INSTRUCTION_BYTES]))
+        except InstructionError:
+            break
+    return found
+
+
+class _Log:
+    """What happened in which cycle: (cycle, bits) of pulses, and of activity where it changes."""
+
+    ROWS = 1 << 16
+
+    def __init__(self) -> None:
+        self.pulses: list[tuple[int, int]] = []
+        self.activity: list[tuple[int, int]] = []
+        self.rows = np.zeros((self.ROWS, 3), np.int64)
+
+    def take(self, count: int) -> None:
+        """Take the first rows: cycle, pulses, activity."""
+        for cycle, pulses, activity in self.rows[:count].tolist():
+            if pulses:
+                self.pulses.append((cycle, pulses))
+            if not self.activity or self.activity[-1][1] != activity:
+                self.activity.append((cycle, activity))
+
+
+class _Walk:
+    """A program on its way through the machine; `state` is an array of one RUN."""
+
+    def __init__(
+        self, config: Config, timing: DramTiming, program: bytes, address: int, repeats: bool
+    ) -> None:
+        code = table(program)
+        self._folds = expand(config, code)
+        self._code = settle(config, code)
+        self._shape, self.state = shape_of(config, timing), np.zeros(1, RUN)
+        self._repeats = repeats
+        if repeats:
+            scratch = np.zeros(1, RUN)
+            self._words = self.state.view(np.int64), scratch, scratch.view(np.int64)
+            self._kinds, self._known = kinds(self._code, self._folds), known()
+        _begin(self.state, self._shape, address // config.bus_bytes, len(code))
+
+    def advance(self, log: _Log | None = None) -> bool:
+        """Go on for a while, or to the end; return whether the program still runs."""
+        if log is not None:
+            count = _record(self.state, self._shape, self._code, self._folds, log.rows, SLICE)
+            log.take(count)
+            return bool(self.state["machine"]["control"]["running"][0])
+        if not self._repeats:
+            return _advance(self.state, self._shape, self._code, self._folds, SLICE)
+        return repeat.advance(
+            self.state, *self._words, self._shape, self._code, self._folds, self._kinds,
+            self._known, SLICE,
+        )  # fmt: skip
+
+    def check_moves(self) -> None:
+        """Raise if the machine stands still: then the next cycle finds it as this one does."""
+        before = self.state["machine"].tobytes()
+        runs = _advance(self.state, self._shape, self._code, self._folds, 1)
+        if runs and self.state["machine"].tobytes() == before:
+            raise BackendError(f"the program does not end: {describe_waiting(self._waiting())}")
+
+    def _waiting(self) -> int:
+        """Return Register.WAITING."""
+        bits = 0
+        for engine, gate in enumerate(self.state["machine"]["control"]["gates"][0]):
+            if not gate["queue"]["out"]:
+                continue
+            word = self._code[gate["items"][0] - 1]
+            for peer, name in enumerate(("load", "execute", "store")):
+                if gate["tokens"][peer] < word[f"wait_{name}"]:
+                    bits |= 1 << 4 * engine + peer
+        return bits
+
+
+@compiled
+def _begin(state, shape, beat, length):
+    r = state[0]
+    r.machine.bus.saved = shape[0].cost
+    control.start(r.machine.control, shape[0], beat, length)
+
+
+@compiled
+def _advance(state, shape, code, folds, cycles):
+    """Go on for some cycles, or to the end; return whether the program still runs."""
+    r, h = state[0], shape[0]
+    for _ in range(cycles):
+        if not r.machine.control.running:
+            return False
+        step(r, h, code, folds)
+    return r.machine.control.running != 0
+
+
+@compiled
+def _record(state, shape, code, folds, rows, cycles):
+    """Go on for some cycles, to the end, or until there is no row left; return the rows used.
+
+    A row is written for each cycle with a pulse or a change of activity.
+    """
+    r, h = state[0], shape[0]
+    count, before = 0, r.activity
+    for _ in range(cycles):
+        if not r.machine.control.running or count == len(rows):
+            break
+        step(r, h, code, folds)
+        if r.pulses or r.activity != before:
+            rows[count, 0], rows[count, 1], rows[count, 2] = r.now - 1, r.pulses, r.activity
+            count += 1
+            before = r.activity
+    return count

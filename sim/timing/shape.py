@@ -1,0 +1,39 @@
+"""Sizes of a machine and of its DRAM, as compiled code takes them."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+
+from hw.isa.config import Config
+
+from ..result import DramTiming
+from .record import record
+
+__all__ = ["SHAPE", "shape_of"]
+
+SHAPE = record(
+    rows=1, columns=1, input_depth=1, weight_depth=1, output_depth=1,
+    bus=1, page=1, burst_beats=1, read_outstanding=1, write_outstanding=1, queue_depth=1,
+    transpose_columns=1, latency=1, rate=1, cost=1,
+)  # fmt: skip
+"""Values of the Config of the same names; depths are words of a half, `bus` is bytes of a beat and
+`page` beats of 4096 bytes. `latency` is cycles of the DRAM; with a bandwidth, each cycle brings
+`rate` and a beat takes `cost`, in the units of `sim.dram`; `rate` is 0 without."""
+
+
+def shape_of(config: Config, timing: DramTiming) -> np.ndarray:
+    """Return a SHAPE, as an array of one."""
+    shape = np.zeros(1, SHAPE)
+    rate = Fraction(timing.bytes_per_cycle or 0)
+    values = {name: getattr(config, name) for name in SHAPE.names if hasattr(config, name)} | {
+        "bus": config.bus_bytes,
+        "page": 4096 // config.bus_bytes,
+        "latency": timing.latency,
+        "rate": rate.numerator,
+        "cost": config.bus_bytes * rate.denominator,
+    }
+    for name in SHAPE.names:
+        shape[name] = values[name]
+    return shape

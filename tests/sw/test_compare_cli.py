@@ -22,12 +22,12 @@ from sw.models import load_step
 
 from .test_cost import Stopwatch
 
-SMALL = ("--reading", "kv", "--batch", "1", "--dram-gbps", "12.8")
+SMALL = ("--reading", "kv", "--batch", "1", "--dram-gbps", "12.8", "--jobs", "1")
 
 
 @pytest.fixture(autouse=True)
 def made_up_times(monkeypatch):
-    monkeypatch.setattr("sw.cost._run_timing_model", Stopwatch())
+    monkeypatch.setattr("sw.prices._run_timing_model", Stopwatch())
 
 
 @pytest.fixture(scope="module")

@@ -36,6 +36,10 @@ class MachineError(RuntimeError):
             message += f": {describe_waiting(result.waiting)}"
         super().__init__(message)
 
+    def __reduce__(self) -> tuple[type[MachineError], tuple[RunResult]]:
+        """Be made again of the result, not of the message, where another process raised it."""
+        return MachineError, (self.result,)
+
 
 def describe_waiting(waiting: int) -> str:
     """Return the bits of Register.WAITING in words, as in "EXECUTE waits for LOAD"."""

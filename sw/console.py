@@ -72,7 +72,9 @@ class Report:
 
     def __init__(self, json_file: str | None, config_file: str | None = None) -> None:
         self._json_file, self._config_file = json_file, config_file
-        self.console = Console(file=sys.stderr if json_file == "-" else sys.stdout)
+        file = sys.stderr if json_file == "-" else sys.stdout
+        # Only a terminal has an edge to cut columns at.
+        self.console = Console(file=file, width=None if file.isatty() else 1000)
 
     def keep_clear(self, outputs: Files, inputs: Sequence[str | None] = ()) -> None:
         """Do as `keep_clear`, with what --json and --config name among the files."""

@@ -17,7 +17,7 @@ from .place import PlacementError
 from .program import Program
 from .tile import TileError
 
-__all__ = ["compile_workload", "naming"]
+__all__ = ["compile_workload", "naming", "parse_sizes"]
 
 _FORMS = {
     "gemm": (re.compile(r"gemm:(\d+)x(\d+)x(\d+)"), "gemm:MxKxN"),
@@ -44,17 +44,27 @@ def compile_workload(config: Config, workload: str, dataflow: Choice) -> tuple[P
     TileError, PlacementError
         It does not fit the memories, or DRAM.
     """
+    kind, sizes = parse_sizes(workload)
+    with naming(f"workload {workload}"):
+        if kind == "gemm":
+            return compile_gemm(config, *sizes, dataflow=dataflow)
+        layer = compile_layer(config, *sizes, dataflow=dataflow, column_copies="rescaled")
+        return (layer.program,)
+
+
+def parse_sizes(workload: str) -> tuple[str, list[int]]:
+    """Return "gemm" with M, K, N, or "lora" with N, D1, D2, R.
+
+    Raises
+    ------
+    click.UsageError
+        It is neither, or a size is 0.
+    """
     for kind, (pattern, _) in _FORMS.items():
-        found = pattern.fullmatch(workload)
-        if not found:
-            continue
-        sizes = [int(text) for text in found.groups()]
-        if min(sizes) < 1:
-            raise click.UsageError(f"workload {workload}: sizes must be at least 1")
-        with naming(f"workload {workload}"):
-            if kind == "gemm":
-                return compile_gemm(config, *sizes, dataflow=dataflow)
-            layer = compile_layer(config, *sizes, dataflow=dataflow, column_copies="rescaled")
-            return (layer.program,)
+        if found := pattern.fullmatch(workload):
+            sizes = [int(text) for text in found.groups()]
+            if min(sizes) < 1:
+                raise click.UsageError(f"workload {workload}: sizes must be at least 1")
+            return kind, sizes
     accepted = " or ".join(form for _, form in _FORMS.values())
     raise click.UsageError(f"workload must be {accepted}, not {workload!r}")

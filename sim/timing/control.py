@@ -61,7 +61,7 @@ def fetch_has_room(s, h):
     return fifo.has_room(s.queue, 4 * min(h.burst_beats, FETCH_BURST))
 
 
-@compiled
+@compiled(inline="always")
 def _enough(gate, word):
     return (
         gate.tokens[LOAD] >= word.wait_load
@@ -70,7 +70,7 @@ def _enough(gate, word):
     )
 
 
-@compiled
+@compiled(inline="always")
 def _offers(s, gate, code):
     """Return the index of the instruction that may go to its engine, or -1."""
     if not gate.queue.out or s.error:
@@ -79,7 +79,7 @@ def _offers(s, gate, code):
     return index if _enough(gate, code[index]) else -1
 
 
-@compiled
+@compiled(inline="always")
 def offer(s, w, code):
     """Put the instructions whose tokens are there on the wires."""
     index = _offers(s, s.gates[LOAD], code)
@@ -90,7 +90,7 @@ def offer(s, w, code):
     w.store_valid, w.store_index = 1 if index >= 0 else 0, index
 
 
-@compiled
+@compiled(inline="always")
 def _lacking(s, engine, ready, code):
     """Return a bit for each engine whose tokens are lacking for what this one would take."""
     gate = s.gates[engine]
@@ -121,7 +121,7 @@ def _count_waits(n, load, execute, store):
         n.store_stalled_on_execute += store >> EXECUTE & 1
 
 
-@compiled
+@compiled(inline="always")
 def _pass(gate, passes, pushes, index, code):
     """End a cycle of a queue and its tokens, which arrive elsewhere."""
     if passes:
@@ -133,7 +133,7 @@ def _pass(gate, passes, pushes, index, code):
         fifo.advance_with(gate.queue, gate.items, pushes, index + 1, passes)
 
 
-@compiled
+@compiled(inline="always")
 def finish(s, h, w, n, code, burst_taken, beat_comes, idle):
     """End a cycle; return who waits for whom, as Register.WAITING has it a cycle later.
 

@@ -36,7 +36,7 @@ FAR = 16
 RUNS_A_STATE = 2
 WINDOW = 64
 """Instructions, and folds, that a kept run may meet."""
-STATES = 4096
+STATES = 2048
 NONE = -1
 
 assert RUN.fields["machine"][1] == 0
@@ -70,6 +70,7 @@ class Known(NamedTuple):
     Members
     -------
     words : int64, (states, words of a machine)
+    hashes : uint64
     table : int64
         State of each hash, by open addressing.
     first, following : int64
@@ -85,6 +86,7 @@ class Known(NamedTuple):
     """
 
     words: np.ndarray
+    hashes: np.ndarray
     table: np.ndarray
     first: np.ndarray
     following: np.ndarray
@@ -121,18 +123,19 @@ def known(states: int = STATES) -> Known:
     """Return a store of states that is empty."""
     runs = RUNS_A_STATE * states
     return Known(
-        words=np.zeros((states, MACHINE_WORDS), np.int64),
+        words=np.empty((states, MACHINE_WORDS), np.int64),
+        hashes=np.empty(states, np.uint64),
         table=np.full(4 * states, NONE, np.int64),
         first=np.full(states, NONE, np.int64),
-        following=np.full(runs, NONE, np.int64),
-        target=np.zeros(runs, np.int64),
-        cycles=np.zeros(runs, np.int64),
-        beats=np.zeros(runs, np.int64),
-        instructions=np.zeros(runs, np.int64),
-        folds=np.zeros(runs, np.int64),
-        written=np.zeros(runs, np.int64),
-        counts=np.zeros((runs, COUNTERS), np.int64),
-        window=np.zeros((runs, 2 * WINDOW), np.int64),
+        following=np.empty(runs, np.int64),
+        target=np.empty(runs, np.int64),
+        cycles=np.empty(runs, np.int64),
+        beats=np.empty(runs, np.int64),
+        instructions=np.empty(runs, np.int64),
+        folds=np.empty(runs, np.int64),
+        written=np.empty(runs, np.int64),
+        counts=np.empty((runs, COUNTERS), np.int64),
+        window=np.empty((runs, 2 * WINDOW), np.int64),
         sizes=np.zeros(2, np.int64),
     )
 
@@ -163,6 +166,14 @@ def _place_free(s, h, p, now):
 
 
 @compiled
+def _equal(first, second):
+    for place in range(len(first)):
+        if first[place] != second[place]:
+            return False
+    return True
+
+
+@compiled
 def _find(k, words):
     """Return the state of these words, writing it down if it is new; NONE if there is no room."""
     mixed = np.uint64(14695981039346656037)
@@ -173,7 +184,7 @@ def _find(k, words):
     slot = np.int64(mixed & np.uint64(mask))
     while k.table[slot] != NONE:
         state = k.table[slot]
-        if np.array_equal(k.words[state], words):
+        if k.hashes[state] == mixed and _equal(k.words[state], words):
             return state
         slot = (slot + 1) & mask
     if k.sizes[0] == len(k.words):
@@ -181,6 +192,7 @@ def _find(k, words):
     state = k.sizes[0]
     k.sizes[0] += 1
     k.table[slot] = state
+    k.hashes[state] = mixed
     k.words[state] = words
     return state
 
@@ -289,13 +301,15 @@ def _put(k, p, state, r, words, h, far, cutter_before, left, beat):
 
 
 @compiled
-def advance(state, words, scratch, scratch_words, shape, code, folds, p, k, cycles):
+def advance(state, words, scratch, scratch_words, shape, code, folds, p, k, jumps, cycles):
     """Go on for some cycles or more, or to the end; return whether the program still runs.
 
     Parameters
     ----------
     state, scratch : array of one RUN
         The run, and room for another; `words` and `scratch_words` are the same as int64.
+    jumps : bool
+        Jump at all, or walk through each cycle.
     cycles : int
         Cycles to walk; those that are jumped over do not count.
     """
@@ -311,7 +325,7 @@ def advance(state, words, scratch, scratch_words, shape, code, folds, p, k, cycl
         if not r.machine.control.running:
             return False
         step(r, h, code, folds)
-        if not r.wires.fold_taken or not r.fed or r.now - mark[0] < LEAST:
+        if not jumps or not r.wires.fold_taken or not r.fed or r.now - mark[0] < LEAST:
             continue
         scratch_words[:MACHINE_WORDS] = words[:MACHINE_WORDS]
         far = _is_far(r.machine, h)

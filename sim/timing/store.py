@@ -29,14 +29,26 @@ _ABSMAX, _INT32 = int(Opcode.ABSMAX), int(Format.INT32)
 _BY_ROW, _BY_COLUMN = int(Axis.ROW), int(Axis.COLUMN)
 
 
-@compiled
+@compiled(inline="always")
 def step(s, h, w, code):
-    """Do one cycle; see `sim.timing.wires`."""
+    """Set the store engine's wires, and end the cycle.
+
+    Parameters
+    ----------
+    s, h, w : record of STORE, of SHAPE, of WIRES
+    code : array of CODE
+    """
+    _step(s, h, w, code[w.store_index if w.store_valid else 0])
+
+
+@compiled
+def _step(s, h, w, i):
+    """Do as `step` says; `i` is the instruction at the input if there is one."""
     if not retire.busy(s.retire):
         # Whatever an instruction does is over when it ends.
         _idle(w)
         if w.store_valid:
-            _accept(s, h, code[w.store_index])
+            _accept(s, h, i)
         return
     w.store_busy = 1
     entering = _gate(s, h, w)
@@ -49,7 +61,7 @@ def step(s, h, w, code):
     if reads:
         _read(s, h, entering, ends)
     if w.store_valid and w.store_ready:
-        _accept(s, h, code[w.store_index])
+        _accept(s, h, i)
 
 
 @compiled

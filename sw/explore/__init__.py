@@ -1,0 +1,1 @@
+"""Sweeps of configurations against a workload, and what is worth building."""

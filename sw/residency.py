@@ -17,13 +17,9 @@ __all__ = ["Residency", "Results"]
 class _Resident:
     key: Hashable
     base: int
-    words: int
+    end: int
     used: int
     stays: bool
-
-    @property
-    def end(self) -> int:
-        return self.base + self.words
 
 
 FOREVER = 1 << 62
@@ -77,7 +73,7 @@ class Residency:
             self._last_half = tile.base // self._half
             return tile.base, False
         base = self._place(words)
-        new = _Resident(key, base, words, FOREVER if stays else self._time, stays)
+        new = _Resident(key, base, base + words, FOREVER if stays else self._time, stays)
         kept = [t for t in self._tiles if t.end <= base or new.end <= t.base]
         for tile in self._tiles:
             if tile.base < new.end and base < tile.end:
@@ -109,7 +105,7 @@ class Residency:
         if used >= FOREVER:
             raise TileError(
                 f"a tile of {words} words finds no room in a memory of {self._size}, "
-                f"where {sum(t.words for t in self._tiles if t.stays)} must stay"
+                f"where {sum(t.end - t.base for t in self._tiles if t.stays)} must stay"
             )
         return base
 
@@ -117,16 +113,21 @@ class Residency:
         """Return (last use of what must go, base) of the best place for `words` in [start, end)."""
         inside = [t for t in self._tiles if t.base < end and start < t.end]
         best: tuple[int, int] | None = None
-        first = 0
+        first, count = 0, len(inside)
         # Places behind a tile, or at the start; `first` is the first tile that reaches into one.
-        for base in [start, *(t.end for t in inside), end - words]:
-            if base < start or base + words > end:
+        for base in [start, *[t.end for t in inside], end - words]:
+            stop = base + words
+            if base < start or stop > end:
                 continue
-            while first < len(inside) and inside[first].end <= base:
+            while first < count and inside[first].end <= base:
                 first += 1
             gone, index = -1, first
-            while index < len(inside) and inside[index].base < base + words:
-                gone = max(gone, inside[index].used)
+            while index < count:
+                tile = inside[index]
+                if tile.base >= stop:
+                    break
+                if tile.used > gone:
+                    gone = tile.used
                 index += 1
             if gone < 0:
                 return gone, base

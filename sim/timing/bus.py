@@ -80,13 +80,11 @@ def _spend(s, h, read, write):
 
 
 @compiled
-def finish(s, h, w, n, now, fetch_burst, fetch_room):
+def finish(s, h, w, n, now, fetch_room):
     """End a cycle; return its handshakes, bits 0 to 4 for AR, R, AW, W and B.
 
     Parameters
     ----------
-    fetch_burst : int
-        Beats of the burst that is taken from fetch, 0 for none.
     fetch_room : bool
         Fetch takes a beat.
     """
@@ -130,8 +128,8 @@ def finish(s, h, w, n, now, fetch_burst, fetch_room):
 
     # Read master.
     takes_load = w.read_burst_ready and w.read_burst
-    burst = 2 * fetch_burst + FETCH if fetch_burst else 2 * w.read_burst + LOAD
-    asked = fetch_burst or takes_load
+    burst = 2 * w.fetch_burst + FETCH if w.fetch_taken else 2 * w.read_burst + LOAD
+    asked = w.fetch_taken or takes_load
     read.pending += (1 if asked else 0) - (1 if taken and last else 0)
     if asked or asks or read.addresses.inner:
         fifo.advance_with(read.addresses, read.bursts, asked, burst, True)

@@ -8,7 +8,7 @@ import numpy as np
 
 from hw.isa.config import Config
 from hw.isa.encoding import decode
-from hw.isa.instructions import INSTRUCTION_BYTES, Instruction, InstructionError
+from hw.isa.instructions import INSTRUCTION_BYTES, Engine, Instruction, InstructionError
 from hw.isa.registers import ErrorCode
 
 from ..intervals import intervals
@@ -132,7 +132,7 @@ class _Walk:
         scratch = np.zeros(1, RUN)
         self._words = self.state.view(np.int64), scratch, scratch.view(np.int64)
         self._kinds, self._known = kinds(self._code, self._folds), known()
-        _begin(self.state, self._shape, address // config.bus_bytes, len(code))
+        _begin(self.state, self._shape, address // config.bus_bytes, self._code)
 
     def advance(self, log: _Log | None = None) -> bool:
         """Go on for a while, or to the end; return whether the program still runs."""
@@ -157,22 +157,17 @@ class _Walk:
 
     def _waiting(self) -> int:
         """Return Register.WAITING."""
-        bits = 0
-        for engine, gate in enumerate(self.state["machine"]["control"]["gates"][0]):
-            if not gate["queue"]["out"]:
-                continue
-            word = self._code[gate["items"][0] - 1]
-            for peer, name in enumerate(("load", "execute", "store")):
-                if gate["tokens"][peer] < word[f"wait_{name}"]:
-                    bits |= 1 << 4 * engine + peer
+        control, bits = self.state["machine"]["control"][0], 0
+        for engine in Engine:
+            bits |= int(control[engine.name.lower()]["lacks"]) << 4 * engine
         return bits
 
 
 @compiled
-def _begin(state, shape, beat, length):
+def _begin(state, shape, beat, code):
     r = state[0]
     r.machine.bus.saved = shape[0].cost
-    control.start(r.machine.control, shape[0], beat, length)
+    control.start(r.machine.control, shape[0], beat, code)
 
 
 @compiled

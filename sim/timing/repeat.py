@@ -20,6 +20,7 @@ from hw.isa.pipeline import FETCH_BURST
 from . import bus
 from .compiled import compiled
 from .core import COUNTS, MACHINE, RUN, step
+from .gate import EXECUTE, LOAD, STORE
 from .kinds import instruction_kinds, kinds_of
 
 __all__ = ["Known", "Program", "advance", "known", "program"]
@@ -141,6 +142,24 @@ def known(states: int = STATES) -> Known:
 
 
 @compiled
+def _name_kinds(gate, p):
+    """Put the kinds of instructions in the place of their indices."""
+    for place in range(gate.queue.inner + 1):
+        if gate.items[place]:
+            gate.items[place] = p.kinds[gate.items[place] - 1] + 1
+
+
+@compiled
+def _name_places(gate, p, engine, dispatched):
+    """Put the last instructions of an engine that are dispatched into its queue."""
+    held = gate.queue.inner + gate.queue.out
+    first = p.before[engine, dispatched] - held
+    shift = 0 if gate.queue.out else 1
+    for place in range(held):
+        gate.items[place + shift] = p.places[engine, first + place] + 1
+
+
+@compiled
 def _place_free(s, h, p, now):
     """Take out of a machine where it is in time and in the program.
 
@@ -150,11 +169,9 @@ def _place_free(s, h, p, now):
     bus.relative(s.bus, now)
     control = s.control
     control.dispatched = 0
-    for engine in range(ENGINES):
-        gate = control.gates[engine]
-        for place in range(gate.queue.inner + 1):
-            if gate.items[place]:
-                gate.items[place] = p.kinds[gate.items[place] - 1] + 1
+    _name_kinds(control.load, p)
+    _name_kinds(control.execute, p)
+    _name_kinds(control.store, p)
     s.execute.next_fold = 0
     s.execute.folds = 1 if s.execute.folds else 0
     limit = min(h.burst_beats, FETCH_BURST)
@@ -285,13 +302,9 @@ def _put(k, p, state, r, words, h, far, cutter_before, left, beat):
     bus.relative(s.bus, -r.now)
     control = s.control
     control.dispatched = dispatched
-    for engine in range(ENGINES):
-        gate = control.gates[engine]
-        held = gate.queue.inner + gate.queue.out
-        first = p.before[engine, dispatched] - held
-        shift = 0 if gate.queue.out else 1
-        for place in range(held):
-            gate.items[place + shift] = p.places[engine, first + place] + 1
+    _name_places(control.load, p, LOAD, dispatched)
+    _name_places(control.execute, p, EXECUTE, dispatched)
+    _name_places(control.store, p, STORE, dispatched)
     if s.execute.folds:
         s.execute.next_fold = r.folds
         s.execute.folds = p.folds_left[r.folds]

@@ -38,9 +38,9 @@ def start(s, h, beat, code):
     s.engine = code[0].engine if length else END
     if length:
         s.cutter.waiting = 1
-        s.cutter.next_beat = beat % h.page
+        s.cutter.next_beat = beat & (h.page - 1)
         s.cutter.next_rows = 1
-        s.cutter.next_row_beats = (length * _BYTES + h.bus - 1) // h.bus
+        s.cutter.next_row_beats = (length * _BYTES + h.bus - 1) >> h.bus_bits
 
 
 @compiled

@@ -160,13 +160,13 @@ def _name_places(gate, p, engine, dispatched):
 
 
 @compiled
-def _place_free(s, h, p, now):
+def _place_free(s, h, p, now, room):
     """Take out of a machine where it is in time and in the program.
 
     `s` is changed: waits instead of cycles, kinds instead of places. Of what fetch has still to ask
     for, only that it is far is left if it is.
     """
-    bus.relative(s.bus, now)
+    bus.relative(s.bus, now, room)
     control = s.control
     control.dispatched = 0
     _name_kinds(control.load, p)
@@ -299,7 +299,7 @@ def _put(k, p, state, r, words, h, far, cutter_before, left, beat):
     s = r.machine
     dispatched = s.control.dispatched
     words[:MACHINE_WORDS] = k.words[state]
-    bus.relative(s.bus, -r.now)
+    bus.absolute(s.bus, r.now)
     control = s.control
     control.dispatched = dispatched
     _name_places(control.load, p, LOAD, dispatched)
@@ -333,7 +333,7 @@ def advance(state, words, scratch, scratch_words, shape, code, folds, p, k, jump
     mark = np.zeros(4, np.int64)
     source, source_far = NONE, False
     cutter = r.machine.control.cutter
-    kept = np.zeros(2, np.int64)
+    kept, room = np.zeros(2, np.int64), np.zeros(bus.MOST, np.int64)
     for _ in range(cycles):
         if not r.machine.control.running:
             return False
@@ -342,7 +342,7 @@ def advance(state, words, scratch, scratch_words, shape, code, folds, p, k, jump
             continue
         scratch_words[:MACHINE_WORDS] = words[:MACHINE_WORDS]
         far = _is_far(r.machine, h)
-        _place_free(s, h, p, r.now)
+        _place_free(s, h, p, r.now, room)
         target = _find(k, scratch_words[:MACHINE_WORDS])
         if target == NONE:
             k.table[:] = NONE
@@ -363,7 +363,7 @@ def advance(state, words, scratch, scratch_words, shape, code, folds, p, k, jump
             _jump(k, run, r, counts)
             if far:
                 left -= k.beats[run]
-                beat = (beat + k.beats[run]) % h.page
+                beat = (beat + k.beats[run]) & (h.page - 1)
             source = k.target[run]
             jumped = True
         if jumped:

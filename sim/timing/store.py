@@ -192,7 +192,7 @@ def _accept(s, h, i):
     fifo.push(s.pack.orders, s.pack.order, pack.order_of(kind, rows, row_words, last_bytes))
     row_bytes = size * (row_words if reduces else i.columns)
     region = retire.region_of(
-        h, i.dram // h.bus, i.pitch // h.bus, rows, (row_bytes + h.bus - 1) // h.bus
+        h, i.dram >> h.bus_bits, i.pitch >> h.bus_bits, rows, (row_bytes + h.bus - 1) >> h.bus_bits
     )
     fifo.push(s.retire.regions, s.retire.region, region)
 

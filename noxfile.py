@@ -44,7 +44,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def figures(session: nox.Session) -> None:
-    """Write docs/figure6.md and its figures anew: the paper's Figure 6 under all cycle models."""
+    """Write docs/figure6.md and what the README shows of it: the paper's Figure 6, again."""
     install(session, "plot")
     session.run("python", "docs/figure6.py", *session.posargs)
 

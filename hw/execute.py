@@ -17,6 +17,7 @@ from .edge import Edge
 from .feed import Feed
 from .isa.config import Config
 from .isa.instructions import Execute
+from .isa.pipeline import inside_depth
 from .layout import SCALE, instruction_layout
 from .load import entry_layout
 from .shared import Builder
@@ -182,10 +183,8 @@ class ExecuteEngine(wiring.Component):
         scale memory, until its last result is written. The instructions behind it wait with
         their tokens, or the load engine would take one of theirs for its.
         """
-        # The way from last read to last write, in folds: each takes `rows` cycles or more. As many
-        # instructions of one fold each may be in here, or the queue would hold the array up.
-        ahead = (2 * self._config.rows + self._config.columns + 16) // self._config.rows + 2
-        limit = ahead + 2
+        limit = inside_depth(self._config.rows, self._config.columns)
+        ahead = limit - 2
         m.submodules.inside = inside = SyncFIFO(width=2, depth=limit)
         read, written, oldest_done = (
             Signal(range(-limit - ahead, limit + ahead + 1)) for _ in range(3)

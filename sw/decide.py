@@ -22,7 +22,7 @@ from .dataflow import CHOICES, Choice, array_cycles
 from .job import Job
 from .place import check_fits
 from .tile import TileError
-from .tile_events import prices
+from .tile_events import rates
 from .tile_problem import Problem
 from .tile_search import Goal, Space
 from .trial import Trial
@@ -208,7 +208,7 @@ def _value(config: Config, trial: Trial, goal: Goal) -> float:
     cycles = trial.counters["cycles"]
     if goal == "latency":
         return cycles
-    joules = prices(config).joules(trial.activity, cycles)
+    joules = rates(config).joules(trial.activity, cycles)
     return joules if goal == "energy" else joules * cycles / (config.clock_mhz * 1e6)
 
 

@@ -38,14 +38,24 @@ def _functional() -> Backend:
     return run
 
 
+def _timing() -> Backend:
+    from sim.timed import run
+
+    return run
+
+
 def _rtl() -> Backend:
     from sim.rtl import run
 
     return run
 
 
-# Imported only when chosen: the RTL needs Amaranth and Verilator, nothing else here does.
-BACKENDS: dict[str, Callable[[], Backend]] = {"functional": _functional, "rtl": _rtl}
+# Imported only when chosen: the RTL needs Amaranth and Verilator, the timing model Numba.
+BACKENDS: dict[str, Callable[[], Backend]] = {
+    "functional": _functional,
+    "timing": _timing,
+    "rtl": _rtl,
+}
 
 
 class Device:

@@ -148,6 +148,10 @@ def config_options(default: str) -> Callable:
     return decorate
 
 
+RECORDS = {"timeline": ("timing", "rtl"), "waves": ("rtl",)}
+"""Backends that record what an option of this name asks for."""
+
+
 @dataclass(frozen=True)
 class Target:
     """What --backend and the DRAM options ask for.
@@ -164,13 +168,15 @@ class Target:
     dram: dict[str, int | float]
 
     def device(self, config: Config, show: Any = None, **options: Any) -> Device:
-        """Return a device; `options` are those that only the RTL has."""
+        """Return a device; `options` are those that not every backend has."""
+        for name in options:
+            able = RECORDS[name]
+            if self.backend not in able:
+                raise click.UsageError(
+                    f"--{name} needs --backend {' or '.join(able)}, not {self.backend}"
+                )
         if self.backend == "rtl":
             options["progress"] = show
-        elif options:
-            raise click.UsageError(
-                f"--{next(iter(options))} needs --backend rtl, not {self.backend}"
-            )
         timing = DramTiming.of(config.replace(**self.dram))
         return Device(config, self.backend, timing, options)
 

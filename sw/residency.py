@@ -148,16 +148,21 @@ class Residency:
         first, last = self._between(start, end)
         inside = self._tiles[first:last]
         best: tuple[int, int] | None = None
-        first = 0
+        first, count = 0, len(inside)
         # Places behind a tile, or at the start; `first` is the first tile that reaches into one.
-        for base in [start, *(t.end for t in inside), end - words]:
-            if base < start or base + words > end:
+        for base in [start, *[t.end for t in inside], end - words]:
+            stop = base + words
+            if base < start or stop > end:
                 continue
-            while first < len(inside) and inside[first].end <= base:
+            while first < count and inside[first].end <= base:
                 first += 1
             gone, index = -1, first
-            while index < len(inside) and inside[index].base < base + words:
-                gone = max(gone, inside[index].used)
+            while index < count:
+                tile = inside[index]
+                if tile.base >= stop:
+                    break
+                if tile.used > gone:
+                    gone = tile.used
                 index += 1
             if gone < 0:
                 return gone, base

@@ -11,7 +11,7 @@ import numpy as np
 
 from hw.isa.instructions import Axis, Dataflow
 
-from .job import Maxima, Output, Sums
+from .job import Job, Maxima, Output, Sums
 from .tile_counts import Counts, Matrix, blocks
 
 __all__ = ["Cycles"]
@@ -33,13 +33,21 @@ orders candidates best, over the products of a training step (`docs/choice.md`).
 
 
 class Cycles:
-    """Cycles of candidates: arrays of one element for each."""
+    """Cycles of candidates: arrays of one element for each.
 
-    def __init__(self, counts: Counts) -> None:
+    Parameters
+    ----------
+    counts : Counts
+    job : Job
+        What is made of the sums; its tiling does not matter.
+    """
+
+    def __init__(self, counts: Counts, job: Job) -> None:
         self.counts, self.config = counts, counts.config
         rate = self.config.dram_bytes_per_cycle
         self._beat = max(1.0, self.config.bus_bytes / rate) if rate else 1.0
-        self._outputs = (*counts.job.outputs, *counts.job.late)
+        self._outputs, self._late = (*job.outputs, *job.late), job.late
+        self._prompt = job.outputs
         self._fill = self.config.rows + self.config.columns
 
     @cached_property
@@ -188,15 +196,15 @@ class Cycles:
         """
         c, latency = self.counts, self.config.dram_latency
         m, n = c.m.rest, c.n.rest
-        first = sum(self._store(output, m, n, 0) for output in c.job.outputs)
-        if not c.job.late:
+        first = sum(self._store(output, m, n, 0) for output in self._prompt)
+        if not self._late:
             return first + latency
-        group = c.job.group
+        group = c.group
         again = {Axis.ROW: c.m.rest_runs, Axis.COLUMN: c.n.rest_runs}.get(group, c.m.runs)
         stays = again == 1
         tall = np.where(stays & (group is Axis.COLUMN), c.m.extent, m)
         wide = np.where(stays & (group is Axis.ROW), c.n.extent, n)
-        late = sum(self._store(output, tall, wide, 0) for output in c.job.late)
+        late = sum(self._store(output, tall, wide, 0) for output in self._late)
         return np.where(stays, first, 0) + late + latency
 
     def _turns(self, stores: np.ndarray) -> np.ndarray:
@@ -211,7 +219,7 @@ class Cycles:
         array, store = self.array / tiles, stores / tiles
         trip = store + self._fill + config.dram_latency + HANDOVER
         alone = tiles * (array + trip) / np.maximum(places, 1)
-        if not c.job.late:
+        if not self._late:
             return alone
-        group = {Axis.ROW: c.n.count, Axis.COLUMN: c.m.count}.get(c.job.group, c.tiles)
+        group = {Axis.ROW: c.n.count, Axis.COLUMN: c.m.count}.get(c.group, c.tiles)
         return np.where(group > 1, c.tiles / group * (array * group + trip), alone)

@@ -15,10 +15,9 @@ import numpy as np
 
 from hw.isa.instructions import Axis, Dataflow
 
-from .job import Job
 from .tile_problem import Problem
 
-__all__ = ["Counts", "Cut", "Matrix", "blocks"]
+__all__ = ["Counts", "Cut", "Matrix", "blocks", "operand_loads"]
 
 Of = Callable[[np.ndarray], np.ndarray]
 
@@ -85,8 +84,6 @@ class Counts:
     Parameters
     ----------
     problem : Problem
-    job : Job
-        What is made of the sums; its tiling does not matter.
     tm, tk, tn : int64
         Sizes of tiles.
     rows_outer : bool
@@ -100,18 +97,18 @@ class Counts:
     def __init__(
         self,
         problem: Problem,
-        job: Job,
         tm: np.ndarray,
         tk: np.ndarray,
         tn: np.ndarray,
         rows_outer: np.ndarray,
     ) -> None:
-        self.problem, self.config, self.job = problem, problem.config, job
+        self.problem, self.config = problem, problem.config
+        self.group = problem.demand.group
         self.rows_outer = rows_outer
         self.is_ws = problem.dataflow is Dataflow.WS
         self.m, self.k, self.n = Cut(problem.m, tm), Cut(problem.k, tk), Cut(problem.n, tn)
         self.tiles = self.m.count * self.n.count
-        if job.late:
+        if problem.demand.late:
             self._compute_again()
 
     def words_of(self, m: np.ndarray, n: np.ndarray) -> np.ndarray:
@@ -133,9 +130,9 @@ class Counts:
 
         Groups of the last tile of an axis are smaller, and may stay where others do not.
         """
-        m, n, group = self.m, self.n, self.job.group
+        m, n = self.m, self.n
         whole = np.where(self._stays(m.size, n.size), 1, 2)
-        match group:
+        match self.group:
             case Axis.ROW:
                 m.runs, m.rest_runs = whole, np.where(self._stays(m.rest, n.size), 1, 2)
             case Axis.COLUMN:
@@ -148,7 +145,7 @@ class Counts:
 
         They go to the halves of the output memory by turns, see `sw.residency.Results`.
         """
-        group, half = self.job.group, self.config.output_depth
+        group, half = self.group, self.config.output_depth
         count = {Axis.ROW: self.n.count, Axis.COLUMN: self.m.count}.get(group, self.tiles)
         size = self.words_of(m, n)
         last = self.words_of(
@@ -175,7 +172,7 @@ class Counts:
         they are computed twice. `near` is whether those of one tile along its own axis, `own`,
         stay as long as the tiles of the other axis follow one another.
         """
-        again = self.m.runs if self.job.group is Axis.TENSOR else 1
+        again = self.m.runs if self.group is Axis.TENSOR else 1
         far = other.run(np.ones_like) * (own.run(lambda size: size) / own.extent)
         return np.where(near, again, far)
 
@@ -228,3 +225,11 @@ class Counts:
         part = np.minimum(inner.size, self.config.transpose_columns) if transposed else inner.size
         pieces = -(-inner.extent // part) * blocks(blocks(part, bus), longest)
         return np.where(part >= inner.extent, blocks(beats, longest), outer.extent * pieces)
+
+
+def operand_loads(
+    problem: Problem, tm: np.ndarray, tk: np.ndarray, tn: np.ndarray, rows_outer: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return how often each candidate loads the left operand, and the right one."""
+    counts = Counts(problem, tm, tk, tn, np.full(len(tm), rows_outer))
+    return counts.left.times, counts.right.times

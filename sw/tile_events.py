@@ -16,10 +16,10 @@ from hw.isa.instructions import INSTRUCTION_BYTES, Axis, Dataflow
 from sim.activity import Activity
 from sim.energy import energy
 
-from .job import Copy, Maxima, Output, Sums
+from .job import Copy, Job, Maxima, Output, Sums
 from .tile_counts import Counts, blocks
 
-__all__ = ["DRAM_CLASS", "Prices", "events", "prices"]
+__all__ = ["DRAM_CLASS", "Rates", "events", "rates"]
 
 DRAM_CLASS = "LPDDR4, most"
 """The class of DRAM that energy is charged for, of those that `sim.energy` knows."""
@@ -29,7 +29,7 @@ _ENTRY = 4
 """Bytes of a scale entry, of a maximum, of a sum."""
 
 
-class Prices:
+class Rates:
     """Joules of each event of `Activity`, and of each cycle, on a configuration.
 
     `sim.energy` is linear in both, so its prices are what it charges for one more.
@@ -52,9 +52,9 @@ class Prices:
 
 
 @cache
-def prices(config: Config) -> Prices:
+def rates(config: Config) -> Rates:
     """Return the prices of a configuration."""
-    return Prices(config)
+    return Rates(config)
 
 
 def _joules(config: Config, activity: Activity, cycles: int) -> float:
@@ -62,11 +62,13 @@ def _joules(config: Config, activity: Activity, cycles: int) -> float:
     return found.chip + found.dram[DRAM_CLASS]
 
 
-def events(c: Counts, *, least: bool = False) -> Events:
+def events(c: Counts, job: Job, *, least: bool = False) -> Events:
     """Return the events of candidates, by their names in `Activity`.
 
     Parameters
     ----------
+    job : Job
+        What is made of the sums; its tiling does not matter.
     least : bool
         Count operands as often as they must be loaded at least, not as they are likely to be.
     """
@@ -75,7 +77,7 @@ def events(c: Counts, *, least: bool = False) -> Events:
     if c.problem.demand.update_reduction:
         _update(c, found)
     _fetch(c, found, least)
-    for output in (*c.job.outputs, *c.job.late):
+    for output in (*job.outputs, *job.late):
         _put(c, found, output)
     found["instructions"] += 1
     bus = c.config.bus_bytes

@@ -14,7 +14,7 @@ from .job import Job
 from .tile import Tiling
 from .tile_cost import Cycles
 from .tile_counts import Counts
-from .tile_events import events, prices
+from .tile_events import events, rates
 from .tile_problem import Problem
 
 __all__ = ["Goal", "Space", "fitting", "worth"]
@@ -39,7 +39,7 @@ def worth(
 ) -> np.ndarray:
     """Return what events and cycles are worth: less is better."""
     config = problem.config
-    joules = prices(config).joules(found, cycles)
+    joules = rates(config).joules(found, cycles)
     return joules if goal == "energy" else joules * cycles / (config.clock_mhz * 1e6)
 
 
@@ -100,10 +100,10 @@ def _part(index: int, job: Job, problem: Problem, goal: Goal) -> tuple[np.ndarra
     # The order of tiles along one axis is the same both ways.
     kept = (tm < problem.m) & (tn < problem.n) | (outer == orders[0])
     tm, tk, tn, outer = (each[kept] for each in (tm, tk, tn, outer))
-    counts = Counts(problem, job, tm, tk, tn, outer)
-    cycles = Cycles(counts)
+    counts = Counts(problem, tm, tk, tn, outer)
+    cycles = Cycles(counts, job)
     estimate, bound = cycles.estimate, cycles.bound
     if goal != "latency":
-        estimate = worth(problem, goal, events(counts), estimate)
-        bound = worth(problem, goal, events(counts, least=True), bound)
+        estimate = worth(problem, goal, events(counts, job), estimate)
+        bound = worth(problem, goal, events(counts, job, least=True), bound)
     return np.full(len(tm), index), tm, tk, tn, outer, estimate, bound

@@ -29,6 +29,7 @@ __all__ = [
     "UPDATE_ENTRY",
     "WRITE_DEPTH",
     "Kind",
+    "inside_depth",
     "wide_depth",
 ]
 
@@ -81,6 +82,15 @@ class Kind(IntEnum):
     NARROW = 1
     """Words of INT8 lanes."""
     MAXIMA = 2
+
+
+def inside_depth(rows: int, columns: int) -> int:
+    """Return the instructions that may be in the execute engine.
+
+    The way from last read to last write takes so many folds, each of `rows` cycles or more. As many
+    instructions of one fold each may be inside, or the queue would hold the array up.
+    """
+    return (2 * rows + columns + 16) // rows + 4
 
 
 def wide_depth(bus_bytes: int, columns: int) -> int:

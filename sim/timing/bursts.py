@@ -49,7 +49,7 @@ def advance(c, h, limit, taken, comes, beat, pitch, rows, row_beats):
     if starts:
         c.active = 1
         c.beat = c.row_start = c.next_beat
-        c.pitch, c.rows = c.next_pitch % h.page, c.next_rows
+        c.pitch, c.rows = c.next_pitch & (h.page - 1), c.next_rows
         c.row_beats = c.row_left = c.next_row_beats
         if c.next_pitch == c.next_row_beats:
             # Rows without a gap make common bursts.
@@ -59,12 +59,12 @@ def advance(c, h, limit, taken, comes, beat, pitch, rows, row_beats):
         c.active = c.beat = c.row_start = c.pitch = c.rows = c.row_beats = c.row_left = 0
     elif beats and taken:
         if c.row_left != beats:
-            c.beat = (c.beat + beats) % h.page
+            c.beat = (c.beat + beats) & (h.page - 1)
             c.row_left -= beats
         else:
-            c.beat = c.row_start = (c.row_start + c.pitch) % h.page
+            c.beat = c.row_start = (c.row_start + c.pitch) & (h.page - 1)
             c.row_left = c.row_beats
             c.rows -= 1
     if comes:
-        c.waiting, c.next_beat, c.next_pitch = 1, beat % h.page, pitch
+        c.waiting, c.next_beat, c.next_pitch = 1, beat & (h.page - 1), pitch
         c.next_rows, c.next_row_beats = rows, row_beats

@@ -59,36 +59,37 @@ are the bits of `hw.isa.registers.TRACE`, and `activity` those of `sim.intervals
 def step(r, h, code, folds):
     """Go through one cycle."""
     m, w, n, now = r.machine, r.wires, r.counts, r.now
-    beats = control.fetch_offers(m.control, h)
-    free = bus.offer(m.bus, h, w, now, beats > 0)
-    control.offer(m.control, w, code)
+    w.fetch_burst = control.fetch_offers(m.control, h)
+    free = bus.offer(m.bus, h, w, now, w.fetch_burst > 0)
+    w.fetch_taken = 1 if free and w.fetch_burst else 0
+    control.offer(m.control, w)
     execute.step(m.execute, h, w, code, folds)
     store.step(m.store, h, w, code)
     load.step(m.load, h, w, code)
-    _count(r, w, n, now)
     idle = not (w.load_busy or w.execute_busy or w.store_busy) and m.bus.write.pending == 0
     room = control.fetch_has_room(m.control, h)
     comes = m.bus.read.beats.out and m.bus.read.owners[0] == bus.FETCH and room
-    taken = beats > 0 and free
     r.folds += w.fold_taken
-    r.beats += beats if taken else 0
+    r.beats += w.fetch_burst if w.fetch_taken else 0
     r.pulses = _pulses(w)
-    waits = control.finish(m.control, h, w, n, code, taken, comes, idle)
-    shakes = bus.finish(m.bus, h, w, n, now, beats if taken else 0, room)
+    waits = control.finish(m.control, h, w, code, comes, idle)
+    shakes = bus.finish(m.bus, h, w, n, now, room)
+    _count(r, w, n, waits)
     r.activity = _activity(w, r.waits, shakes)
     r.waits = waits
     r.now = now + 1
 
 
 @compiled
-def _count(r, w, n, now):
-    """Count what engines do in this cycle."""
+def _count(r, w, n, waits):
+    """Count this cycle."""
     n.cycles += 1
+    n.instructions += w.retired
     if w.fed and not r.fed:
-        r.fed, r.first = 1, now
+        r.fed, r.first = 1, r.now
     if w.written:
-        r.written = now
-        n.array_cycles = now - r.first + 1
+        r.written = r.now
+        n.array_cycles = r.now - r.first + 1
     n.macs += w.macs
     n.array_fed += w.array_fed
     n.load_busy += w.load_busy
@@ -98,6 +99,22 @@ def _count(r, w, n, now):
     n.load_stalled_on_memory += w.load_stalled_on_memory
     n.store_stalled_on_dram += w.store_stalled_on_dram
     n.store_stalled_on_memory += w.store_stalled_on_memory
+    if waits:
+        _count_waits(n, waits)
+
+
+@compiled
+def _count_waits(n, waits):
+    """Count engines that wait for tokens, given as Register.WAITING has it."""
+    n.load_stalled_on_token += 1 if waits & 15 else 0
+    n.load_stalled_on_execute += waits >> _EXECUTE & 1
+    n.load_stalled_on_store += waits >> _STORE & 1
+    n.execute_stalled_on_token += 1 if waits >> 4 & 15 else 0
+    n.execute_stalled_on_load += waits >> 4 + _LOAD & 1
+    n.execute_stalled_on_store += waits >> 4 + _STORE & 1
+    n.store_stalled_on_token += 1 if waits >> 8 & 15 else 0
+    n.store_stalled_on_load += waits >> 8 + _LOAD & 1
+    n.store_stalled_on_execute += waits >> 8 + _EXECUTE & 1
 
 
 @compiled

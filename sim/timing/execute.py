@@ -61,12 +61,6 @@ over: the one state that names a place. `drained_after`: rows of sums on their w
 array. `busy_left`: cycles for which old sums of a half may still be read."""
 
 
-@compiled
-def _inside_depth(h):
-    """Return the depth of the queue of instructions, as `hw.execute.ExecuteEngine` has it."""
-    return (2 * h.rows + h.columns + 16) // h.rows + 4
-
-
 @compiled(inline="always")
 def step(s, h, w, code, folds):
     """Do a cycle; `folds` is the table of `folds.expand`."""
@@ -252,7 +246,7 @@ def _take(fold, head):
 def _walk(s, h, w, instruction, takes):
     """Hand a fold over, and take an instruction; return whether one comes."""
     frees = s.folds == 0 or (takes and s.folds == 1)
-    w.execute_ready = 1 if frees and s.inside.level != _inside_depth(h) else 0
+    w.execute_ready = 1 if frees and s.inside.level != h.inside_depth else 0
     if takes:
         s.folds -= 1
         s.next_fold = s.next_fold + 1 if s.folds else 0

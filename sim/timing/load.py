@@ -160,12 +160,16 @@ def _request(s, h, w, load, room):
     comes = free and (asked or rest.resting)
     if comes:
         if asked:
-            rest.beat, rest.pitch, rest.rows = load.dram // h.bus, load.pitch // h.bus, load.rows
-            rest.row_beats = (load.columns + h.bus - 1) // h.bus
+            rest.beat, rest.pitch, rest.rows = (
+                load.dram >> h.bus_bits,
+                load.pitch >> h.bus_bits,
+                load.rows,
+            )
+            rest.row_beats = (load.columns + h.bus - 1) >> h.bus_bits
             cut = _transposes(load)
         else:
             cut = True
-        beat, pitch, rows = rest.beat % h.page, rest.pitch, rest.rows
+        beat, pitch, rows = rest.beat & (h.page - 1), rest.pitch, rest.rows
         row_beats = _cut(rest, h, cut)
     bursts.advance(cutter, h, h.burst_beats, sent, comes, beat, pitch, rows, row_beats)
     return asked
@@ -174,10 +178,10 @@ def _request(s, h, w, load, room):
 @compiled
 def _cut(rest, h, cut):
     """Return the beats of a row in the next chunk of what is at rest; the others stay."""
-    chunk = h.transpose_columns // h.bus
+    chunk = h.chunk_beats
     if cut and rest.row_beats > chunk:
         rest.resting = 1
-        rest.beat = (rest.beat + chunk) % h.page
+        rest.beat = (rest.beat + chunk) & (h.page - 1)
         rest.row_beats -= chunk
         return chunk
     row_beats = rest.row_beats

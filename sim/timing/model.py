@@ -8,7 +8,7 @@ import numpy as np
 
 from hw.isa.config import Config
 from hw.isa.encoding import decode
-from hw.isa.instructions import INSTRUCTION_BYTES, Instruction, InstructionError
+from hw.isa.instructions import INSTRUCTION_BYTES, Engine, Instruction, InstructionError
 from hw.isa.registers import ErrorCode
 
 from ..intervals import intervals
@@ -129,11 +129,10 @@ class _Walk:
         self._code = settle(config, code)
         self._shape, self.state = shape_of(config, timing), np.zeros(1, RUN)
         self._repeats = repeats
-        if repeats:
-            scratch = np.zeros(1, RUN)
-            self._words = self.state.view(np.int64), scratch, scratch.view(np.int64)
-            self._kinds, self._known = kinds(self._code, self._folds), known()
-        _begin(self.state, self._shape, address // config.bus_bytes, len(code))
+        scratch = np.zeros(1, RUN)
+        self._words = self.state.view(np.int64), scratch, scratch.view(np.int64)
+        self._kinds, self._known = kinds(self._code, self._folds), known()
+        _begin(self.state, self._shape, address // config.bus_bytes, self._code)
 
     def advance(self, log: _Log | None = None) -> bool:
         """Go on for a while, or to the end; return whether the program still runs."""
@@ -141,49 +140,34 @@ class _Walk:
             count = _record(self.state, self._shape, self._code, self._folds, log.rows, SLICE)
             log.take(count)
             return bool(self.state["machine"]["control"]["running"][0])
-        if not self._repeats:
-            return _advance(self.state, self._shape, self._code, self._folds, SLICE)
+        return self._advance(SLICE)
+
+    def _advance(self, cycles: int) -> bool:
         return repeat.advance(
             self.state, *self._words, self._shape, self._code, self._folds, self._kinds,
-            self._known, SLICE,
+            self._known, self._repeats, cycles,
         )  # fmt: skip
 
     def check_moves(self) -> None:
         """Raise if the machine stands still: then the next cycle finds it as this one does."""
         before = self.state["machine"].tobytes()
-        runs = _advance(self.state, self._shape, self._code, self._folds, 1)
+        runs = self._advance(1)
         if runs and self.state["machine"].tobytes() == before:
             raise BackendError(f"the program does not end: {describe_waiting(self._waiting())}")
 
     def _waiting(self) -> int:
         """Return Register.WAITING."""
-        bits = 0
-        for engine, gate in enumerate(self.state["machine"]["control"]["gates"][0]):
-            if not gate["queue"]["out"]:
-                continue
-            word = self._code[gate["items"][0] - 1]
-            for peer, name in enumerate(("load", "execute", "store")):
-                if gate["tokens"][peer] < word[f"wait_{name}"]:
-                    bits |= 1 << 4 * engine + peer
+        control, bits = self.state["machine"]["control"][0], 0
+        for engine in Engine:
+            bits |= int(control[engine.name.lower()]["lacks"]) << 4 * engine
         return bits
 
 
 @compiled
-def _begin(state, shape, beat, length):
+def _begin(state, shape, beat, code):
     r = state[0]
     r.machine.bus.saved = shape[0].cost
-    control.start(r.machine.control, shape[0], beat, length)
-
-
-@compiled
-def _advance(state, shape, code, folds, cycles):
-    """Go on for some cycles, or to the end; return whether the program still runs."""
-    r, h = state[0], shape[0]
-    for _ in range(cycles):
-        if not r.machine.control.running:
-            return False
-        step(r, h, code, folds)
-    return r.machine.control.running != 0
+    control.start(r.machine.control, shape[0], beat, code)
 
 
 @compiled

@@ -20,6 +20,7 @@ from hw.isa.pipeline import FETCH_BURST
 from . import bus
 from .compiled import compiled
 from .core import COUNTS, MACHINE, RUN, step
+from .gate import EXECUTE, LOAD, STORE
 from .kinds import instruction_kinds, kinds_of
 
 __all__ = ["Known", "Program", "advance", "known", "program"]
@@ -36,7 +37,7 @@ FAR = 16
 RUNS_A_STATE = 2
 WINDOW = 64
 """Instructions, and folds, that a kept run may meet."""
-STATES = 4096
+STATES = 2048
 NONE = -1
 
 assert RUN.fields["machine"][1] == 0
@@ -70,6 +71,7 @@ class Known(NamedTuple):
     Members
     -------
     words : int64, (states, words of a machine)
+    hashes : uint64
     table : int64
         State of each hash, by open addressing.
     first, following : int64
@@ -85,6 +87,7 @@ class Known(NamedTuple):
     """
 
     words: np.ndarray
+    hashes: np.ndarray
     table: np.ndarray
     first: np.ndarray
     following: np.ndarray
@@ -121,37 +124,54 @@ def known(states: int = STATES) -> Known:
     """Return a store of states that is empty."""
     runs = RUNS_A_STATE * states
     return Known(
-        words=np.zeros((states, MACHINE_WORDS), np.int64),
+        words=np.empty((states, MACHINE_WORDS), np.int64),
+        hashes=np.empty(states, np.uint64),
         table=np.full(4 * states, NONE, np.int64),
         first=np.full(states, NONE, np.int64),
-        following=np.full(runs, NONE, np.int64),
-        target=np.zeros(runs, np.int64),
-        cycles=np.zeros(runs, np.int64),
-        beats=np.zeros(runs, np.int64),
-        instructions=np.zeros(runs, np.int64),
-        folds=np.zeros(runs, np.int64),
-        written=np.zeros(runs, np.int64),
-        counts=np.zeros((runs, COUNTERS), np.int64),
-        window=np.zeros((runs, 2 * WINDOW), np.int64),
+        following=np.empty(runs, np.int64),
+        target=np.empty(runs, np.int64),
+        cycles=np.empty(runs, np.int64),
+        beats=np.empty(runs, np.int64),
+        instructions=np.empty(runs, np.int64),
+        folds=np.empty(runs, np.int64),
+        written=np.empty(runs, np.int64),
+        counts=np.empty((runs, COUNTERS), np.int64),
+        window=np.empty((runs, 2 * WINDOW), np.int64),
         sizes=np.zeros(2, np.int64),
     )
 
 
 @compiled
-def _place_free(s, h, p, now):
+def _name_kinds(gate, p):
+    """Put the kinds of instructions in the place of their indices."""
+    for place in range(gate.queue.inner + 1):
+        if gate.items[place]:
+            gate.items[place] = p.kinds[gate.items[place] - 1] + 1
+
+
+@compiled
+def _name_places(gate, p, engine, dispatched):
+    """Put the last instructions of an engine that are dispatched into its queue."""
+    held = gate.queue.inner + gate.queue.out
+    first = p.before[engine, dispatched] - held
+    shift = 0 if gate.queue.out else 1
+    for place in range(held):
+        gate.items[place + shift] = p.places[engine, first + place] + 1
+
+
+@compiled
+def _place_free(s, h, p, now, room):
     """Take out of a machine where it is in time and in the program.
 
     `s` is changed: waits instead of cycles, kinds instead of places. Of what fetch has still to ask
     for, only that it is far is left if it is.
     """
-    bus.relative(s.bus, now)
+    bus.relative(s.bus, now, room)
     control = s.control
     control.dispatched = 0
-    for engine in range(ENGINES):
-        gate = control.gates[engine]
-        for place in range(gate.queue.inner + 1):
-            if gate.items[place]:
-                gate.items[place] = p.kinds[gate.items[place] - 1] + 1
+    _name_kinds(control.load, p)
+    _name_kinds(control.execute, p)
+    _name_kinds(control.store, p)
     s.execute.next_fold = 0
     s.execute.folds = 1 if s.execute.folds else 0
     limit = min(h.burst_beats, FETCH_BURST)
@@ -160,6 +180,14 @@ def _place_free(s, h, p, now):
         cutter.row_left = cutter.row_beats = FAR * limit + 1
         if h.page % limit == 0 and cutter.beat % limit == 0:
             cutter.beat = cutter.row_start = 0
+
+
+@compiled
+def _equal(first, second):
+    for place in range(len(first)):
+        if first[place] != second[place]:
+            return False
+    return True
 
 
 @compiled
@@ -173,7 +201,7 @@ def _find(k, words):
     slot = np.int64(mixed & np.uint64(mask))
     while k.table[slot] != NONE:
         state = k.table[slot]
-        if np.array_equal(k.words[state], words):
+        if k.hashes[state] == mixed and _equal(k.words[state], words):
             return state
         slot = (slot + 1) & mask
     if k.sizes[0] == len(k.words):
@@ -181,6 +209,7 @@ def _find(k, words):
     state = k.sizes[0]
     k.sizes[0] += 1
     k.table[slot] = state
+    k.hashes[state] = mixed
     k.words[state] = words
     return state
 
@@ -270,16 +299,12 @@ def _put(k, p, state, r, words, h, far, cutter_before, left, beat):
     s = r.machine
     dispatched = s.control.dispatched
     words[:MACHINE_WORDS] = k.words[state]
-    bus.relative(s.bus, -r.now)
+    bus.absolute(s.bus, r.now)
     control = s.control
     control.dispatched = dispatched
-    for engine in range(ENGINES):
-        gate = control.gates[engine]
-        held = gate.queue.inner + gate.queue.out
-        first = p.before[engine, dispatched] - held
-        shift = 0 if gate.queue.out else 1
-        for place in range(held):
-            gate.items[place + shift] = p.places[engine, first + place] + 1
+    _name_places(control.load, p, LOAD, dispatched)
+    _name_places(control.execute, p, EXECUTE, dispatched)
+    _name_places(control.store, p, STORE, dispatched)
     if s.execute.folds:
         s.execute.next_fold = r.folds
         s.execute.folds = p.folds_left[r.folds]
@@ -289,13 +314,15 @@ def _put(k, p, state, r, words, h, far, cutter_before, left, beat):
 
 
 @compiled
-def advance(state, words, scratch, scratch_words, shape, code, folds, p, k, cycles):
+def advance(state, words, scratch, scratch_words, shape, code, folds, p, k, jumps, cycles):
     """Go on for some cycles or more, or to the end; return whether the program still runs.
 
     Parameters
     ----------
     state, scratch : array of one RUN
         The run, and room for another; `words` and `scratch_words` are the same as int64.
+    jumps : bool
+        Jump at all, or walk through each cycle.
     cycles : int
         Cycles to walk; those that are jumped over do not count.
     """
@@ -306,16 +333,16 @@ def advance(state, words, scratch, scratch_words, shape, code, folds, p, k, cycl
     mark = np.zeros(4, np.int64)
     source, source_far = NONE, False
     cutter = r.machine.control.cutter
-    kept = np.zeros(2, np.int64)
+    kept, room = np.zeros(2, np.int64), np.zeros(bus.MOST, np.int64)
     for _ in range(cycles):
         if not r.machine.control.running:
             return False
         step(r, h, code, folds)
-        if not r.wires.fold_taken or not r.fed or r.now - mark[0] < LEAST:
+        if not jumps or not r.wires.fold_taken or not r.fed or r.now - mark[0] < LEAST:
             continue
         scratch_words[:MACHINE_WORDS] = words[:MACHINE_WORDS]
         far = _is_far(r.machine, h)
-        _place_free(s, h, p, r.now)
+        _place_free(s, h, p, r.now, room)
         target = _find(k, scratch_words[:MACHINE_WORDS])
         if target == NONE:
             k.table[:] = NONE
@@ -336,7 +363,7 @@ def advance(state, words, scratch, scratch_words, shape, code, folds, p, k, cycl
             _jump(k, run, r, counts)
             if far:
                 left -= k.beats[run]
-                beat = (beat + k.beats[run]) % h.page
+                beat = (beat + k.beats[run]) & (h.page - 1)
             source = k.target[run]
             jumped = True
         if jumped:

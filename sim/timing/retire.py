@@ -53,7 +53,7 @@ def region_of(h, beat, pitch, rows, row_beats):
     if pitch == row_beats and not gapless:
         pitch += h.page
     region = row_beats << _ROWS | rows
-    return ((region << _PITCH | pitch) << _BEAT | beat % h.page) << 1 | gapless
+    return ((region << _PITCH | pitch) << _BEAT | beat & (h.page - 1)) << 1 | gapless
 
 
 @compiled

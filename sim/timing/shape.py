@@ -7,6 +7,7 @@ from fractions import Fraction
 import numpy as np
 
 from hw.isa.config import Config
+from hw.isa.pipeline import inside_depth
 
 from ..result import DramTiming
 from .record import record
@@ -15,12 +16,14 @@ __all__ = ["SHAPE", "shape_of"]
 
 SHAPE = record(
     rows=1, columns=1, input_depth=1, weight_depth=1, output_depth=1,
-    bus=1, page=1, burst_beats=1, read_outstanding=1, write_outstanding=1, queue_depth=1,
-    transpose_columns=1, latency=1, rate=1, cost=1,
+    bus=1, bus_bits=1, page=1, burst_beats=1, read_outstanding=1, write_outstanding=1,
+    queue_depth=1, transpose_columns=1, chunk_beats=1, inside_depth=1, latency=1, rate=1, cost=1,
 )  # fmt: skip
-"""Values of the Config of the same names; depths are words of a half, `bus` is bytes of a beat and
-`page` beats of 4096 bytes. `latency` is cycles of the DRAM; with a bandwidth, each cycle brings
-`rate` and a beat takes `cost`, in the units of `sim.dram`; `rate` is 0 without."""
+"""Values of the Config of the same names; depths are words of a half. `bus` is bytes of a beat,
+`bus_bits` its logarithm; `page` is beats of 4096 bytes, a power of two, `chunk_beats` those of a
+chunk that is transposed; `inside_depth` is the instructions in the execute engine at most.
+`latency` is cycles of the DRAM; with a bandwidth, each cycle brings `rate` and a beat takes `cost`,
+in the units of `sim.dram`; `rate` is 0 without."""
 
 
 def shape_of(config: Config, timing: DramTiming) -> np.ndarray:
@@ -29,7 +32,10 @@ def shape_of(config: Config, timing: DramTiming) -> np.ndarray:
     rate = Fraction(timing.bytes_per_cycle or 0)
     values = {name: getattr(config, name) for name in SHAPE.names if hasattr(config, name)} | {
         "bus": config.bus_bytes,
+        "bus_bits": config.bus_bytes.bit_length() - 1,
         "page": 4096 // config.bus_bytes,
+        "chunk_beats": config.transpose_columns // config.bus_bytes,
+        "inside_depth": inside_depth(config.rows, config.columns),
         "latency": timing.latency,
         "rate": rate.numerator,
         "cost": config.bus_bytes * rate.denominator,

@@ -29,14 +29,26 @@ _ABSMAX, _INT32 = int(Opcode.ABSMAX), int(Format.INT32)
 _BY_ROW, _BY_COLUMN = int(Axis.ROW), int(Axis.COLUMN)
 
 
-@compiled
+@compiled(inline="always")
 def step(s, h, w, code):
-    """Do one cycle; see `sim.timing.wires`."""
+    """Set the store engine's wires, and end the cycle.
+
+    Parameters
+    ----------
+    s, h, w : record of STORE, of SHAPE, of WIRES
+    code : array of CODE
+    """
+    _step(s, h, w, code[w.store_index if w.store_valid else 0])
+
+
+@compiled
+def _step(s, h, w, i):
+    """Do as `step` says; `i` is the instruction at the input if there is one."""
     if not retire.busy(s.retire):
         # Whatever an instruction does is over when it ends.
         _idle(w)
         if w.store_valid:
-            _accept(s, h, code[w.store_index])
+            _accept(s, h, i)
         return
     w.store_busy = 1
     entering = _gate(s, h, w)
@@ -49,7 +61,7 @@ def step(s, h, w, code):
     if reads:
         _read(s, h, entering, ends)
     if w.store_valid and w.store_ready:
-        _accept(s, h, code[w.store_index])
+        _accept(s, h, i)
 
 
 @compiled
@@ -180,7 +192,7 @@ def _accept(s, h, i):
     fifo.push(s.pack.orders, s.pack.order, pack.order_of(kind, rows, row_words, last_bytes))
     row_bytes = size * (row_words if reduces else i.columns)
     region = retire.region_of(
-        h, i.dram // h.bus, i.pitch // h.bus, rows, (row_bytes + h.bus - 1) // h.bus
+        h, i.dram >> h.bus_bits, i.pitch >> h.bus_bits, rows, (row_bytes + h.bus - 1) >> h.bus_bits
     )
     fifo.push(s.retire.regions, s.retire.region, region)
 

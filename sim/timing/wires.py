@@ -10,6 +10,9 @@ NONE = -1
 """No half of a memory."""
 
 WIRES = record(
+    # Fetch to bus: beats of the burst that is offered, 0 for none, and whether it is taken; whether
+    # an instruction is dispatched.
+    fetch_burst=1, fetch_taken=1, retired=1,
     # Controller to engines: an instruction's tokens are there, and which it is; and back.
     load_valid=1, load_index=1, load_ready=1,
     execute_valid=1, execute_index=1, execute_ready=1,

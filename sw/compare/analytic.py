@@ -25,11 +25,12 @@ from hw.isa.instructions import Dataflow
 from sim.activity import Activity
 from sim.energy import energy
 
-from ..cost import DRAM_CLASS, ProductCost, StepCost, limit_of
+from ..cost import StepCost
 from ..dataflow import Choice, array_cycles
 from ..models import Product, TrainingStep
+from ..prices import DRAM_CLASS, ProductCost, limit_of
 from ..tile import TileError
-from ..tile_cost import operand_loads
+from ..tile_counts import operand_loads
 from ..tile_problem import Demand, Problem
 from ..tile_search import fitting
 from .cycles import MODELS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from hw.isa.config import Config
 from ..console import Report, progress
 from ..models import load_step
 from ..options import config_options, dram_values
+from ..parallel import spread
 from ..plotting import FigureFile
+from ..prices import Prices
 from ..program_file import write_files
 from ..workload import naming
 from .plot import draw_bars
@@ -46,6 +49,7 @@ __all__ = ["compare_command"]
     "--roofline", type=FigureFile(), metavar="FILE.svg|png",
     help="Each product of LoRA-hybrid against the bounds of array and DRAM.",
 )  # fmt: skip
+@click.option("--jobs", type=click.IntRange(1), help="Processes; as many as cores by default.")
 def compare_command(
     config: Config,
     report: Report,
@@ -58,6 +62,7 @@ def compare_command(
     optimizer_bytes: float,
     plot: str | None,
     roofline: str | None,
+    jobs: int | None,
 ) -> None:
     """Compare full training, LoRA-OS, LoRA-WS and LoRA-hybrid, in latency and EDP.
 
@@ -70,10 +75,11 @@ def compare_command(
     config = config.replace(**dram_values(None, dram_latency))
     full = load_step(model, reading, batch, None, full=True)
     lora = load_step(model, reading, batch, rank)
-    with progress() as show, naming(f"model {model}"):
+    with progress() as show, naming(f"model {model}"), spread(jobs) as side_by_side:
         found = compare(
             config, full, lora, bandwidths=bandwidths, optimiser_bytes=optimizer_bytes,
             progress=None if show is None else lambda stage: show(stage, 0),
+            prices=partial(Prices, spread=side_by_side),
         )  # fmt: skip
     assumed = assumptions(config, full, lora, optimizer_bytes)
     title = heading(config, lora)

@@ -22,9 +22,9 @@ LIMITS = {
     "fill": ("#4c86c6", "^", "start, latency, fill and drain"),
 }
 """Colour, mark and name of what takes most of a product's time."""
-NAMED = 8
+NAMED = 7
 """Shapes that are named: those of most cycles."""
-PLACES = [(across, up) for up in (-12, -20, -28, 8) for across in (5, -5)]
+PLACES = ((11, 0), (-11, 0), (9, -9), (-9, -9), (9, 9), (-9, 9), (0, 14), (0, -14), (0, 22))
 """Where a name may stand beside its mark, in points, best first."""
 
 
@@ -144,7 +144,7 @@ def _roofs(axis: Axes, each: Comparison, rows: Sequence[dict[str, Any]]) -> None
     for name, slope in roofs.items():
         start = max(low, bottom / slope)
         axis.plot([start, peak / slope], [start * slope, peak], color="0.35", lw=0.9, ls="--")
-        middle = math.sqrt(start * peak / slope)
+        middle = start * (peak / slope / start) ** 0.3  # where few products are
         axis.text(
             middle, middle * slope, name, fontsize=7.5, color="0.3", ha="center", va="bottom",
             rotation=math.degrees(math.atan(slope)), rotation_mode="anchor",
@@ -155,22 +155,27 @@ def _roofs(axis: Axes, each: Comparison, rows: Sequence[dict[str, Any]]) -> None
 
 
 def _names(axis: Axes, rows: Sequence[dict[str, Any]], renderer: Any) -> None:
-    """Name the shapes that take most cycles, as far as names do not collide."""
+    """Name the shapes that take most cycles, each where its name hides nothing, or not at all."""
     shapes: dict[tuple[int, ...], list[dict[str, Any]]] = {}
     for row in rows:
         shapes.setdefault(tuple(row["shape"]), []).append(row)
-    inside, taken = axis.get_window_extent(renderer), []
+    places = [(row["intensity"], row["macs_per_cycle"]) for row in rows]
+    dots = axis.transData.transform(places)
+    inside = axis.get_window_extent(renderer)
+    taken = [each.get_window_extent(renderer) for each in (*axis.texts, axis.get_legend())]
     for shape, some in list(shapes.items())[:NAMED]:
         name = f"{', '.join(row['role'] for row in some)} {'x'.join(map(str, shape))}"
         for across, up in PLACES:
             text = axis.annotate(
                 name, (some[0]["intensity"], some[0]["macs_per_cycle"]), xytext=(across, up),
-                textcoords="offset points", fontsize=6.5, color="0.2",
-                ha="left" if across > 0 else "right",
+                textcoords="offset points", fontsize=6.5, color="0.2", va="center",
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
+                ha=("right", "center", "left")[(across > 0) - (across < 0) + 1],
             )  # fmt: skip
             box = text.get_window_extent(renderer)
             fits = inside.contains(box.x0, box.y0) and inside.contains(box.x1, box.y1)
-            if fits and not any(box.overlaps(other) for other in taken):
+            free = not any(box.overlaps(other) for other in taken)
+            if fits and free and not box.padded(4).count_contains(dots):
                 taken.append(box)
                 break
             text.remove()

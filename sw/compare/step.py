@@ -10,9 +10,10 @@ from hw.isa.config import Config
 from sim.activity import Activity
 from sim.energy import energy
 
-from ..cost import DRAM_CLASS, Prices, StepCost, step_cost
+from ..cost import StepCost, step_cost
 from ..dataflow import Choice
 from ..models import TrainingStep
+from ..prices import DRAM_CLASS, Prices
 from .analytic import analytic_cost
 from .cycles import MODELS
 
@@ -49,8 +50,8 @@ SCHEMES = {
     "lora_hybrid": Scheme("LoRA-hybrid", False, "auto"),
     "full_hybrid": Scheme("Full model (hybrid)", True, "auto"),
 }
-"""By the keys of JSON. The paper has the first four, and does not say how its full model runs: OS
-is what its factor of 1.81 needs. The last shows what of that factor is LoRA's own."""
+"""By the keys of JSON. The paper has the first four; with the full model in OS its factor of 1.81
+comes out. The last shows what of that factor is LoRA's own."""
 
 PAPER = {
     "latency": {"full": 1.81, "lora_os": 1.22, "lora_ws": 1.27},

@@ -7,8 +7,8 @@ from typing import Any
 
 from hw.isa.config import Config
 
-from ..cost import DRAM_CLASS
 from ..models import TrainingStep
+from ..prices import DRAM_CLASS
 from .step import PAPER, Comparison
 
 __all__ = ["assumptions", "bandwidth", "cycle_rows", "edp_rows", "heading"]
@@ -60,7 +60,7 @@ def assumptions(
         "read included, after the products at the bandwidth; no time where that is unlimited",
         "unlimited DRAM: bytes take no time (ours: a beat a cycle each way)",
         f"EDP: (chip + DRAM energy) x latency; DRAM of class {DRAM_CLASS}",
-        "Full: all products OS, without which the paper's 1.81 is out of reach; Full-h: hybrid",
+        "Full: all products OS, under which the paper's 1.81 comes out; Full-h: hybrid",
     ]
 
 

@@ -174,7 +174,7 @@ def test_a_key_that_is_called_like_an_argument(refused):
 @pytest.mark.parametrize(
     "options,message",
     [
-        (["--backend", "fpga"], "--backend must be one of functional, rtl, not 'fpga'"),
+        (["--backend", "fpga"], "--backend must be one of functional, timing, rtl, not 'fpga'"),
         *(
             (
                 ["--dram-gbps", text],
@@ -528,7 +528,7 @@ def test_runs_on_other_hardware(refused, files, options, message):
     "arguments,message",
     [
         (("g.prog", "--trace", "t.json"),
-         "--trace needs a backend that keeps time: rtl, not functional"),
+         "--trace needs --backend timing or rtl, not functional"),
         (("g.prog", "--waves", "w.vcd"), "--waves needs --backend rtl, not functional"),
         (("g.prog", "--backend", "rtl", "--waves", "w.fst"),
          "--waves must name a .vcd file, not 'w.fst'"),

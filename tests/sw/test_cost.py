@@ -12,8 +12,11 @@ from hw.isa.registers import ErrorCode
 from sim.activity import activity
 from sim.energy import energy
 from sim.result import DramTiming, MachineError, RunResult
-from sw.cost import DRAM_CLASS, OBJECTIVES, Prices, dram_cycles, limit_of, step_cost
+from sim.timing.model import run
+from sw.cost import OBJECTIVES, Prices, step_cost
 from sw.models import Product, Role, TrainingStep
+from sw.parallel import spread
+from sw.prices import DRAM_CLASS, dram_cycles, limit_of
 from sw.program import Program
 
 CONFIG = Config(input_depth=256, weight_depth=256, output_depth=256)
@@ -168,6 +171,25 @@ def test_timing_is_that_of_the_configuration_unless_given(watch):
     assert watch.timings == [DramTiming(7, 4.0), other]
 
 
+def test_products_are_timed_by_the_timing_model(watch):
+    each = product(Role.DX, 13, 9, 6)
+    Prices(CONFIG, timer=watch).cost(each, "os")
+    (program,) = watch.programs
+    address = program.layout.program_address
+    counters = run(CONFIG, program.encode(), program_address=address).counters
+    row = Prices(CONFIG).cost(each, "os")
+    assert row.cycles == counters["cycles"] > row.array_cycles == counters["array_cycles"] > 0
+    assert row.dram_read_bytes == counters["dram_read_bytes"]
+    assert row.dram_write_bytes == counters["dram_write_bytes"]
+
+
+def test_costs_are_the_same_side_by_side():
+    step = step_of(product(Role.FORWARD), product(Role.DW, 5, 6, 7), product(Role.DX, 30, 20, 10))
+    alone = step_cost(CONFIG, step)
+    with spread(2) as side_by_side:
+        assert step_cost(CONFIG, step, prices=Prices(CONFIG, spread=side_by_side)) == alone
+
+
 def test_a_machine_that_stops_is_told():
     prices = Prices(CONFIG, timer=Stopwatch(ErrorCode.READ_RESPONSE))
     with pytest.raises(MachineError, match="READ_RESPONSE"):
@@ -188,7 +210,7 @@ def test_progress_names_what_is_timed(watch):
     told: list[str] = []
     step = step_of(product(Role.FORWARD), product(Role.DW, 5, 6, 7))
     step_cost(CONFIG, step, prices=Prices(CONFIG, timer=watch), progress=told.append)
-    assert told == ["time 9x12x8", "time 5x6x7"]
+    assert told == [f"time products, {done} of 4" for done in (1, 2, 3, 4)]
 
 
 @pytest.mark.parametrize("rate,cycles", [(None, 100), (16.0, 100), (8.0, 150), (2.0, 600)])

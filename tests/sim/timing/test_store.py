@@ -60,7 +60,7 @@ def test_maxima_of_rows_come_while_a_block_of_columns_leaves() -> None:
 
 
 def test_maxima_of_columns_wait_for_room_on_their_way_to_dram() -> None:
-    program = [Absmax(axis=Axis.COLUMN, to_dram=1, rows=1, columns=16, **STRIDES)] * 20
+    program = [Absmax(axis=Axis.COLUMN, to_dram=1, rows=1, columns=16, **STRIDES)] * 10
     cycles = trace(SMALL, program, random.Random(0), limit=20_000)
     assert max(seen["store_stalled_on_dram"] for _, seen in cycles) == 1
     compare(SMALL, program, cycles)

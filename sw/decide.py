@@ -40,8 +40,8 @@ Draft = Callable[[Dataflow], tuple[Job, Problem]]
 """Makes the job and the problem of a product in a dataflow."""
 
 WORK = 30_000
-"""Work that trials of a product may be, in microseconds, about; see `_work`."""
-EACH, INSTRUCTION, CYCLE = 1500, 40, 0.15
+"""Work that all trials of a product may be, in microseconds, about."""
+EACH, INSTRUCTION, CYCLE = 1500, 45, 0.13
 """Microseconds of a trial, of one of its instructions and of one of its cycles, about."""
 MOST = 40
 """Trials of a product."""
@@ -70,7 +70,7 @@ class Decision:
     value : float
         What the job is worth: cycles, joules or joule seconds; about, if none was timed.
     bound : float
-        What none of those that were not timed is worth less than.
+        What nothing in the space is worth less than; equal to `value` if that is the best.
     """
 
     job: Job
@@ -147,36 +147,30 @@ def _check(config: Config, problem: Problem, name: str) -> None:
 def _best(config: Config, space: Space, goal: Goal) -> Decision:
     """Return the best of a space, as far as work allows."""
     order = space.order()
-    # Of the candidates from each place in the order on, the least bound.
-    ahead = np.minimum.accumulate(space.bound[order][::-1])[::-1]
+    work = EACH + INSTRUCTION * space.instructions + CYCLE * space.array
+    left, most = WORK, MOST
     best: tuple[float, Job] | None = None
-    timed, left, passed, error = 0, WORK, np.inf, None
-    place = 0
-    for place, index in enumerate(order):
-        if best is not None and (best[0] <= ahead[place] or timed == MOST):
-            break
+    error: TileError | None = None
+    left_out, timed = np.ones(space.size, bool), 0
+    for index in order:
+        if most == 0 or work[index] > left:
+            continue
         if best is not None and space.bound[index] >= best[0]:
             continue
+        left_out[index], left, most = False, left - work[index], most - 1
         job = space.job(index)
-        left -= _work(config, job)
-        if left < 0:
-            break
-        trial = Trial(config, job)
         try:
-            value = _value(config, trial, goal)
+            value = _value(config, Trial(config, job), goal)
         except TileError as found:  # tables that stay leave no room
-            error, left = found, left + _work(config, job)
+            error = found
             continue
         timed += 1
         if best is None or value < best[0]:
             best = value, job
-    else:
-        place = len(order)
     if best is None:
         best = _untimed(config, space, order, error)
-    del passed
-    rest = float(ahead[place]) if place < len(order) else np.inf
-    return Decision(best[1], goal, space.size, timed, best[0], min(rest, best[0]) if timed else rest)
+    rest = float(space.bound[left_out].min(initial=np.inf))
+    return Decision(best[1], goal, space.size, timed, best[0], min(rest, best[0]))
 
 
 def _untimed(
@@ -192,15 +186,6 @@ def _untimed(
             continue
         return float(space.estimate[index]), job
     raise error or TileError("nothing fits")
-
-
-def _work(config: Config, job: Job) -> float:
-    """Return about how many microseconds it takes to time a job."""
-    tiling = job.tiling
-    m, k, n = tiling.counts
-    instructions = m * n * (2 * k + len(job.outputs) + len(job.late))
-    cycles = array_cycles(config, tiling.dataflow, tiling.m, tiling.k, tiling.n)
-    return EACH + INSTRUCTION * instructions + CYCLE * cycles
 
 
 def _value(config: Config, trial: Trial, goal: Goal) -> float:

@@ -27,9 +27,10 @@ JOBS = 4
 HANDOVER = 30
 """Cycles from a tile's last beat in DRAM to the first fold that takes its place, about, beside the
 latency."""
-OVERLAP = 0.4
-"""Part of the second longest of array, loads and stores that does not hide under the longest: what
-orders candidates best, over the products of a training step (`docs/choice.md`)."""
+OVERLAP, STEEP = 0.2, 4
+"""Part of the second longest of array, loads and stores that does not hide under the longest if it
+takes as long, and how steeply that falls where it is shorter: what fits best, over the products of
+a training step (`docs/choice.md`)."""
 
 
 class Cycles:
@@ -108,7 +109,15 @@ class Cycles:
             self._first + self._turns(stores),
         ]
         longest, second = np.sort(ways, 0)[:-3:-1]
-        return longest + OVERLAP * second
+        return longest + OVERLAP * second * (second / longest) ** STEEP
+
+    @cached_property
+    def instructions(self) -> np.ndarray:
+        """Instructions of a candidate, without tables."""
+        c = self.counts
+        loads = c.left.loads * c.left.times + c.right.loads * c.right.times
+        tiles = c.m.run(np.ones_like) * c.n.run(np.ones_like)
+        return loads + tiles * c.k.count + c.tiles * len(self._outputs)
 
     # Loads
 

@@ -55,6 +55,8 @@ class Space:
         Of each candidate: which draft, sizes of a tile, order of tiles.
     estimate, bound : float64
         What each is worth, about, and what it is not worth less than.
+    instructions, array : float64
+        How many it has, about, and the cycles of its folds.
     """
 
     drafts: Sequence[tuple[Job, Problem]]
@@ -65,6 +67,8 @@ class Space:
     rows_outer: np.ndarray
     estimate: np.ndarray
     bound: np.ndarray
+    instructions: np.ndarray
+    array: np.ndarray
 
     @classmethod
     def of(cls, drafts: Sequence[tuple[Job, Problem]], goal: Goal) -> Space:
@@ -106,4 +110,5 @@ def _part(index: int, job: Job, problem: Problem, goal: Goal) -> tuple[np.ndarra
     if goal != "latency":
         estimate = worth(problem, goal, events(counts, job), estimate)
         bound = worth(problem, goal, events(counts, job, least=True), bound)
-    return np.full(len(tm), index), tm, tk, tn, outer, estimate, bound
+    draft = np.full(len(tm), index)
+    return draft, tm, tk, tn, outer, estimate, bound, cycles.instructions, cycles.array

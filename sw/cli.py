@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 import click
 import numpy as np
@@ -43,12 +43,17 @@ from .program_file import (
     write_programs,
 )
 from .quantise import Group
+from .tile_search import Goal
 from .workload import compile_workload, naming
 from .workload_command import workload
 
 __all__ = ["main"]
 
 DATAFLOW = click.Choice(["ws", "os", "auto"])
+OBJECTIVE = click.option(
+    "--objective", type=click.Choice(get_args(Goal)), default="latency", show_default=True,
+    help="What the plan of each product makes small.",
+)  # fmt: skip
 SEED = click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True,
     help="Of the data the program makes.",
@@ -84,6 +89,7 @@ def cli() -> None:
 @config_options("paper")
 @backend_options("rtl")
 @click.option("--dataflow", type=DATAFLOW, default="auto", show_default=True)
+@OBJECTIVE
 @rounding_options
 @SEED
 def demo(config: Config, report: Report, target: Target, **options: Any) -> None:
@@ -160,6 +166,7 @@ def generate(config: Config, report: Report, output: str, memories: str) -> None
 @backend_options("functional")
 @click.option("-o", "--output", type=OutputFile(), required=True, metavar="C.npy")
 @click.option("--dataflow", type=DATAFLOW, default="auto", show_default=True)
+@OBJECTIVE
 @click.option("--transpose-a", is_flag=True, help="The file holds A transposed, K x M.")
 @click.option("--transpose-b", is_flag=True, help="The file holds B transposed, N x K.")
 @click.option(
@@ -219,13 +226,16 @@ def gemm(
 @config_options("paper")
 @click.option("-o", "--output", type=OutputFile(), required=True, metavar="FILE")
 @click.option("--dataflow", type=DATAFLOW, default="auto", show_default=True)
-def compile_(config: Config, report: Report, workload: str, output: str, dataflow: str) -> None:
+@OBJECTIVE
+def compile_(
+    config: Config, report: Report, workload: str, output: str, **options: Any
+) -> None:
     """Compile WORKLOAD, gemm:MxKxN or lora:NxD1xD2:rR, to a program file."""
     report.keep_clear({"--output": output})
     with progress() as show:
         if show is not None:
             show("compile", 0)
-        programs = compile_workload(config, workload, dataflow)
+        programs = compile_workload(config, workload, **options)
     write_programs(output, programs)
     figures = runner.program_figures(programs, ())
     runner.print_products(report, figures["products"])

@@ -11,6 +11,7 @@ from sim.result import BackendError
 
 from .dataflow import Choice
 from .driver import Device
+from .decide import Objective
 from .gemm import Rounding
 from .layer import compile_layer
 from .layer_run import LayerResult, quantise_site, run_layer
@@ -88,13 +89,15 @@ def run_demo(
     dataflow: Choice,
     rounding: Rounding = "nearest",
     noise_seed: int = 0,
+    objective: Objective = "latency",
 ) -> dict[str, Any]:
     """Compile, run and check the site; return every figure, with a row a product."""
     tensors = make_site(**SHAPE, seed=seed)
     expected = golden(tensors, rounding=rounding, noise_seed=noise_seed)
     layer = compile_layer(
-        device.config, **SHAPE, dataflow=dataflow, column_copies="rescaled", rounding=rounding
-    )
+        device.config, **SHAPE, dataflow=dataflow, column_copies="rescaled", rounding=rounding,
+        objective=objective,
+    )  # fmt: skip
     inputs = quantise_site(
         *(tensors[name] for name in ("x", "w", "a", "b", "dy")), column_copies="rescaled"
     )

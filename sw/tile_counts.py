@@ -15,6 +15,7 @@ import numpy as np
 
 from hw.isa.instructions import Axis, Dataflow
 
+from .residency import Results
 from .tile_problem import Problem
 
 __all__ = ["Counts", "Cut", "Matrix", "blocks", "operand_loads"]
@@ -152,7 +153,27 @@ class Counts:
             m if group is Axis.ROW else self.m.rest, n if group is Axis.COLUMN else self.n.rest
         )
         fit = (count - 1 <= 2 * (half // size)) & (half - (count - 1) // 2 * size >= last)
-        return (count == 1) | fit
+        fit |= count == 1
+        if group is Axis.TENSOR:
+            self._try_all(fit)
+        return fit
+
+    def _try_all(self, fit: np.ndarray) -> None:
+        """Correct whether all tiles stay where they have more than two sizes: by placing them."""
+        half, lanes = self.config.output_depth, self.config.columns
+        several = (self.m.count > 1) & (self.n.count > 1)
+        fit[several] = False
+        small = self.m.extent * self.blocks <= 2 * half
+        for index in np.flatnonzero(several & small):
+            rows, columns = (
+                [int(cut.size[index])] * int(cut.count[index] - 1) + [int(cut.rest[index])]
+                for cut in (self.m, self.n)
+            )
+            if not self.rows_outer[index]:
+                sizes = [m * -(-n // lanes) for n in columns for m in rows]
+            else:
+                sizes = [m * -(-n // lanes) for m in rows for n in columns]
+            fit[index] = Results(half).get_all(sizes) is not None
 
     @cached_property
     def left(self) -> Matrix:

@@ -11,6 +11,7 @@ import click
 from hw.isa.config import Config
 
 from .dataflow import Choice
+from .decide import Objective
 from .gemm import compile_gemm
 from .layer import compile_layer
 from .place import PlacementError
@@ -34,7 +35,9 @@ def naming(what: str) -> Iterator[None]:
         raise type(error)(f"{what}: {error}") from None
 
 
-def compile_workload(config: Config, workload: str, dataflow: Choice) -> tuple[Program, ...]:
+def compile_workload(
+    config: Config, workload: str, dataflow: Choice, objective: Objective = "latency"
+) -> tuple[Program, ...]:
     """Return the programs of ``gemm:MxKxN`` or ``lora:NxD1xD2:rR`` (tokens, widths, rank).
 
     Raises
@@ -47,8 +50,10 @@ def compile_workload(config: Config, workload: str, dataflow: Choice) -> tuple[P
     kind, sizes = parse_sizes(workload)
     with naming(f"workload {workload}"):
         if kind == "gemm":
-            return compile_gemm(config, *sizes, dataflow=dataflow)
-        layer = compile_layer(config, *sizes, dataflow=dataflow, column_copies="rescaled")
+            return compile_gemm(config, *sizes, dataflow=dataflow, objective=objective)
+        layer = compile_layer(
+            config, *sizes, dataflow=dataflow, column_copies="rescaled", objective=objective
+        )
         return (layer.program,)
 
 

@@ -69,9 +69,13 @@ def files(command):
             "no option --fast; accepted: --version, --help",
         ),
         (
-            (*COMPILE, "--objective", "edp"),
-            "no option --objective; accepted: --preset, --config, --set, --json, --output, "
-            "--dataflow, --help",
+            (*COMPILE, "--goal", "edp"),
+            "no option --goal; accepted: --preset, --config, --set, --json, --output, "
+            "--dataflow, --objective, --help",
+        ),
+        (
+            (*COMPILE, "--objective", "area"),
+            "Invalid value for '--objective': 'area' is not one of 'latency', 'energy', 'edp'.",
         ),
         (
             (*COMPILE, "--dataflow", "is"),

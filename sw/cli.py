@@ -227,9 +227,7 @@ def gemm(
 @click.option("-o", "--output", type=OutputFile(), required=True, metavar="FILE")
 @click.option("--dataflow", type=DATAFLOW, default="auto", show_default=True)
 @OBJECTIVE
-def compile_(
-    config: Config, report: Report, workload: str, output: str, **options: Any
-) -> None:
+def compile_(config: Config, report: Report, workload: str, output: str, **options: Any) -> None:
     """Compile WORKLOAD, gemm:MxKxN or lora:NxD1xD2:rR, to a program file."""
     report.keep_clear({"--output": output})
     with progress() as show:

@@ -10,8 +10,8 @@ from hw.isa.config import Config
 from sim.result import BackendError
 
 from .dataflow import Choice
-from .driver import Device
 from .decide import Objective
+from .driver import Device
 from .gemm import Rounding
 from .layer import compile_layer
 from .layer_run import LayerResult, quantise_site, run_layer

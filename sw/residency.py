@@ -21,6 +21,7 @@ class _Resident:
     used: int
     stays: bool
 
+
 FOREVER = 1 << 62
 """When a tile was used last that must stay: later than anything."""
 

@@ -22,6 +22,9 @@ __all__ = ["Goal", "Space", "fitting", "worth"]
 Goal = Literal["latency", "energy", "edp"]
 """Cycles; joules on the chip and in DRAM; joules times seconds."""
 
+ALIKE = 0.005
+"""Part by which estimates differ that tell nothing."""
+
 
 def fitting(problem: Problem) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return M, K and N of every candidate that fits the memories; of whole words, if any does."""
@@ -82,8 +85,9 @@ class Space:
         return len(self.draft)
 
     def order(self) -> np.ndarray:
-        """Return the candidates, the most promising first."""
-        return np.lexsort((self.bound, self.estimate))
+        """Return the candidates, the most promising first, and of those alike the shortest."""
+        alike = np.floor(np.log(self.estimate / self.estimate.min(initial=np.inf)) / ALIKE)
+        return np.lexsort((self.bound, self.instructions, alike))
 
     def job(self, index: int) -> Job:
         """Return the job of a candidate."""

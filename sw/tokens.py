@@ -147,9 +147,7 @@ class _Last:
         self._sizes = sizes
         self._tables: dict[Space, dict[tuple[Engine, bool], np.ndarray]] = {s: {} for s in Space}
 
-    def note(
-        self, engine: Engine, order: int, access: Access, place: slice | np.ndarray
-    ) -> None:
+    def note(self, engine: Engine, order: int, access: Access, place: slice | np.ndarray) -> None:
         """Record an access of the instruction of this order, to the words at `place`."""
         tables, key = self._tables[access.space], (engine, access.write)
         if key not in tables:
@@ -288,7 +286,7 @@ class _Plan:
 
 
 def _marked(instruction: Instruction, tokens: dict[str, int]) -> Instruction:
-    """Return an instruction with tokens; they are all 1, so its fields need not be checked again."""
+    """Return an instruction with tokens: all 1, so that nothing need be checked again."""
     marked = object.__new__(type(instruction))
     marked.__dict__.update(instruction.__dict__, **tokens)
     return marked

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,7 +13,7 @@ from hw.isa.registers import ErrorCode
 from sim.activity import Activity, activity
 from sim.result import DramTiming, Event, MachineError, RunResult
 
-from .compile import compile_jobs, input_matrix, input_table, output_requests
+from .compile import compile_jobs, input_matrix, output_requests
 from .dataflow import array_cycles
 from .job import Job
 from .place import Request

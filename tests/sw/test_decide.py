@@ -1,19 +1,22 @@
-"""Decisions by estimated time: the products of Stable Diffusion on the paper's array."""
+"""Decisions: products of Stable Diffusion on the paper's array, all tilings of small ones."""
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 
 import pytest
 
 from hw.isa.config import Config
 from hw.isa.instructions import Dataflow
+from sim.energy import energy
 from sw.dataflow import array_cycles
-from sw.decide import decide, predict
-from sw.estimate import Traffic, matrix_traffic
+from sw.decide import Decision, decide
 from sw.gemm import compile_gemm, draft_gemm
-from sw.job import Job, Sums
+from sw.job import Sums
 from sw.lora import Gemm, View
+from sw.tile_events import DRAM_CLASS
+from sw.tile_search import Space
+from sw.trial import Trial
 
 PAPER = Config.preset("paper")
 SHAPES = {
@@ -23,31 +26,36 @@ SHAPES = {
 }  # fmt: skip
 
 
-def decided(
-    config: Config, shape: tuple[int, int, int], choice: str = "auto", objective: str = "array"
-) -> Job:
-    """Return the job chosen for a product of two matrices as they multiply."""
+def decision(
+    config: Config, shape: tuple[int, int, int], choice: str = "auto", objective: str = "latency"
+) -> Decision:
+    """Return what is decided for a product of two matrices as they multiply."""
     m, k, n = shape
     gemm = Gemm("C", View("A", m, k), View("B", k, n))
     drafts = [partial(draft_gemm, config, gemm, (Sums("C"),), (), swap=s) for s in (False, True)]
     return decide(config, choice, *drafts, objective=objective)
 
 
+@cache
+def run(name: str, objective: str, latency: int = 60) -> dict[str, int]:
+    """Return the counters of the job chosen for a product."""
+    config = PAPER.replace(dram_latency=latency)
+    return Trial(config, decision(config, SHAPES[name], objective=objective).job).counters
+
+
 @pytest.mark.parametrize("latency", [1, 60])
 @pytest.mark.parametrize("name", SHAPES)
 def test_the_array_waits_little(name, latency):
-    config = PAPER.replace(dram_latency=latency)
-    shape = SHAPES[name]
-    timed = predict(config, decided(config, shape))
-    best = min(array_cycles(config, dataflow, *shape) for dataflow in Dataflow)
-    assert timed.array_cycles <= 1.05 * best + 300
+    counters = run(name, "array", latency)
+    best = min(array_cycles(PAPER, dataflow, *SHAPES[name]) for dataflow in Dataflow)
+    assert counters["array_cycles"] <= 1.05 * best + 300
     if name in ("16x16", "32x32"):
-        assert timed.cycles <= 1.03 * 102_400
+        assert run(name, "latency", latency)["cycles"] <= 1.05 * best
 
 
 def test_what_a_dataflow_transposes_and_what_is_swapped():
     """P.V transposed needs its long operand in columns; so do its sums in longer rows of DRAM."""
-    job = decided(PAPER, SHAPES["Q.K^T"])
+    job = decision(PAPER, SHAPES["Q.K^T"]).job
     assert job.swapped and (job.gemm.m, job.gemm.k, job.gemm.n) == (77, 40, 4096)
     assert (job.left.buffer, job.left.transposed) == ("B", True)
     assert (job.right.buffer, job.right.transposed) == ("A", True)
@@ -60,12 +68,13 @@ def test_what_a_dataflow_transposes_and_what_is_swapped():
 @pytest.mark.parametrize("choice", ["ws", "os"])
 def test_a_dataflow_that_is_asked_for_is_taken(choice):
     for shape in SHAPES.values():
-        assert decided(PAPER, shape, choice).tiling.dataflow is Dataflow[choice.upper()]
+        job = decision(PAPER, shape, choice).job
+        assert job.tiling.dataflow is Dataflow[choice.upper()]
 
 
 def test_an_array_that_would_wait_starts_later():
     """Two beats bring a row of P, and 1.2 cycles use it."""
-    job = decided(PAPER, SHAPES["P.V"])
+    job = decision(PAPER, SHAPES["P.V"], objective="array").job
     assert job.tiling.ahead > 2
     (program,) = compile_gemm(PAPER, *SHAPES["P.V"], objective="array")
     loads = [each.engine == 0 for each in program.instructions]
@@ -74,31 +83,85 @@ def test_an_array_that_would_wait_starts_later():
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_plan_for_latency_ends_no_later(name):
-    short, busy = (
-        predict(PAPER, decided(PAPER, SHAPES[name], objective=each))
-        for each in ("latency", "array")
+    """But for the few hundredths that the search for it may leave out."""
+    assert run(name, "latency")["cycles"] <= 1.05 * run(name, "array")["cycles"]
+    assert decision(PAPER, SHAPES[name]).job.tiling.ahead == 0
+
+
+SMALL = [(5, 9, 7), (24, 40, 16), (13, 13, 40), (64, 8, 4)]
+
+
+@pytest.mark.parametrize("shape", SMALL, ids=str)
+@pytest.mark.parametrize("objective", ["latency", "energy", "edp"])
+def test_what_is_called_the_best_is_the_best(shape, objective):
+    """Every candidate compiled, timed and charged."""
+    config = Config()
+    found = decision(config, shape, objective=objective)
+    gemm = Gemm("C", View("A", shape[0], shape[1]), View("B", shape[1], shape[2]))
+    space = Space.of(
+        [
+            draft_gemm(config, gemm, (Sums("C"),), (), flow, swap=swap)
+            for flow in Dataflow
+            for swap in (False, True)
+        ],
+        objective,
     )
-    assert short.cycles <= busy.cycles
-    assert decided(PAPER, SHAPES[name], objective="latency").tiling.ahead == 0
+    assert space.size == found.candidates
+    values = []
+    for index in range(space.size):
+        trial = Trial(config, space.job(index))
+        joules = energy(config, trial.activity, trial.counters["cycles"])
+        spent = joules.chip + joules.dram[DRAM_CLASS]
+        values.append(
+            {
+                "latency": trial.counters["cycles"],
+                "energy": spent,
+                "edp": spent * joules.seconds,
+            }[objective]
+        )
+    assert found.value >= min(values) * (1 - 1e-9)
+    assert found.bound <= min(values) * (1 + 1e-9)
+    assert found.value * (1 - found.gap) <= min(values) * (1 + 1e-9)
+    if found.proven:
+        assert found.value == pytest.approx(min(values), rel=1e-9)
+
+
+def test_some_decisions_are_proven_and_the_others_say_how_far():
+    proven = decision(Config(), (13, 13, 40), objective="energy")
+    assert proven.proven and proven.gap == 0 and 0 < proven.timed < proven.candidates
+    assert str(proven).startswith("the best of ")
+    large = decision(PAPER, (4096, 2880, 320))
+    assert not large.proven and large.timed == 0 and 0 < large.gap < 0.1
+    assert (
+        str(large) == f"within {large.gap:.1%} of the best of {large.candidates} tilings, 0 timed"
+    )
+
+
+def test_energy_asks_for_less_energy_and_latency_for_less_time():
+    costs = {}
+    for objective in ("latency", "energy", "edp"):
+        trial = Trial(PAPER, decision(PAPER, (160, 77, 256), objective=objective).job)
+        cycles = trial.counters["cycles"]
+        joules = energy(PAPER, trial.activity, cycles)
+        costs[objective] = cycles, joules.chip + joules.dram[DRAM_CLASS]
+    assert costs["latency"][0] == min(cost[0] for cost in costs.values())
+    assert costs["energy"][1] == min(cost[1] for cost in costs.values())
+    assert costs["latency"] != costs["energy"]
+
+
+def test_the_same_is_decided_again():
+    first, second = (decision(PAPER, (154, 320, 4)) for _ in range(2))
+    assert first == second
+
+
+def test_a_plan_for_slow_dram_is_no_worse_there():
+    slow = PAPER.replace(dram_gbps=6.4)
+    fast, spare = (decision(config, (154, 768, 640)).job for config in (PAPER, slow))
+    assert Trial(slow, spare).counters["cycles"] <= Trial(slow, fast).counters["cycles"]
 
 
 def test_an_objective_that_is_none():
-    with pytest.raises(ValueError, match=r"must be one of latency\|array, not 'speed'"):
-        decided(PAPER, SHAPES["dA"], objective="speed")
-
-
-def test_traffic_counts_beats_and_bursts():
-    config = Config(bus_bytes=8, burst_beats=4)
-    assert matrix_traffic(config, 10, 24, 24) == Traffic(30, 8)
-    assert matrix_traffic(config, 10, 32, 24) == Traffic(30, 10)
-    assert matrix_traffic(config, 10, 80, 72) == Traffic(90, 30)
-    assert matrix_traffic(config, 1, 0, 9) == Traffic(2, 1)
-
-
-def test_a_product_of_one_tile_takes_load_fold_and_store():
-    """Each term: operands, one fold of the array filled and drained, sums in DRAM."""
-    config = PAPER.replace(dram_latency=1)
-    timed = predict(config, decided(config, (64, 64, 64)))
-    assert 64 + 2 * 64 < timed.array_cycles < 64 + 3 * 64 + 30
-    assert 128 < timed.first < 128 + 80
-    assert 256 < timed.cycles - timed.first - timed.array_cycles < 256 + 40
+    with pytest.raises(
+        ValueError, match=r"must be one of latency\|energy\|edp\|array, not 'speed'"
+    ):
+        decision(PAPER, SHAPES["dA"], objective="speed")

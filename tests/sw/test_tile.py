@@ -9,10 +9,12 @@ import pytest
 
 from hw.isa.config import Config
 from hw.isa.instructions import Dataflow
-from sw.gemm import compile_gemm
+from sw.gemm import compile_gemm, draft_gemm
+from sw.job import Sums
+from sw.lora import Gemm, View
 from sw.tile import TileError, Tiling
 from sw.tile_problem import Demand, Problem
-from sw.tile_search import ranked
+from sw.tile_search import Space
 
 CONFIGS = [
     Config(rows=2, columns=3), Config(rows=3, columns=2), Config(), Config(rows=5, columns=8),
@@ -27,10 +29,12 @@ def tile(
 ) -> Tiling:
     """Return the tiling that the search puts first."""
     problem = Problem(config, dataflow, m, k, n, demand or Demand())
-    found = ranked(problem, 1)
-    if not found:
+    gemm = Gemm("C", View("A", m, k), View("B", k, n))
+    job, _ = draft_gemm(config, gemm, (Sums("C"),), (), dataflow)
+    space = Space.of([(job, problem)], "latency")
+    if not space.size:
         raise TileError(problem.complaint())
-    return Tiling(dataflow, m, k, n, *found[0][1])
+    return space.job(space.order()[0]).tiling
 
 
 def words(config: Config, dataflow: Dataflow, m: int, k: int, n: int) -> dict[str, int]:

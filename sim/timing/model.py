@@ -73,8 +73,8 @@ def run(
     timing = timing or DramTiming.of(config)
     walk = _Walk(config, timing, program, program_address, repeats and not timeline)
     log = _Log() if timeline else None
-    while walk.advance(log):
-        walk.check_moves()
+    while walk.advance(SLICE, log):
+        walk.check_moves(log)
     counts, machine = walk.state["counts"][0], walk.state["machine"]["control"][0]
     error = ErrorCode(int(machine["error"]))
     return RunResult(
@@ -134,24 +134,20 @@ class _Walk:
         self._kinds, self._known = kinds(self._code, self._folds), known()
         _begin(self.state, self._shape, address // config.bus_bytes, self._code)
 
-    def advance(self, log: _Log | None = None) -> bool:
-        """Go on for a while, or to the end; return whether the program still runs."""
-        if log is not None:
-            count = _record(self.state, self._shape, self._code, self._folds, log.rows, SLICE)
-            log.take(count)
-            return bool(self.state["machine"]["control"]["running"][0])
-        return self._advance(SLICE)
+    def advance(self, cycles: int, log: _Log | None = None) -> bool:
+        """Go on for some cycles, or to the end; return whether the program still runs."""
+        program = self.state, self._shape, self._code, self._folds
+        if log is None:
+            return repeat.advance(
+                *program, *self._words, self._kinds, self._known, self._repeats, cycles
+            )
+        log.take(_record(*program, log.rows, cycles))
+        return bool(self.state["machine"]["control"]["running"][0])
 
-    def _advance(self, cycles: int) -> bool:
-        return repeat.advance(
-            self.state, *self._words, self._shape, self._code, self._folds, self._kinds,
-            self._known, self._repeats, cycles,
-        )  # fmt: skip
-
-    def check_moves(self) -> None:
+    def check_moves(self, log: _Log | None = None) -> None:
         """Raise if the machine stands still: then the next cycle finds it as this one does."""
         before = self.state["machine"].tobytes()
-        runs = self._advance(1)
+        runs = self.advance(1, log)
         if runs and self.state["machine"].tobytes() == before:
             raise BackendError(f"the program does not end: {describe_waiting(self._waiting())}")
 

@@ -32,8 +32,9 @@ FIRST_COUNTER = RUN.fields["counts"][1] // 8
 ARRAY_CYCLES = COUNTS.names.index("array_cycles")
 LEAST = 40
 """Cycles between two states that are written down, at least: shorter runs are as soon walked."""
-FAR = 16
-"""Bursts of fetch to the end of the program from which on it does not matter how many there are."""
+FAR = 1
+"""Bursts of fetch to the end of the program from which on it does not matter how many there are:
+while more than one is left, each is as long as bursts get."""
 RUNS_A_STATE = 2
 WINDOW = 64
 """Instructions, and folds, that a kept run may meet."""
@@ -314,7 +315,7 @@ def _put(k, p, state, r, words, h, far, cutter_before, left, beat):
 
 
 @compiled
-def advance(state, words, scratch, scratch_words, shape, code, folds, p, k, jumps, cycles):
+def advance(state, shape, code, folds, words, scratch, scratch_words, p, k, jumps, cycles):
     """Go on for some cycles or more, or to the end; return whether the program still runs.
 
     Parameters

@@ -7,8 +7,8 @@ import time
 import numpy as np
 
 from hw.isa.config import Config
-from hw.isa.encoding import decode
-from hw.isa.instructions import INSTRUCTION_BYTES, Engine, Instruction, InstructionError
+from hw.isa.encoding import decode_program
+from hw.isa.instructions import Engine
 from hw.isa.registers import ErrorCode
 
 from ..intervals import intervals
@@ -83,20 +83,9 @@ def run(
         error_instruction=int(machine["dispatched"]) if error else None,
         counters={name: int(counts[name]) for name in MODELLED},
         seconds=time.perf_counter() - started,
-        events=events_of(log.pulses, _decoded(program)) if log else (),
+        events=events_of(log.pulses, decode_program(program)) if log else (),
         activity=intervals(log.activity, int(counts["cycles"])) if log else (),
     )
-
-
-def _decoded(program: bytes) -> list[Instruction]:
-    """Return the instructions up to the first illegal one, where the machine stops."""
-    found: list[Instruction] = []
-    for at in range(0, len(program), INSTRUCTION_BYTES):
-        try:
-            found.append(decode(program[at : at + INSTRUCTION_BYTES]))
-        except InstructionError:
-            break
-    return found
 
 
 class _Log:

@@ -20,8 +20,8 @@ from .compiled import compiled
 from .core import MODELLED, RUN, step
 from .folds import expand
 from .kinds import settle
-from .repeat import known
-from .repeat import program as kinds
+from .known import known
+from .known import program as kinds
 from .shape import shape_of
 
 __all__ = ["run"]

@@ -13,7 +13,7 @@ from hw.isa.registers import COUNTERS, ErrorCode
 from sim import timing
 from sim.compare_events import DATA_COUNTERS
 from sim.result import BackendError, DramTiming
-from sim.timing import model, repeat
+from sim.timing import known, model
 from sw.gemm import compile_gemm
 
 SMALL = Config.preset("small")
@@ -53,15 +53,15 @@ def test_equal_folds_are_jumped_over() -> None:
     walk = model._Walk(SMALL, DramTiming(1), program.encode(), 0, repeats=True)
     while walk.advance(1000):
         pass
-    known = walk._known
-    walked = known.cycles[: known.sizes[1]].sum()
+    store = walk._known
+    walked = store.cycles[: store.sizes[1]].sum()
     assert walked < 0.5 * walk.state["now"][0]
 
 
 def test_states_that_find_no_room_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     (program,) = compile_gemm(SMALL, 96, 640, 48)
     expected = timing.run(SMALL, program.encode(), repeats=False)
-    few = repeat.known(states=8)
+    few = known.known(states=8)
     monkeypatch.setattr(model, "known", lambda: few)
     assert timing.run(SMALL, program.encode()).counters == expected.counters
     assert few.sizes[0] <= 8

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from hw.isa.config import Config
-from hw.isa.encoding import decode
-from hw.isa.instructions import INSTRUCTION_BYTES, Halt, Instruction, InstructionError
+from hw.isa.encoding import decode_program
+from hw.isa.instructions import INSTRUCTION_BYTES, Halt, Instruction
 from hw.isa.registers import ErrorCode
 
 from .footprint import blocks
@@ -64,7 +64,7 @@ def run(
     started = time.perf_counter()
     dram[program_address : program_address + len(program)] = np.frombuffer(program, np.uint8)
     place = range(program_address, program_address + len(program))
-    instructions = _decode(program)
+    instructions = _to_halt(decode_program(program))
     machine = Machine(
         config, dram, instructions, place=place, seed=noise_seed, check_races=check_races
     )
@@ -82,17 +82,10 @@ def run(
     )
 
 
-def _decode(program: bytes) -> list[Instruction]:
-    """Return the instructions up to the halt, or to the first that is illegal, or to the end."""
-    instructions: list[Instruction] = []
-    for start in range(0, len(program) - INSTRUCTION_BYTES + 1, INSTRUCTION_BYTES):
-        try:
-            instructions.append(decode(program[start : start + INSTRUCTION_BYTES]))
-        except InstructionError:
-            break
-        if isinstance(instructions[-1], Halt):
-            break
-    return instructions
+def _to_halt(instructions: list[Instruction]) -> list[Instruction]:
+    """Return the instructions up to the first halt."""
+    halts = (at for at, each in enumerate(instructions) if isinstance(each, Halt))
+    return instructions[: next(halts, len(instructions)) + 1]
 
 
 def _end(instructions: Sequence[Instruction], count: int) -> tuple[ErrorCode, int | None]:

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hw.isa.config import Config
-from hw.isa.encoding import decode
+from hw.isa.encoding import decode_program
 from hw.isa.instructions import (
     INSTRUCTION_BYTES,
     Absmax,
     Dataflow,
     Execute,
     Instruction,
-    InstructionError,
 )
 
 from .axi import Fault, Hang, Stalls
@@ -154,7 +153,7 @@ def run_sequence(
     _place(config, jobs, dram)
     if waves is not None and waves.suffix != ".vcd":
         raise ValueError(f"waves must be a .vcd file, not {str(waves)!r}")
-    programs = [_decode(job.program) for job in jobs]
+    programs = [decode_program(job.program) for job in jobs]
     timing = timing or DramTiming.of(config)
     stalls = stalls or Stalls()
     quiet = max(_quiet_cycles(config, each, timing, stalls) for each in programs)
@@ -224,17 +223,6 @@ def _place(config: Config, jobs: Sequence[Job], dram: np.ndarray) -> None:
     for job in jobs:
         if dram[job.address : job.address + len(job.program)].tobytes() != job.program:
             raise ValueError(f"the program at {job.address:#x} overlaps another")
-
-
-def _decode(program: bytes) -> list[Instruction]:
-    """Return the instructions up to the first illegal one, where the machine stops."""
-    found: list[Instruction] = []
-    for at in range(0, len(program), INSTRUCTION_BYTES):
-        try:
-            found.append(decode(program[at : at + INSTRUCTION_BYTES]))
-        except InstructionError:
-            break
-    return found
 
 
 def _quiet_cycles(

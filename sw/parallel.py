@@ -11,10 +11,26 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import connection
 
-__all__ = ["spread"]
+__all__ = ["spread", "workers"]
 
 Spread = Callable[..., Iterable]
 """Works as `map`; what it calls is importable by name."""
+
+
+@contextmanager
+def workers(jobs: int) -> Iterator[ProcessPoolExecutor]:
+    """Give a pool of processes; when it is left early, they are ended at once."""
+    others = set(multiprocessing.active_children())
+    # Started anew, not forked: threads of the parent, of compiled code for one, do no harm then.
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _begin)
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in set(multiprocessing.active_children()) - others:
+            child.terminate()
+        raise
+    pool.shutdown()
 
 
 @contextmanager
@@ -30,17 +46,8 @@ def spread(jobs: int | None = None) -> Iterator[Spread]:
     if jobs == 1:
         yield map
         return
-    # Started anew, not forked: threads of the parent, of compiled code for one, do no harm then.
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _begin)
-    others = set(multiprocessing.active_children())
-    try:
+    with workers(jobs) as pool:
         yield pool.map
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for child in set(multiprocessing.active_children()) - others:
-            child.terminate()
-        raise
-    pool.shutdown()
 
 
 def _cores() -> int:
@@ -51,7 +58,11 @@ def _cores() -> int:
 
 
 def _begin() -> None:
-    """Leave Ctrl-C to the parent, and end when it does."""
+    """Leave Ctrl-C to the parent, which ends this process, and do not outlive it.
+
+    A process of the pool does not notice by itself that its parent was killed: it holds both ends
+    of the queue that it waits for.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None

@@ -20,7 +20,16 @@ from .instructions import (
     names,
 )
 
-__all__ = ["CLASSES", "assemble", "decode", "disassemble", "encode", "from_text", "to_text"]
+__all__ = [
+    "CLASSES",
+    "assemble",
+    "decode",
+    "decode_program",
+    "disassemble",
+    "encode",
+    "from_text",
+    "to_text",
+]
 
 CLASSES: dict[Opcode, type[Instruction]] = {
     cls.opcode: cls for cls in (Load, Execute, Store, Absmax, Halt)
@@ -70,6 +79,17 @@ def _extract(cls: type[Instruction], item: Field, word: int) -> int | IntEnum:
         raise InstructionError(
             f"{cls.mnemonic()} {item.name} is {value}; accepted: {names(item.enum)}"
         ) from None
+
+
+def decode_program(program: bytes) -> list[Instruction]:
+    """Return the instructions up to the first word that is none, where the machine stops."""
+    found: list[Instruction] = []
+    for at in range(0, len(program) - INSTRUCTION_BYTES + 1, INSTRUCTION_BYTES):
+        try:
+            found.append(decode(program[at : at + INSTRUCTION_BYTES]))
+        except InstructionError:
+            break
+    return found
 
 
 def to_text(instruction: Instruction) -> str:

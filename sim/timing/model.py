@@ -7,8 +7,8 @@ import time
 import numpy as np
 
 from hw.isa.config import Config
-from hw.isa.encoding import decode
-from hw.isa.instructions import INSTRUCTION_BYTES, Engine, Instruction, InstructionError
+from hw.isa.encoding import decode_program
+from hw.isa.instructions import Engine
 from hw.isa.registers import ErrorCode
 
 from ..intervals import intervals
@@ -20,8 +20,8 @@ from .compiled import compiled
 from .core import MODELLED, RUN, step
 from .folds import expand
 from .kinds import settle
-from .repeat import known
-from .repeat import program as kinds
+from .known import known
+from .known import program as kinds
 from .shape import shape_of
 
 __all__ = ["run"]
@@ -73,8 +73,8 @@ def run(
     timing = timing or DramTiming.of(config)
     walk = _Walk(config, timing, program, program_address, repeats and not timeline)
     log = _Log() if timeline else None
-    while walk.advance(log):
-        walk.check_moves()
+    while walk.advance(SLICE, log):
+        walk.check_moves(log)
     counts, machine = walk.state["counts"][0], walk.state["machine"]["control"][0]
     error = ErrorCode(int(machine["error"]))
     return RunResult(
@@ -83,20 +83,9 @@ def run(
         error_instruction=int(machine["dispatched"]) if error else None,
         counters={name: int(counts[name]) for name in MODELLED},
         seconds=time.perf_counter() - started,
-        events=events_of(log.pulses, _decoded(program)) if log else (),
+        events=events_of(log.pulses, decode_program(program)) if log else (),
         activity=intervals(log.activity, int(counts["cycles"])) if log else (),
     )
-
-
-def _decoded(program: bytes) -> list[Instruction]:
-    """Return the instructions up to the first illegal one, where the machine stops."""
-    found: list[Instruction] = []
-    for at in range(0, len(program), INSTRUCTION_BYTES):
-        try:
-            found.append(decode(program[at : at + INSTRUCTION_BYTES]))
-        except InstructionError:
-            break
-    return found
 
 
 class _Log:
@@ -134,24 +123,20 @@ class _Walk:
         self._kinds, self._known = kinds(self._code, self._folds), known()
         _begin(self.state, self._shape, address // config.bus_bytes, self._code)
 
-    def advance(self, log: _Log | None = None) -> bool:
-        """Go on for a while, or to the end; return whether the program still runs."""
-        if log is not None:
-            count = _record(self.state, self._shape, self._code, self._folds, log.rows, SLICE)
-            log.take(count)
-            return bool(self.state["machine"]["control"]["running"][0])
-        return self._advance(SLICE)
+    def advance(self, cycles: int, log: _Log | None = None) -> bool:
+        """Go on for some cycles, or to the end; return whether the program still runs."""
+        program = self.state, self._shape, self._code, self._folds
+        if log is None:
+            return repeat.advance(
+                *program, *self._words, self._kinds, self._known, self._repeats, cycles
+            )
+        log.take(_record(*program, log.rows, cycles))
+        return bool(self.state["machine"]["control"]["running"][0])
 
-    def _advance(self, cycles: int) -> bool:
-        return repeat.advance(
-            self.state, *self._words, self._shape, self._code, self._folds, self._kinds,
-            self._known, self._repeats, cycles,
-        )  # fmt: skip
-
-    def check_moves(self) -> None:
+    def check_moves(self, log: _Log | None = None) -> None:
         """Raise if the machine stands still: then the next cycle finds it as this one does."""
         before = self.state["machine"].tobytes()
-        runs = self._advance(1)
+        runs = self.advance(1, log)
         if runs and self.state["machine"].tobytes() == before:
             raise BackendError(f"the program does not end: {describe_waiting(self._waiting())}")
 

@@ -24,6 +24,7 @@ from .dataflow import array_cycles
 from .gemm import compile_gemm
 from .models import Product, Role
 from .program import Program
+from .tile_events import DRAM_CLASS
 
 __all__ = [
     "DRAM_CLASS",
@@ -38,14 +39,11 @@ __all__ = [
 ]
 
 Objective = Literal["latency", "energy", "edp"]
-"""What the dataflow of a product is chosen for, where it is chosen."""
+"""What tiles are chosen for, and the dataflow where it is."""
 
 Limit = Literal["compute", "dram", "fill"]
 """What takes most of a product's time: the array's folds, the bytes over the bus, or what neither
 explains: start, latency, filling and draining."""
-
-DRAM_CLASS = "LPDDR4, most"
-"""The class of DRAM that energy is charged for, of those that `sim.energy` knows."""
 
 Timer = Callable[[Program, DramTiming], RunResult]
 """Runs a program for its counters; data do not matter."""
@@ -107,8 +105,8 @@ _KEYS: dict[str, Callable[[ProductCost], float]] = {
 }
 OBJECTIVES = tuple(_KEYS)
 
-Work = tuple[Product, str]
-"""A product and its dataflow, ws or os."""
+Work = tuple[Product, str, Objective]
+"""A product, its dataflow, ws or os, and what its tiles are chosen for."""
 
 
 class Prices:
@@ -160,19 +158,20 @@ class Prices:
         if objective not in _KEYS:
             raise ValueError(f"objective must be one of {'|'.join(_KEYS)}, not {objective!r}")
         products = tuple(products)
-        self._find([(product, flow) for product in products for flow in dataflows], progress)
-        return tuple(
-            min((self._known(product, flow) for flow in dataflows), key=_KEYS[objective])
-            for product in products
-        )
+        works = [[(product, flow, objective) for flow in dataflows] for product in products]
+        self._find([work for flows in works for work in flows], progress)
+        return tuple(min(map(self._known, flows), key=_KEYS[objective]) for flows in works)
 
-    def cost(self, product: Product, dataflow: str) -> ProductCost:
+    def cost(
+        self, product: Product, dataflow: str, objective: Objective = "latency"
+    ) -> ProductCost:
         """Return the cost of a product in ws or os; raises as `rows`."""
-        self._find([(product, dataflow)], None)
-        return self._known(product, dataflow)
+        work = product, dataflow, objective
+        self._find([work], None)
+        return self._known(work)
 
-    def _known(self, product: Product, dataflow: str) -> ProductCost:
-        return replace(self._found[_key((product, dataflow))], product=product)
+    def _known(self, work: Work) -> ProductCost:
+        return replace(self._found[_key(work)], product=work[0])
 
     def _find(self, works: list[Work], progress: Callable[[str], None] | None) -> None:
         """Find what is not known yet, the largest first: then none is left over at the end."""
@@ -188,20 +187,20 @@ class Prices:
 
 
 def _key(work: Work) -> tuple:
-    product, dataflow = work
+    product, *how = work
     lies = product.role in LEFT_TRANSPOSED, product.role in RIGHT_TRANSPOSED
-    return (product.m, product.k, product.n, *lies, product.gradient, dataflow)
+    return (product.m, product.k, product.n, *lies, product.gradient, *how)
 
 
 def _measure(
     config: Config, timing: DramTiming, timer: Timer, work: Work
 ) -> ProductCost | RunResult:
     """Return the cost of a product, or how the machine stopped."""
-    product, dataflow = work
+    product, dataflow, objective = work
     (program,) = compile_gemm(
         config, product.m, product.k, product.n, dataflow=dataflow,
         transpose_a=product.role in LEFT_TRANSPOSED, transpose_b=product.role in RIGHT_TRANSPOSED,
-        requantise=None if product.gradient else "row",
+        requantise=None if product.gradient else "row", objective=objective,
     )  # fmt: skip
     result = timer(program, timing)
     if result.error is not ErrorCode.NONE:

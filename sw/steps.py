@@ -1,6 +1,6 @@
 """Fourth pass: from tiled products to steps, each with its place in the on-chip memories.
 
-A step becomes one instruction: `sw.lower` writes it, `sw.estimate` says how long it takes.
+A step becomes one instruction, which `sw.lower` writes.
 """
 
 from __future__ import annotations

@@ -124,7 +124,7 @@ def test_the_objective_decides(watch, objective):
     prices = Prices(CONFIG, timer=watch)
     each = product(Role.FORWARD, 13, 17, 9)
     (row,) = step_cost(CONFIG, step_of(each), prices=prices, objective=objective).rows
-    assert measure(row) == min(measure(prices.cost(each, flow)) for flow in ("ws", "os"))
+    assert measure(row) == min(measure(prices.cost(each, flow, objective)) for flow in ("ws", "os"))
 
 
 def test_gradients_stay_sums_and_all_else_becomes_int8(watch):

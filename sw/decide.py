@@ -20,7 +20,7 @@ from hw.isa.numerics import MAX_REDUCTION
 
 from .dataflow import CHOICES, Choice, array_cycles
 from .job import Job
-from .place import check_fits
+from .place import PlacementError, check_fits
 from .tile import TileError
 from .tile_events import rates
 from .tile_problem import Problem
@@ -70,9 +70,11 @@ class Decision:
     timed : int
         How many of these were compiled and timed to the cycle.
     value : float
-        What the job is worth: cycles, joules or joule seconds; about, if none was timed.
+        What the job is worth: cycles, joules or joule seconds.
     bound : float
         What nothing in the space is worth less than; equal to `value` if that is the best.
+    estimated : bool
+        Whether `value` is an estimate: the job itself was too much work to time.
     """
 
     job: Job
@@ -81,11 +83,12 @@ class Decision:
     timed: int
     value: float
     bound: float
+    estimated: bool = False
 
     @property
     def proven(self) -> bool:
         """Whether nothing in the space is better."""
-        return self.timed > 0 and self.value <= self.bound
+        return not self.estimated and self.value <= self.bound
 
     @property
     def gap(self) -> float:
@@ -94,7 +97,8 @@ class Decision:
 
     def __str__(self) -> str:
         how = "the best" if self.proven else f"within {self.gap:.1%} of the best"
-        return f"{how} of {self.candidates} tilings, {self.timed} timed"
+        about = "about " if self.estimated else ""
+        return f"{about}{how} of {self.candidates} tilings, {self.timed} timed"
 
 
 def decide(
@@ -133,9 +137,8 @@ def decide(
     space = Space.of(drawn, "latency" if objective == "array" else objective)
     if not space.size:
         raise TileError(drawn[0][1].complaint())
-    if objective == "array":
-        return _busiest(config, space)
-    return _best(config, space, objective)
+    found = _busiest(config, space) if objective == "array" else _best(config, space, objective)
+    return replace(found, job=replace(found.job, choice=str(found)))
 
 
 def _check(config: Config, problem: Problem, name: str) -> None:
@@ -152,7 +155,7 @@ def _best(config: Config, space: Space, goal: Goal) -> Decision:
     work = EACH + INSTRUCTION * space.instructions + CYCLE * space.array
     left, most = WORK, MOST
     best: tuple[float, Job] | None = None
-    error: TileError | None = None
+    error: ValueError | None = None
     left_out, timed = np.ones(space.size, bool), 0
     for index in order:
         if most == 0 or work[index] > left:
@@ -163,21 +166,23 @@ def _best(config: Config, space: Space, goal: Goal) -> Decision:
         job = space.job(index)
         try:
             value = _value(config, Trial(config, job), goal)
-        except TileError as found:  # tables that stay leave no room
+        except (TileError, PlacementError) as found:  # tables that stay, or a long program
             error = found
             continue
         timed += 1
         if best is None or value < best[0]:
             best = value, job
     unknown = space.estimate[left_out].min(initial=np.inf) * (1 + TRUST)
-    if best is None or unknown < best[0]:
+    estimated = best is None or unknown < best[0]
+    if estimated:
         best = _untimed(config, space, order[left_out[order]], error)
+    value, job = best
     rest = float(space.bound[left_out].min(initial=np.inf))
-    return Decision(best[1], goal, space.size, timed, best[0], min(rest, best[0]))
+    return Decision(job, goal, space.size, timed, value, min(rest, value), estimated)
 
 
 def _untimed(
-    config: Config, space: Space, order: np.ndarray, error: TileError | None
+    config: Config, space: Space, order: np.ndarray, error: ValueError | None
 ) -> tuple[float, Job]:
     """Return the most promising job that can be placed, with its estimate."""
     for index in order:
@@ -207,7 +212,7 @@ def _busiest(config: Config, space: Space) -> Decision:
         trial = Trial(config, space.job(index))
         try:
             timed.append((trial.counters, trial))
-        except TileError:
+        except (TileError, PlacementError):
             continue
     if not timed:
         raise TileError(space.drafts[0][1].complaint())

@@ -129,6 +129,8 @@ class Job:
         Whether `gemm` is the transpose of the product that was asked for.
     frees : tuple of str
         Tables that nobody uses after this job.
+    choice : str
+        How good its tiling is known to be, in words.
     """
 
     gemm: Gemm
@@ -144,6 +146,7 @@ class Job:
     update_scales: str = ""
     swapped: bool = False
     frees: tuple[str, ...] = ()
+    choice: str = ""
 
     @property
     def dataflow(self) -> str:

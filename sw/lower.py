@@ -66,7 +66,9 @@ def lower(config: Config, jobs: Sequence[Job], layout: Layout) -> Lowered:
 def _span(job: Job, start: int, stop: int) -> ProductSpan:
     gemm = job.gemm
     m, n = (gemm.n, gemm.m) if job.swapped else (gemm.m, gemm.n)
-    return ProductSpan(gemm.name, m, gemm.k, n, job.dataflow, job.swapped, gemm.macs, start, stop)
+    return ProductSpan(
+        gemm.name, m, gemm.k, n, job.dataflow, job.swapped, gemm.macs, start, stop, job.choice
+    )  # fmt: skip
 
 
 def _instruction(layout: Layout, step: Step) -> Instruction:

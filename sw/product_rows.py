@@ -21,8 +21,8 @@ def product_rows(program: Program, result: RunResult | None) -> list[dict[str, A
     -------
     list of dict
         `product`, `shape` ([M, K, N]), `dataflow`, `swapped`, `macs`, `instructions` ([first,
-        last]), and, if the run has events, `cycles` and `utilisation` (MACs / (cycles x rows x
-        columns)).
+        last]), `choice` (how good its tiling is known to be), and, if the run has events,
+        `cycles` and `utilisation` (MACs / (cycles x rows x columns)).
     """
     events = result.events if result else ()
     ends = {event.index: event.cycle for event in events if event.kind == "done"}
@@ -36,6 +36,7 @@ def product_rows(program: Program, result: RunResult | None) -> list[dict[str, A
             "swapped": product.swapped,
             "macs": product.macs,
             "instructions": [product.start, product.stop - 1],
+            "choice": product.choice,
         }
         done = [ends[index] for index in range(product.start, product.stop) if index in ends]
         if done:

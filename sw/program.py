@@ -29,6 +29,8 @@ class ProductSpan:
     macs : int
     start, stop : int
         Instructions `start` to ``stop - 1``.
+    choice : str
+        How good its tiling is known to be, see `sw.decide.Decision`.
     """
 
     name: str
@@ -40,6 +42,7 @@ class ProductSpan:
     macs: int
     start: int
     stop: int
+    choice: str = ""
 
     def __str__(self) -> str:
         return (

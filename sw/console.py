@@ -17,6 +17,7 @@ from rich.table import Table
 
 from hw.isa.config import ConfigError
 from hw.isa.instructions import InstructionError
+from sim.compiled import is_kept
 from sim.result import BackendError
 
 from .driver import InputError
@@ -143,12 +144,13 @@ def progress() -> Iterator[Callable[[str, int], None] | None]:
     if not sys.stderr.isatty():
         yield None
         return
+    first = "" if is_kept() else " (the first time the timing model is compiled: half a minute)"
     columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("start", total=None)
+        task = bar.add_task(f"start{first}", total=None)
 
         def show(stage: str, cycle: int) -> None:
             text = _STAGES.get(stage, stage)
-            bar.update(task, description=f"{text}, cycle {cycle:,}" if cycle else text)
+            bar.update(task, description=f"{text}, cycle {cycle:,}" if cycle else text + first)
 
         yield show

@@ -8,27 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import numba
-import numpy as np
 
-from hw import isa
-
-from ..cache import digest
-from ..toolchain import cache_folder
+from ..compiled import folder
 
 __all__ = ["compiled"]
 
 
-def _folder() -> str:
-    """Return the place of what is compiled from the present sources."""
-    sources = [*Path(isa.__file__).parent.glob("*.py"), *Path(__file__).parent.glob("*.py")]
-    key = digest([numba.__version__, np.__version__], sorted(sources))
-    return str(cache_folder() / "timing" / key)
-
-
-_FOLDER = _folder()
+_FOLDER = str(folder())
 
 
 def compiled(function: Callable | None = None, *, inline: str = "never") -> Callable:

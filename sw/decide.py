@@ -41,7 +41,7 @@ Draft = Callable[[Dataflow], tuple[Job, Problem]]
 
 WORK = 32_000
 """Work that all trials of a product may be, in microseconds, about."""
-EACH, INSTRUCTION, CYCLE = 1500, 45, 0.13
+EACH, INSTRUCTION, CYCLE = 1500, 45, 0.11
 """Microseconds of a trial, of one of its instructions and of one of its cycles, about."""
 TRUST = 0.05
 """By how much an estimate must be below what was timed to be taken instead."""
@@ -152,7 +152,7 @@ def _check(config: Config, problem: Problem, name: str) -> None:
 def _best(config: Config, space: Space, goal: Goal) -> Decision:
     """Return the best of a space, as far as work allows."""
     order = space.order()
-    work = EACH + INSTRUCTION * space.instructions + CYCLE * space.array
+    work = EACH + INSTRUCTION * space.instructions + CYCLE * space.cycles
     left, most = WORK, MOST
     best: tuple[float, Job] | None = None
     error: ValueError | None = None

@@ -58,8 +58,8 @@ class Space:
         Of each candidate: which draft, sizes of a tile, order of tiles.
     estimate, bound : float64
         What each is worth, about, and what it is not worth less than.
-    instructions, array : float64
-        How many it has, about, and the cycles of its folds.
+    instructions, cycles : float64
+        How many it has and takes, about.
     """
 
     drafts: Sequence[tuple[Job, Problem]]
@@ -71,7 +71,7 @@ class Space:
     estimate: np.ndarray
     bound: np.ndarray
     instructions: np.ndarray
-    array: np.ndarray
+    cycles: np.ndarray
 
     @classmethod
     def of(cls, drafts: Sequence[tuple[Job, Problem]], goal: Goal) -> Space:
@@ -115,4 +115,4 @@ def _part(index: int, job: Job, problem: Problem, goal: Goal) -> tuple[np.ndarra
         estimate = worth(problem, goal, events(counts, job), estimate)
         bound = worth(problem, goal, events(counts, job, least=True), bound)
     draft = np.full(len(tm), index)
-    return draft, tm, tk, tn, outer, estimate, bound, cycles.instructions, cycles.array
+    return draft, tm, tk, tn, outer, estimate, bound, cycles.instructions, cycles.estimate

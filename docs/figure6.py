@@ -86,7 +86,8 @@ SUMMARY = """{begin}
 SD 1.5, the cross-attention modules of a step of two samples, rank 4, on the 64x64 array at 400 MHz with DRAM of
 {bandwidth}: the full model (OS), LoRA-OS and LoRA-WS in multiples of LoRA-hybrid. The paper's factors of latency come out
 where folds do not overlap (`scalesim`); where they do (`overlap`), everything is faster and there is less to choose. `ours`
-counts what these do not: bus, latency, and the start and end of each product ([docs/figure6.md](docs/figure6.md)).
+counts what these do not: bus, latency, and the start and end of each product ([docs/figure6.md](docs/figure6.md)). Hybrid
+chooses by latency, so another choice may have less EDP.
 
 {table}
 

@@ -11,6 +11,7 @@ from fractions import Fraction
 import numpy as np
 
 from .axi import Fault, Hang, Master, Response, Slave, Stalls
+from .result import fraction
 
 __all__ = ["AccessError", "AxiDram", "Fault", "Hang", "Master", "Response", "Slave", "Stalls"]
 
@@ -192,8 +193,8 @@ class AxiDram:
         return burst.address + len(burst.beats) * self._bus
 
     def _budget(self, bytes_per_cycle: float | Fraction | None) -> None:
-        # Everything counts in units of 1/denominator byte, so that no fraction is ever rounded.
-        rate = Fraction(bytes_per_cycle or 0)
+        # Everything counts in units of 1/denominator byte, so that nothing is rounded.
+        rate = fraction(bytes_per_cycle or 0)
         self._rate = rate.numerator
         self._cost = self._bus * rate.denominator
         self._saved = self._cost

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 from hw.isa.config import Config
 from hw.isa.instructions import Engine
@@ -16,6 +17,7 @@ __all__ = [
     "MachineError",
     "RunResult",
     "describe_waiting",
+    "fraction",
 ]
 
 
@@ -52,6 +54,28 @@ def describe_waiting(waiting: int) -> str:
     return ", ".join(parts) or "no engine waits for tokens"
 
 
+MOST_PARTS = 1 << 24
+"""Parts of a byte that bandwidths are counted in, at most."""
+
+
+def fraction(bytes_per_cycle: float | Fraction) -> Fraction:
+    """Return the nearest bandwidth of at most `MOST_PARTS` parts of a byte.
+
+    All that counts bytes with it is exact then, in 64 bits too.
+
+    Raises
+    ------
+    ValueError
+        It is so low that it would be zero.
+    """
+    rate = Fraction(bytes_per_cycle).limit_denominator(MOST_PARTS)
+    if bytes_per_cycle and not rate:
+        raise ValueError(
+            f"bytes_per_cycle must be at least {1 / MOST_PARTS}, not {bytes_per_cycle}"
+        )
+    return rate
+
+
 @dataclass(frozen=True)
 class DramTiming:
     """Timing of the simulated DRAM.
@@ -66,6 +90,11 @@ class DramTiming:
 
     latency: int
     bytes_per_cycle: float | None = None
+
+    @property
+    def rate(self) -> Fraction:
+        """Bytes a cycle as it is simulated, 0 for None: see `fraction`."""
+        return fraction(self.bytes_per_cycle or 0)
 
     @classmethod
     def of(cls, config: Config) -> DramTiming:

@@ -326,9 +326,7 @@ cli.add_command(workload)
 def check_recording(target: Target, trace: str | None, waves: str | None) -> None:
     """Refuse, before a run, to record what it will not have."""
     if trace is not None and target.backend == "functional":
-        raise click.UsageError(
-            "--trace needs a backend that keeps time: timing or rtl, not functional"
-        )
+        raise click.UsageError("--trace needs --backend timing or rtl, not functional")
     if waves is not None and not waves.endswith(".vcd"):
         raise click.UsageError(f"--waves must name a .vcd file, not {waves!r}")
 

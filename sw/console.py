@@ -144,7 +144,7 @@ def progress() -> Iterator[Callable[[str, int], None] | None]:
     if not sys.stderr.isatty():
         yield None
         return
-    first = "" if is_kept() else " (the first time the timing model is compiled: half a minute)"
+    first = "" if is_kept() else " (the first time the timing model is compiled: up to a minute)"
     columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(f"start{first}", total=None)

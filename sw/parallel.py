@@ -7,8 +7,9 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing import connection
 
 __all__ = ["spread", "workers"]
@@ -26,9 +27,10 @@ def workers(jobs: int) -> Iterator[ProcessPoolExecutor]:
     try:
         yield pool
     except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
+        # Nothing is cancelled: the pool's thread does not expect that of a pool that breaks.
         for child in set(multiprocessing.active_children()) - others:
             child.terminate()
+        pool.shutdown(wait=False)
         raise
     pool.shutdown()
 
@@ -47,7 +49,13 @@ def spread(jobs: int | None = None) -> Iterator[Spread]:
         yield map
         return
     with workers(jobs) as pool:
-        yield pool.map
+        yield partial(_map, pool)
+
+
+def _map(pool: Executor, function: Callable, *iterables: Iterable) -> Iterator:
+    """Do as `Executor.map`, but cancel nothing when it is left early."""
+    futures = [pool.submit(function, *arguments) for arguments in zip(*iterables, strict=False)]
+    return (future.result() for future in futures)
 
 
 def _cores() -> int:

@@ -55,6 +55,8 @@ def write_file(path: str | os.PathLike[str], data: bytes) -> None:
 def write_files(files: Mapping[Path, bytes]) -> None:
     """Write files whole or not at all: under other names, renamed when all are complete.
 
+    What is there and is no regular file, as /dev/stdout, is written after them, as it is.
+
     Raises
     ------
     ProgramFileError
@@ -66,6 +68,8 @@ def write_files(files: Mapping[Path, bytes]) -> None:
         for path, data in files.items():
             if path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            if path.exists() and not path.is_file():
+                continue  # a device or a pipe: written in its place, below
             prefix = f".{path.name}."
             with tempfile.NamedTemporaryFile(dir=path.parent, prefix=prefix, delete=False) as file:
                 staged.append((Path(file.name), path))
@@ -73,6 +77,8 @@ def write_files(files: Mapping[Path, bytes]) -> None:
             os.chmod(file.name, 0o666 & ~_umask())
         for temporary, path in staged:
             os.replace(temporary, path)
+        for path in files.keys() - {path for _, path in staged}:
+            path.write_bytes(files[path])
     except OSError as error:
         for temporary, _ in staged:
             temporary.unlink(missing_ok=True)

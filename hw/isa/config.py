@@ -14,6 +14,10 @@ from typing import Any
 __all__ = ["PRESETS", "Config", "ConfigError"]
 
 
+LEAST_GBPS = 0.001
+"""Least DRAM bandwidth but none at all, which stands for unlimited."""
+
+
 class ConfigError(ValueError):
     """A value that cannot be built; the message names the key and what is accepted."""
 
@@ -81,6 +85,10 @@ class Config:
             raise ConfigError(
                 f"burst_beats {self.burst_beats} of bus_bytes {self.bus_bytes} cross the 4096-byte "
                 f"AXI boundary: burst_beats must be at most {4096 // self.bus_bytes}"
+            )
+        if 0 < self.dram_gbps < LEAST_GBPS:
+            raise ConfigError(
+                f"dram_gbps must be 0 (unlimited) or at least {LEAST_GBPS}, not {self.dram_gbps}"
             )
         if self.tile_cycles > self.longest_stream:
             raise ConfigError(

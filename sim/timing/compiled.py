@@ -6,8 +6,9 @@ files that is part of it may be old. Here the place is named by all sources that
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
 import numba
 
@@ -17,6 +18,13 @@ __all__ = ["compiled"]
 
 
 _FOLDER = str(folder())
+
+
+@cache
+def _warn() -> None:
+    """Say once that there is no place to keep what is compiled."""
+    line = f"{_FOLDER} cannot be written: the timing model is compiled anew in each process"
+    warnings.warn(line, RuntimeWarning, stacklevel=2)
 
 
 def compiled(function: Callable | None = None, *, inline: str = "never") -> Callable:
@@ -34,7 +42,8 @@ def compiled(function: Callable | None = None, *, inline: str = "never") -> Call
     before, config.CACHE_DIR = config.CACHE_DIR, _FOLDER
     try:
         return numba.njit(cache=True, inline=inline)(function)
-    except RuntimeError:  # no place to keep it: compile it in each process
+    except RuntimeError:
+        _warn()
         return numba.njit(inline=inline)(function)
     finally:
         config.CACHE_DIR = before

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 import numpy as np
 
 from hw.isa.config import Config
@@ -29,7 +27,7 @@ in the units of `sim.dram`; `rate` is 0 without."""
 def shape_of(config: Config, timing: DramTiming) -> np.ndarray:
     """Return a SHAPE, as an array of one."""
     shape = np.zeros(1, SHAPE)
-    rate = Fraction(timing.bytes_per_cycle or 0)
+    rate = timing.rate
     values = {name: getattr(config, name) for name in SHAPE.names if hasattr(config, name)} | {
         "bus": config.bus_bytes,
         "bus_bits": config.bus_bytes.bit_length() - 1,

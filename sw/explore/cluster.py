@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,20 @@ WAITING = 1
 """Points that wait for each thread of the workers."""
 
 
+async def _knock(address: str) -> None:
+    """Connect to an address, and leave again.
+
+    Raises
+    ------
+    OSError, ValueError
+        Nobody answers; it is no address.
+    """
+    from distributed.comm import connect
+
+    comm = await connect(address, timeout=CONNECT)
+    await comm.close()
+
+
 @contextmanager
 def cluster(evaluate: Evaluate, address: str) -> Iterator[Runner]:
     """Give a runner on the cluster whose scheduler listens at `address`.
@@ -46,6 +61,8 @@ def cluster(evaluate: Evaluate, address: str) -> Iterator[Runner]:
         logging.CRITICAL
     )  # the errors below say it all
     try:
+        # First by hand: a client that cannot be made complains again when it is thrown away.
+        asyncio.run(_knock(address))
         client = Client(address, timeout=CONNECT, set_as_default=False)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if isinstance(error, ValueError) else "no answer"

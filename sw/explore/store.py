@@ -23,6 +23,7 @@ BUSY = 30
 """Seconds to wait for another sweep that writes to the same file."""
 
 _FIGURES = tuple(field.name for field in dataclasses.fields(Outcome))
+_LABELS = ("config", "workload", "dataflow", "objective", "code")
 _TABLE = """
 CREATE TABLE IF NOT EXISTS points (
     key TEXT PRIMARY KEY,
@@ -41,7 +42,7 @@ CREATE TABLE IF NOT EXISTS points (
     dram_read_bytes INTEGER,
     dram_write_bytes INTEGER,
     error TEXT,
-    checksum TEXT NOT NULL      -- of key and outcome
+    checksum TEXT NOT NULL      -- of all the others
 ) STRICT
 """
 
@@ -99,18 +100,19 @@ class Store:
             The file cannot be read, or is damaged.
         """
         found = {}
-        query = f"SELECT checksum, {', '.join(_FIGURES)} FROM points WHERE key = ?"
+        query = f"SELECT checksum, {', '.join((*_LABELS, *_FIGURES))} FROM points WHERE key = ?"
         with self._telling():
             for key in keys:
                 row = self._connection.execute(query, (key,)).fetchone()
                 if row is None:
                     continue
-                checksum, *figures = row
-                if checksum != _checksum(key, figures):
+                checksum, *values = row
+                if checksum != _checksum(key, values):
                     raise ExploreError(
                         f"{self._path} is damaged: the checksum of point {key} does not match"
                     )
-                found[key] = Outcome(Status(figures[0]), *figures[1:])
+                status, *figures = values[len(_LABELS) :]
+                found[key] = Outcome(Status(status), *figures)
         return found
 
     def put(self, point: Point, outcome: Outcome) -> None:
@@ -121,11 +123,11 @@ class Store:
         ExploreError
             The file cannot be written.
         """
-        figures = dataclasses.astuple(outcome)
-        row = (
-            point.key, json.dumps(point.config.to_mapping()), point.step.name, point.dataflow,
-            point.objective, point.version, *figures, _checksum(point.key, figures),
+        values = (
+            json.dumps(point.config.to_mapping()), point.step.name, point.dataflow,
+            point.objective, point.version, *dataclasses.astuple(outcome),
         )  # fmt: skip
+        row = point.key, *values, _checksum(point.key, values)
         with self._telling():
             marks = ", ".join("?" * len(row))
             self._connection.execute(f"INSERT OR REPLACE INTO points VALUES ({marks})", row)
@@ -170,6 +172,6 @@ class Store:
             raise ExploreError(f"cannot use {self._path}: {error}") from None
 
 
-def _checksum(key: str, figures: Iterable[object]) -> str:
-    text = json.dumps([key, *figures])
+def _checksum(key: str, values: Iterable[object]) -> str:
+    text = json.dumps([key, *values])
     return hashlib.sha256(text.encode()).hexdigest()[:16]

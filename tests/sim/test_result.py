@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hw.isa.instructions import Engine
 from hw.isa.registers import ErrorCode
 from sim.axi import Fault, Hang, Response, Stalls
 from sim.request import Ending, Place, Reply, Request
-from sim.result import MachineError, RunResult, describe_waiting
+from sim.result import DramTiming, MachineError, RunResult, describe_waiting, fraction
 
 
 @pytest.mark.parametrize(
@@ -70,3 +71,25 @@ def test_a_reply_comes_back_as_it_was_written(tmp_path):
     reply = Reply("it broke", True, endings)
     reply.write(tmp_path / "reply.json")
     assert Reply.read(tmp_path / "reply.json") == reply
+
+
+@pytest.mark.parametrize(
+    "given,simulated",
+    [
+        (None, 0),
+        (32.0, 32),
+        (0.1, Fraction(1, 10)),
+        (64 / 3, Fraction(64, 3)),
+        (1e-6, Fraction(1, 10**6)),
+    ],
+)
+def test_bandwidths_are_simple_fractions(given, simulated):
+    """So budgets of beats of 128 bytes fit 64 bits, and the nearest simple fraction is meant."""
+    rate = DramTiming(1, given).rate
+    assert rate == simulated
+    assert 2 * 128 * rate.denominator < 1 << 62
+
+
+def test_a_bandwidth_next_to_nothing_is_refused():
+    with pytest.raises(ValueError, match="bytes_per_cycle must be at least 5.9.*, not 1e-09"):
+        fraction(1e-9)

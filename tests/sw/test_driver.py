@@ -55,7 +55,9 @@ def test_the_program_must_be_for_the_device():
 
 
 def test_backends_are_named():
-    with pytest.raises(ValueError, match=r"^backend must be one of functional\|rtl, not 'fpga'$"):
+    with pytest.raises(
+        ValueError, match=r"^backend must be one of functional\|timing\|rtl, not 'fpga'$"
+    ):
         Device(CONFIG, backend="fpga")
 
 
@@ -92,6 +94,7 @@ def test_rows_share_out_the_cycles():
     assert rows[1] == {
         "product": "second", "shape": [4, 5, 6], "dataflow": product.dataflow,
         "swapped": product.swapped, "macs": 120,
+        "choice": product.choice,
         "instructions": [2, product.stop - 1], "cycles": 20, "utilisation": 120 / (20 * 6),
     }  # fmt: skip
 

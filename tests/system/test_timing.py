@@ -35,6 +35,7 @@ def timings(config: Config) -> tuple[DramTiming, ...]:
         DramTiming(25, 0.75 * bus),
         DramTiming(3, bus / 3),
         DramTiming(140, 0.4 * bus),
+        DramTiming(1200, bus / 20),
     )
 
 
@@ -91,6 +92,13 @@ def test_products(shape: tuple[int, int, int], dataflow: str) -> None:
     choices = timings(config)
     (program,) = compile_gemm(config, *shape, dataflow=dataflow, requantise="row")
     assert_program_equal(program, choices[sum(shape) % len(choices)])
+
+
+def test_a_wide_bus_with_little_behind_it() -> None:
+    """Budgets of the DRAM stay exact where a beat takes more than a thousand cycles."""
+    config = Config(bus_bytes=128, burst_beats=32, input_depth=128)
+    (program,) = compile_gemm(config, 9, 20, 7)
+    assert_program_equal(program, DramTiming(5, 0.1))
 
 
 @pytest.mark.parametrize("choice", range(3))

@@ -49,7 +49,7 @@ def test_jumping_changes_nothing(
 
 def test_equal_folds_are_jumped_over() -> None:
     """Of a long product only a part is walked."""
-    (program,) = compile_gemm(SMALL, 2000, 640, 48, dataflow="ws")
+    (program,) = compile_gemm(SMALL, 400, 1600, 64, dataflow="os")
     walk = model._Walk(SMALL, DramTiming(1), program.encode(), 0, repeats=True)
     while walk.advance(1000):
         pass
@@ -78,6 +78,19 @@ def test_a_program_that_hangs_says_who_waits() -> None:
         timing.run(SMALL, encoded(LOAD, stuck, Halt()))
     with pytest.raises(BackendError, match="EXECUTE waits for LOAD"):
         timing.run(SMALL, encoded(LOAD, stuck, Halt()), timeline=True)
+
+
+@pytest.mark.parametrize("repeats", [False, True])
+@pytest.mark.parametrize("dram", [DramTiming(900), DramTiming(30, 0.5)], ids=str)
+def test_waiting_for_dram_is_no_hang(
+    monkeypatch: pytest.MonkeyPatch, dram: DramTiming, repeats: bool
+) -> None:
+    """Also if nothing changes in the cycle that is looked at."""
+    (program,) = compile_gemm(SMALL, 20, 40, 20)
+    expected = timing.run(SMALL, program.encode(), timing=dram)
+    monkeypatch.setattr(model, "SLICE", 1)
+    found = timing.run(SMALL, program.encode(), timing=dram, repeats=repeats)
+    assert found.counters == expected.counters
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from .record import record
 from .store import STORE
 from .wires import NONE, WIRES
 
-__all__ = ["COUNTS", "MACHINE", "MODELLED", "RUN", "step"]
+__all__ = ["COUNTS", "MACHINE", "MODELLED", "RUN", "activity", "pulses", "step"]
 
 DATA = ("saturations", "accumulate_saturations")
 """Counters that depend on the numbers; nothing else does."""
@@ -47,15 +47,15 @@ MACHINE = record(control=CONTROL, bus=BUS, load=LOAD, execute=EXECUTE, store=STO
 
 RUN = record(
     machine=MACHINE, wires=WIRES, counts=COUNTS, now=1, fed=1, first=1, written=1,
-    folds=1, beats=1, waits=1, pulses=1, activity=1,
+    folds=1, beats=1, waits=1, waited=1, shakes=1,
 )  # fmt: skip
 """A run: `now` is the cycle; `fed` whether an operand has been read, `first` in which cycle;
 `written` is the cycle of the last result, `folds` counts those that the array took, `beats` those
-of the program that fetch asked for, and `waits` is Register.WAITING. Of the last cycle, `pulses`
-are the bits of `hw.isa.registers.TRACE`, and `activity` those of `sim.intervals.SIGNALS`."""
+of the program that fetch asked for. Of the last cycle, `shakes` are the handshakes of AXI and
+`waits` is who lacked tokens; `waited` is that of the cycle before, as Register.WAITING has it."""
 
 
-@compiled
+@compiled(inline="always")
 def step(r, h, code, folds):
     """Go through one cycle."""
     m, w, n, now = r.machine, r.wires, r.counts, r.now
@@ -71,12 +71,10 @@ def step(r, h, code, folds):
     comes = m.bus.read.beats.out and m.bus.read.owners[0] == bus.FETCH and room
     r.folds += w.fold_taken
     r.beats += w.fetch_burst if w.fetch_taken else 0
-    r.pulses = _pulses(w)
     waits = control.finish(m.control, h, w, code, comes, idle)
-    shakes = bus.finish(m.bus, h, w, n, now, room)
+    r.shakes = bus.finish(m.bus, h, w, n, now, room)
     _count(r, w, n, waits)
-    r.activity = _activity(w, r.waits, shakes)
-    r.waits = waits
+    r.waited, r.waits = r.waits, waits
     r.now = now + 1
 
 
@@ -118,8 +116,8 @@ def _count_waits(n, waits):
 
 
 @compiled
-def _pulses(w):
-    """Return the bits of `hw.isa.registers.TRACE`."""
+def pulses(w):
+    """Return the bits of `hw.isa.registers.TRACE` of the last cycle, from its wires."""
     bits = (1 if w.load_valid and w.load_ready else 0) | w.load_end << 1
     bits |= (4 if w.execute_valid and w.execute_ready else 0) | w.execute_read_end << 3
     bits |= w.execute_end << 4
@@ -138,8 +136,9 @@ def _wait(waits, engine, peer, bit):
 
 
 @compiled
-def _activity(w, waits, shakes):
-    """Return the bits of `sim.intervals.SIGNALS`: those of ACTIVITY, then handshakes."""
+def activity(r):
+    """Return the bits of `sim.intervals.SIGNALS` of the last cycle: ACTIVITY, then handshakes."""
+    w, waits = r.wires, r.waited
     bits = _wait(waits, _LOAD, _EXECUTE, LOAD_ON_EXECUTE) | _wait(
         waits, _LOAD, _STORE, LOAD_ON_STORE
     )
@@ -154,4 +153,4 @@ def _activity(w, waits, shakes):
         waits, _STORE, _EXECUTE, STORE_ON_EXECUTE
     )
     bits |= w.store_stalled_on_dram << STORE_ON_DRAM | w.store_stalled_on_memory << STORE_ON_MEMORY
-    return bits | _half(w.store_read, OUTPUT_STORE) | shakes << HANDSHAKES
+    return bits | _half(w.store_read, OUTPUT_STORE) | r.shakes << HANDSHAKES

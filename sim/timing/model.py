@@ -17,7 +17,7 @@ from ..result import BackendError, DramTiming, RunResult, describe_waiting
 from . import control, repeat
 from .code import table
 from .compiled import compiled
-from .core import MODELLED, RUN, step
+from .core import MODELLED, RUN, activity, pulses, step
 from .folds import expand
 from .kinds import settle
 from .known import known
@@ -102,11 +102,11 @@ class _Log:
 
     def take(self, count: int) -> None:
         """Take the first rows: cycle, pulses, activity."""
-        for cycle, pulses, activity in self.rows[:count].tolist():
-            if pulses:
-                self.pulses.append((cycle, pulses))
-            if not self.activity or self.activity[-1][1] != activity:
-                self.activity.append((cycle, activity))
+        for cycle, steps, present in self.rows[:count].tolist():
+            if steps:
+                self.pulses.append((cycle, steps))
+            if not self.activity or self.activity[-1][1] != present:
+                self.activity.append((cycle, present))
 
 
 class _Walk:
@@ -167,13 +167,14 @@ def _record(state, shape, code, folds, rows, cycles):
     A row is written for each cycle with a pulse or a change of activity.
     """
     r, h = state[0], shape[0]
-    count, before = 0, r.activity
+    count, before = 0, activity(r)
     for _ in range(cycles):
         if not r.machine.control.running or count == len(rows):
             break
         step(r, h, code, folds)
-        if r.pulses or r.activity != before:
-            rows[count, 0], rows[count, 1], rows[count, 2] = r.now - 1, r.pulses, r.activity
+        steps, present = pulses(r.wires), activity(r)
+        if steps or present != before:
+            rows[count, 0], rows[count, 1], rows[count, 2] = r.now - 1, steps, present
             count += 1
-            before = r.activity
+            before = present
     return count

@@ -23,8 +23,11 @@ from .known import COUNTERS, FAR, MACHINE_WORDS, NONE, find, forget, jump, keep,
 __all__ = ["advance"]
 
 FIRST_COUNTER = RUN.fields["counts"][1] // 8
-LEAST = 40
-"""Cycles between two states that are written down, at least: shorter runs are as soon walked."""
+LEAST, MOST = 256, 4096
+"""Cycles between two states that are written down, at least: shorter runs are as soon walked. Where
+nothing repeats, they become more, up to `MOST`, so that looking costs little."""
+PATIENCE = 16
+"""New states one after the other after which there is less to expect."""
 
 assert RUN.fields["machine"][1] == 0
 
@@ -116,13 +119,14 @@ def advance(state, shape, code, folds, words, scratch, scratch_words, p, k, jump
     before = counts.copy()
     mark = np.zeros(4, np.int64)
     source, source_far = NONE, False
+    gap, new = LEAST, 0
     cutter = r.machine.control.cutter
     kept, room = np.zeros(2, np.int64), np.zeros(bus.MOST, np.int64)
     for _ in range(cycles):
         if not r.machine.control.running:
             return False
         step(r, h, code, folds)
-        if not jumps or not r.wires.fold_taken or not r.fed or r.now - mark[0] < LEAST:
+        if not jumps or not r.wires.fold_taken or not r.fed or r.now - mark[0] < gap:
             continue
         scratch_words[:MACHINE_WORDS] = words[:MACHINE_WORDS]
         far = _is_far(r.machine, h)
@@ -150,6 +154,11 @@ def advance(state, shape, code, folds, words, scratch, scratch_words, p, k, jump
             jumped = True
         if jumped:
             _put(k, p, source, r, words, h, far, kept, left, beat)
+            gap, new = LEAST, 0
+        else:
+            new += 1
+            if new == PATIENCE:
+                gap, new = min(2 * gap, MOST), 0
         mark[0], mark[1], mark[2] = r.now, r.machine.control.dispatched, r.folds
         mark[3] = r.beats
         before[:] = counts

@@ -35,7 +35,7 @@ def run(
     """
     common: dict[str, Any] = {"program_address": program_address, "noise_seed": noise_seed}
     data = functional.run(config, program, dram, **common)
-    timed = _time(config, program, timing=timing, timeline=timeline, **common)
+    timed = _time(config, program, timing=timing, events=True, timeline=timeline, **common)
     counters = data.counters | timed.counters
     return replace(
         timed,

@@ -214,6 +214,9 @@ def gemm(
     write_files({path: arrays.npy(found[name]) for name, path in paths.items()})
     figures = runner.program_figures(result.programs, result.results) | {"exact": exact}
     runner.print_products(report, figures["products"])
+    runner.print_choices(report, figures["products"])
+    if "cycles" in figures:
+        runner.print_totals(report, figures)
     if options["requantise"] is not None:
         runner.print_limited(report, figures)
     report.json(figures)
@@ -237,6 +240,7 @@ def compile_(config: Config, report: Report, workload: str, output: str, **optio
     write_programs(output, programs)
     figures = runner.program_figures(programs, ())
     runner.print_products(report, figures["products"])
+    runner.print_choices(report, figures["products"])
     report.line(f"{output}: {sum(len(program.instructions) for program in programs)} instructions")
     report.json(figures)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from hw.isa.config import PRESETS, Config, ConfigError
+from hw.isa.config import LEAST_GBPS, PRESETS, Config, ConfigError
 from sim.result import DramTiming
 
 from .console import Report
@@ -229,6 +229,10 @@ def _rate(text: str) -> float:
         rate = 0.0
     if not rate > 0:
         raise click.UsageError(f"--dram-gbps must be a positive number or unlimited, not {text!r}")
+    if rate < LEAST_GBPS:
+        raise click.UsageError(
+            f"--dram-gbps must be at least {LEAST_GBPS} or unlimited, not {text!r}"
+        )
     return rate
 
 

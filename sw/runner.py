@@ -31,6 +31,7 @@ __all__ = [
     "configuration",
     "gemm_outputs",
     "load_job",
+    "print_choices",
     "print_limited",
     "print_products",
     "print_totals",
@@ -180,9 +181,18 @@ def print_products(report: Report, products: Sequence[dict[str, Any]]) -> None:
             "util.": product.get("utilisation"), "exact": product.get("exact"),
         })  # fmt: skip
     report.table(shown, section="program")
+    if any(product.get("utilisation", 0) > 1 for product in products):
+        report.line("cycles count from the end of the product before: products overlap")
     for product in products:
         if not product.get("exact", True):
             report.line(f"{product['product']} differs first at {product['first_difference']}")
+
+
+def print_choices(report: Report, products: Sequence[dict[str, Any]]) -> None:
+    """Print how good the tiling of each product is known to be."""
+    for product in products:
+        swapped = ", transposed" if product["swapped"] else ""
+        report.line(f"{product['product']} ({product['dataflow']}{swapped}): {product['choice']}")
 
 
 def print_totals(report: Report, figures: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from hw.isa.instructions import Axis, Dataflow
 
-from .job import Job, Maxima, Output, Sums
+from .job import Copy, Job, Maxima, Output, Sums
 from .tile_counts import Counts, Matrix, blocks
 
 __all__ = ["Cycles"]
@@ -74,23 +74,34 @@ class Cycles:
 
     @cached_property
     def bound(self) -> np.ndarray:
-        """Cycles that no run of a candidate goes below."""
-        c, latency = self.counts, self.config.dram_latency
+        """Cycles that no run of a candidate goes below.
+
+        Work of one kind is summed before the longest kind is taken: beats of one operand may come
+        under words of the other. A DRAM that was idle has saved a beat, so n beats take n - 1.
+        """
+        c, start = self.counts, START + 2 * self.config.dram_latency
         # Behind the last fold's waves nobody waits for the rest of its time.
         cut = c.m if c.is_ws else c.k
         array = self.array - np.maximum(self.config.rows - cut.rest, 0)
-        stores = self._stores(latency)
-        loads = self._loads(c.left) * c.left.least_times + self._loads(c.right) * (
-            c.right.least_times
+        pair = (c.left, c.right)
+        beats = sum(each.beats * each.least_times for each in pair)
+        loads = self._longer(beats, sum(each.words * each.least_times for each in pair))
+        first = start + self._longer(
+            sum(each.first_beats for each in pair), sum(each.first_words for each in pair)
         )
+        last = self._fill + self._least_last()
         ways = [
-            self._first + array + self._fill + self._last,
-            START + 2 * latency + loads + self._fill + self._last,
-            self._first + self._first_tile + self._fill + stores,
+            first + array + last,
+            start + loads + last,
+            first + self._first_tile + self._fill + self._least_stores(),
         ]
         if self._beat > 1:
-            ways.append(START + 2 * latency + loads + self._written * self._beat)
+            ways.append(start + (beats + self._written - 1) * self._beat)
         return np.maximum.reduce(ways)
+
+    def _longer(self, beats: np.ndarray, words: np.ndarray) -> np.ndarray:
+        """Return the least cycles of so many beats on the bus and words on the chip."""
+        return np.maximum((beats - 1) * self._beat, words)
 
     @cached_property
     def estimate(self) -> np.ndarray:
@@ -167,12 +178,54 @@ class Cycles:
         words = self.counts.words_of(m, n)
         if isinstance(output, Maxima):
             return words
-        row = blocks((4 if isinstance(output, Sums) else 1) * n, config.bus_bytes)
-        whole = n >= self.counts.n.extent
-        longest = config.burst_beats
-        bursts = np.where(whole, blocks(m * row, longest), m * blocks(row, longest))
+        beats, bursts = self._traffic(output, m, n)
         waits = bursts * (trip / config.write_outstanding)
-        return np.maximum(np.maximum(words, self._beat * m * row), waits)
+        return np.maximum(np.maximum(words, self._beat * beats), waits)
+
+    def _traffic(
+        self, output: Sums | Copy, m: np.ndarray, n: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return beats and bursts of an output of a tile."""
+        row = blocks((4 if isinstance(output, Sums) else 1) * n, self.config.bus_bytes)
+        longest = self.config.burst_beats
+        whole = n >= self.counts.n.extent
+        bursts = np.where(whole, blocks(m * row, longest), m * blocks(row, longest))
+        return m * row, bursts
+
+    def _work(
+        self, outputs: tuple[Output, ...], m: np.ndarray, n: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return words, beats and bursts of outputs of a tile."""
+        words, beats, bursts = np.zeros((3, *self.counts.tiles.shape))
+        for output in outputs:
+            words = words + self.counts.words_of(m, n)
+            if not isinstance(output, Maxima):
+                ours, more = self._traffic(output, m, n)
+                beats, bursts = beats + ours, bursts + more
+        return words, beats, bursts
+
+    def _least_stores(self) -> np.ndarray:
+        """Return the least cycles of the store engine for all outputs of all tiles."""
+        m, n, config = self.counts.m, self.counts.n, self.config
+        total = np.zeros((3, *self.counts.tiles.shape))
+        for rows, row_tiles in ((m.size, m.count - 1), (m.rest, 1)):
+            for columns, column_tiles in ((n.size, n.count - 1), (n.rest, 1)):
+                total += (
+                    row_tiles * column_tiles * np.array(self._work(self._outputs, rows, columns))
+                )
+        words, beats, bursts = total
+        answers = bursts * (config.dram_latency / config.write_outstanding)
+        return np.maximum(self._longer(beats, words), answers)
+
+    def _least_last(self) -> np.ndarray:
+        """Return the least cycles from the last result to the end, as `_last` counts them."""
+        c, latency = self.counts, self.config.dram_latency
+        words, beats, _ = self._work(self._prompt, c.m.rest, c.n.rest)
+        if self._late:
+            stays, tall, wide = self._group()
+            more, ours, _ = self._work(self._late, tall, wide)
+            words, beats = np.where(stays, words, 0) + more, np.where(stays, beats, 0) + ours
+        return self._longer(beats, words) + latency
 
     def _stores(self, trip: int) -> np.ndarray:
         """Return the cycles of the store engine for all outputs of all tiles."""
@@ -208,13 +261,18 @@ class Cycles:
         first = sum(self._store(output, m, n, 0) for output in self._prompt)
         if not self._late:
             return first + latency
-        group = c.group
-        again = {Axis.ROW: c.m.rest_runs, Axis.COLUMN: c.n.rest_runs}.get(group, c.m.runs)
-        stays = again == 1
-        tall = np.where(stays & (group is Axis.COLUMN), c.m.extent, m)
-        wide = np.where(stays & (group is Axis.ROW), c.n.extent, n)
+        stays, tall, wide = self._group()
         late = sum(self._store(output, tall, wide, 0) for output in self._late)
         return np.where(stays, first, 0) + late + latency
+
+    def _group(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return whether the last group's sums stay, and rows and columns stored at its end."""
+        c = self.counts
+        again = {Axis.ROW: c.m.rest_runs, Axis.COLUMN: c.n.rest_runs}.get(c.group, c.m.runs)
+        stays = again == 1
+        tall = np.where(stays & (c.group is Axis.COLUMN), c.m.extent, c.m.rest)
+        wide = np.where(stays & (c.group is Axis.ROW), c.n.extent, c.n.rest)
+        return stays, tall, wide
 
     def _turns(self, stores: np.ndarray) -> np.ndarray:
         """Return the cycles in which tiles take turns with the places of the output memory.

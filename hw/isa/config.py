@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-__all__ = ["PRESETS", "Config", "ConfigError"]
+__all__ = ["LEAST_GBPS", "PRESETS", "Config", "ConfigError"]
 
 
 LEAST_GBPS = 0.001

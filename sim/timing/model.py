@@ -39,6 +39,7 @@ def run(
     timing: DramTiming | None = None,
     noise_seed: int = 0,
     repeats: bool = True,
+    events: bool = False,
     timeline: bool = False,
 ) -> RunResult:
     """Return the counters of a program, from its start to its interrupt, as the RTL has them.
@@ -55,8 +56,9 @@ def run(
         Of the DRAM; that of `config` by default.
     repeats : bool
         Jump over what has been walked before (`sim.timing.repeat`); the result is the same.
-    timeline : bool
-        Return events and activity, too, as the RTL gives them; nothing is jumped over then.
+    events, timeline : bool
+        Return events, or events and activity, too, as the RTL gives them; nothing is jumped over
+        then.
 
     Returns
     -------
@@ -69,9 +71,9 @@ def run(
         Nothing moves any more; the message says which engine waits for whose tokens.
     """
     del dram, noise_seed
-    log = _Log() if timeline else None
+    log = _Log(timeline) if events or timeline else None
     walk = _Walk(
-        config, timing or DramTiming.of(config), program, program_address, repeats and not timeline
+        config, timing or DramTiming.of(config), program, program_address, repeats and log is None
     )
     walk.advance(0, log)  # compiles it, which is no part of the time that a run takes
     started = time.perf_counter()
@@ -95,7 +97,8 @@ class _Log:
 
     ROWS = 1 << 16
 
-    def __init__(self) -> None:
+    def __init__(self, whole: bool) -> None:
+        self.whole = whole
         self.pulses: list[tuple[int, int]] = []
         self.activity: list[tuple[int, int]] = []
         self.rows = np.zeros((self.ROWS, 3), np.int64)
@@ -105,7 +108,7 @@ class _Log:
         for cycle, steps, present in self.rows[:count].tolist():
             if steps:
                 self.pulses.append((cycle, steps))
-            if not self.activity or self.activity[-1][1] != present:
+            if self.whole and (not self.activity or self.activity[-1][1] != present):
                 self.activity.append((cycle, present))
 
 
@@ -132,7 +135,7 @@ class _Walk:
             return repeat.advance(
                 *program, *self._words, self._kinds, self._known, self._repeats, cycles
             )
-        log.take(_record(*program, log.rows, cycles))
+        log.take(_record(*program, log.rows, log.whole, cycles))
         return bool(self.state["machine"]["control"]["running"][0])
 
     def check_moves(self, log: _Log | None = None) -> None:
@@ -161,10 +164,10 @@ def _begin(state, shape, beat, code):
 
 
 @compiled
-def _record(state, shape, code, folds, rows, cycles):
+def _record(state, shape, code, folds, rows, whole, cycles):
     """Go on for some cycles, to the end, or until there is no row left; return the rows used.
 
-    A row is written for each cycle with a pulse or a change of activity.
+    A row is written for each cycle with a pulse and, if `whole`, for each change of activity.
     """
     r, h = state[0], shape[0]
     count, before = 0, activity(r)
@@ -172,8 +175,8 @@ def _record(state, shape, code, folds, rows, cycles):
         if not r.machine.control.running or count == len(rows):
             break
         step(r, h, code, folds)
-        steps, present = pulses(r.wires), activity(r)
-        if steps or present != before:
+        steps, present = pulses(r.wires), activity(r) if whole else 0
+        if steps or (whole and present != before):
             rows[count, 0], rows[count, 1], rows[count, 2] = r.now - 1, steps, present
             count += 1
             before = present

@@ -27,6 +27,14 @@ CONFIGS = {
                   bus_bytes=16, row_scale_depth=64, burst_beats=4, write_outstanding=2),
     "3x8": Config(rows=3, columns=8, bus_bytes=4, dram_latency=9, dram_gbps=1.0),
     "16x16": Config.preset("small"),
+    # A bus much wider than words, and much faster than the DRAM behind it.
+    "2x2": Config(rows=2, columns=2, input_depth=1024, weight_depth=1024, output_depth=256,
+                  bus_bytes=64, dram_latency=1, dram_gbps=1.6),
+    "4x2": Config(rows=4, columns=2, input_depth=1024, weight_depth=1024, output_depth=256,
+                  bus_bytes=64, dram_gbps=1.6, burst_beats=1, write_outstanding=2),
+    # Answers that take longer than anything else, a few at a time.
+    "2x4": Config(rows=2, columns=4, input_depth=1024, weight_depth=1024, output_depth=1024,
+                  bus_bytes=16, dram_latency=300, burst_beats=4, write_outstanding=4),
 }  # fmt: skip
 RESULTS = (None, Group.ROW, Group.COLUMN, Group.TENSOR)
 LOADS = {"input_writes", "weight_writes", "transposer_writes", "transposer_reads"}

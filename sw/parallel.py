@@ -27,10 +27,9 @@ def workers(jobs: int) -> Iterator[ProcessPoolExecutor]:
     try:
         yield pool
     except BaseException:
-        # Nothing is cancelled: the pool's thread does not expect that of a pool that breaks.
+        pool.shutdown(wait=False, cancel_futures=True)
         for child in set(multiprocessing.active_children()) - others:
             child.terminate()
-        pool.shutdown(wait=False)
         raise
     pool.shutdown()
 
@@ -53,7 +52,10 @@ def spread(jobs: int | None = None) -> Iterator[Spread]:
 
 
 def _map(pool: Executor, function: Callable, *iterables: Iterable) -> Iterator:
-    """Do as `Executor.map`, but cancel nothing when it is left early."""
+    """Do as `Executor.map`, but leave it to the pool to cancel what is left when it is left early.
+
+    `map` cancels futures behind the pool's back, whose thread then finds them in no state it knows.
+    """
     futures = [pool.submit(function, *arguments) for arguments in zip(*iterables, strict=False)]
     return (future.result() for future in futures)
 

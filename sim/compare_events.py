@@ -6,14 +6,12 @@ from collections.abc import Iterable, Sequence
 
 from hw.isa.encoding import to_text
 from hw.isa.instructions import Instruction
+from hw.isa.registers import DATA_COUNTERS
 
 from .intervals import SIGNALS
 from .result import Event, Interval, RunResult
 
-__all__ = ["DATA_COUNTERS", "first_difference"]
-
-DATA_COUNTERS = ("saturations", "accumulate_saturations")
-"""Counters that a model without data does not have: compared only where both runs have them."""
+__all__ = ["first_difference"]
 
 _SHOWN_COUNTERS = 4
 
@@ -25,7 +23,8 @@ def first_difference(
 
     How the runs ended, every step of every instruction, every signal in every cycle and every
     counter are compared. What is earliest is named, with its cycle in both runs; then the
-    counters. A run without activity differs from one with it.
+    counters. A run without activity differs from one with it. `DATA_COUNTERS`, which a model
+    without data does not have, are compared only where both runs have them.
 
     Parameters
     ----------

@@ -10,8 +10,9 @@ import numpy as np
 from hw.isa.config import Config
 from hw.isa.registers import COUNTERS
 
-from . import functional, timing
+from . import functional
 from .result import DramTiming, RunResult
+from .timing import run as keep_time
 
 __all__ = ["run"]
 
@@ -35,13 +36,10 @@ def run(
     """
     common: dict[str, Any] = {"program_address": program_address, "noise_seed": noise_seed}
     data = functional.run(config, program, dram, **common)
-    timed = _time(config, program, timing=timing, events=True, timeline=timeline, **common)
+    timed = keep_time(config, program, timing=timing, events=True, timeline=timeline, **common)
     counters = data.counters | timed.counters
     return replace(
         timed,
         counters={item.name: counters[item.name] for item in COUNTERS},
         seconds=data.seconds + timed.seconds,
     )
-
-
-_time = timing.run

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NoReturn, get_args
+from typing import Any, NoReturn
 
 import click
 import numpy as np
@@ -43,7 +43,7 @@ from .program_file import (
     write_programs,
 )
 from .quantise import Group
-from .tile_search import Goal
+from .tile_search import GOALS
 from .workload import compile_workload, naming
 from .workload_command import workload
 
@@ -51,7 +51,7 @@ __all__ = ["main"]
 
 DATAFLOW = click.Choice(["ws", "os", "auto"])
 OBJECTIVE = click.option(
-    "--objective", type=click.Choice(get_args(Goal)), default="latency", show_default=True,
+    "--objective", type=click.Choice(GOALS), default="latency", show_default=True,
     help="What the plan of each product makes small.",
 )  # fmt: skip
 SEED = click.option(

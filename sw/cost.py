@@ -15,9 +15,10 @@ from sim.result import DramTiming
 
 from .dataflow import CHOICES, Choice
 from .models import TrainingStep
-from .prices import OBJECTIVES, Objective, Prices, ProductCost
+from .prices import Prices, ProductCost
+from .tile_search import Goal
 
-__all__ = ["OBJECTIVES", "Objective", "Prices", "ProductCost", "StepCost", "step_cost"]
+__all__ = ["Prices", "ProductCost", "StepCost", "step_cost"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def step_cost(
     step: TrainingStep,
     *,
     dataflow: Choice = "auto",
-    objective: Objective = "latency",
+    objective: Goal = "latency",
     timing: DramTiming | None = None,
     progress: Callable[[str], None] | None = None,
     prices: Prices | None = None,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from .place import PlacementError, check_fits
 from .tile import TileError
 from .tile_events import rates
 from .tile_problem import Problem
-from .tile_search import Goal, Space
+from .tile_search import GOALS, Goal, Space
 from .trial import Trial
 
 __all__ = ["OBJECTIVES", "Decision", "Draft", "Objective", "decide"]
@@ -34,7 +34,7 @@ Objective = Literal[Goal, "array"]
 product; or, at the price of a later start, the time from the first operand fed to the last result.
 The last is for measuring the array: a product that DRAM cannot bring as fast as the array takes it
 then starts when enough of it is there."""
-OBJECTIVES: tuple[str, ...] = (*get_args(Goal), "array")
+OBJECTIVES: tuple[str, ...] = (*GOALS, "array")
 
 Draft = Callable[[Dataflow], tuple[Job, Problem]]
 """Makes the job and the problem of a product in a dataflow."""

@@ -25,21 +25,17 @@ from .gemm import compile_gemm
 from .models import Product, Role
 from .program import Program
 from .tile_events import DRAM_CLASS
+from .tile_search import GOALS, Goal
 
 __all__ = [
     "DRAM_CLASS",
-    "OBJECTIVES",
     "Limit",
-    "Objective",
     "Prices",
     "ProductCost",
     "Timer",
     "dram_cycles",
     "limit_of",
 ]
-
-Objective = Literal["latency", "energy", "edp"]
-"""What tiles are chosen for, and the dataflow where it is."""
 
 Limit = Literal["compute", "dram", "fill"]
 """What takes most of a product's time: the array's folds, the bytes over the bus, or what neither
@@ -98,14 +94,14 @@ class ProductCost:
         return self.cycles * self.product.count
 
 
-_KEYS: dict[str, Callable[[ProductCost], float]] = {
+_KEYS: dict[Goal, Callable[[ProductCost], float]] = {
     "latency": lambda cost: cost.cycles,
     "energy": lambda cost: cost.energy + cost.dram_energy,
     "edp": lambda cost: (cost.energy + cost.dram_energy) * cost.cycles,
 }
-OBJECTIVES = tuple(_KEYS)
+assert tuple(_KEYS) == GOALS
 
-Work = tuple[Product, str, Objective]
+Work = tuple[Product, str, Goal]
 """A product, its dataflow, ws or os, and what its tiles are chosen for."""
 
 
@@ -141,7 +137,7 @@ class Prices:
         self,
         products: Iterable[Product],
         dataflows: tuple[str, ...],
-        objective: Objective = "latency",
+        objective: Goal = "latency",
         progress: Callable[[str], None] | None = None,
     ) -> tuple[ProductCost, ...]:
         """Return the cost of each product in the best of some dataflows.
@@ -162,9 +158,7 @@ class Prices:
         self._find([work for flows in works for work in flows], progress)
         return tuple(min(map(self._known, flows), key=_KEYS[objective]) for flows in works)
 
-    def cost(
-        self, product: Product, dataflow: str, objective: Objective = "latency"
-    ) -> ProductCost:
+    def cost(self, product: Product, dataflow: str, objective: Goal = "latency") -> ProductCost:
         """Return the cost of a product in ws or os; raises as `rows`."""
         work = product, dataflow, objective
         self._find([work], None)

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
 
 from hw.isa.instructions import Axis, Dataflow
+from hw.isa.pipeline import LOADS_AHEAD
 
 from .job import Copy, Job, Maxima, Output, Sums
 from .tile_counts import Counts, Matrix, blocks
@@ -22,8 +24,6 @@ ROUND_TRIP = 5
 """Cycles of a burst from its request to the place that it makes for another, beside the latency."""
 LOAD_GAP, STORE_GAP = 2, 8
 """Cycles between the transfers of two instructions that follow one another, about."""
-JOBS = 4
-"""LOADs asked of DRAM at a time."""
 HANDOVER = 30
 """Cycles from a tile's last beat in DRAM to the first fold that takes its place, about, beside the
 latency."""
@@ -144,7 +144,7 @@ class Cycles:
             waits = each.bursts * (trip / config.read_outstanding)
             total = total + np.maximum(self._loads(each), waits) * each.times
             jobs = jobs + each.loads * each.times
-        return np.maximum(total + LOAD_GAP * jobs, jobs * trip / JOBS)
+        return np.maximum(total + LOAD_GAP * jobs, jobs * trip / LOADS_AHEAD)
 
     @cached_property
     def _first(self) -> np.ndarray:
@@ -166,6 +166,13 @@ class Cycles:
         return least - np.maximum(config.rows - (c.m.size if c.is_ws else c.k.rest), 0)
 
     # Stores
+
+    def _sizes(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield each size of a tile: how many there are, rows and columns."""
+        m, n = self.counts.m, self.counts.n
+        for rows, row_tiles in ((m.size, m.count - 1), (m.rest, 1)):
+            for columns, column_tiles in ((n.size, n.count - 1), (n.rest, 1)):
+                yield row_tiles * column_tiles, rows, columns
 
     def _store(self, output: Output, m: np.ndarray, n: np.ndarray, trip: int) -> np.ndarray:
         """Return the cycles of the store engine for an output of a tile.
@@ -206,13 +213,10 @@ class Cycles:
 
     def _least_stores(self) -> np.ndarray:
         """Return the least cycles of the store engine for all outputs of all tiles."""
-        m, n, config = self.counts.m, self.counts.n, self.config
+        config = self.config
         total = np.zeros((3, *self.counts.tiles.shape))
-        for rows, row_tiles in ((m.size, m.count - 1), (m.rest, 1)):
-            for columns, column_tiles in ((n.size, n.count - 1), (n.rest, 1)):
-                total += (
-                    row_tiles * column_tiles * np.array(self._work(self._outputs, rows, columns))
-                )
+        for tiles, rows, columns in self._sizes():
+            total += tiles * np.array(self._work(self._outputs, rows, columns))
         words, beats, bursts = total
         answers = bursts * (config.dram_latency / config.write_outstanding)
         return np.maximum(self._longer(beats, words), answers)
@@ -229,12 +233,10 @@ class Cycles:
 
     def _stores(self, trip: int) -> np.ndarray:
         """Return the cycles of the store engine for all outputs of all tiles."""
-        m, n = self.counts.m, self.counts.n
         total = np.zeros(self.counts.tiles.shape)
         for output in self._outputs:
-            for rows, row_tiles in ((m.size, m.count - 1), (m.rest, 1)):
-                for columns, column_tiles in ((n.size, n.count - 1), (n.rest, 1)):
-                    total += row_tiles * column_tiles * self._store(output, rows, columns, trip)
+            for tiles, rows, columns in self._sizes():
+                total += tiles * self._store(output, rows, columns, trip)
         return total
 
     @cached_property

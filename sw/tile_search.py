@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -17,9 +17,10 @@ from .tile_counts import Counts
 from .tile_events import events, rates
 from .tile_problem import Problem
 
-__all__ = ["Goal", "Space", "fitting", "worth"]
+__all__ = ["GOALS", "Goal", "Space", "fitting", "worth"]
 
 Goal = Literal["latency", "energy", "edp"]
+GOALS: tuple[Goal, ...] = get_args(Goal)
 """Cycles; joules on the chip and in DRAM; joules times seconds."""
 
 ALIKE = 0.005

@@ -63,7 +63,7 @@ class Trial:
 
     @cached_property
     def _events(self) -> tuple[Event, ...]:
-        return self._run(timeline=True).events
+        return self._run(events=True).events
 
     @property
     def first(self) -> int:

@@ -13,6 +13,7 @@ from .instructions import Engine
 __all__ = [
     "ACTIVITY",
     "COUNTERS",
+    "DATA_COUNTERS",
     "IDENTITY",
     "TRACE",
     "VERSION",
@@ -156,6 +157,9 @@ COUNTERS: tuple[Counter, ...] = (
 )
 """All counters, in the order of their addresses. "The next" instruction of an engine is the one at
 the head of its queue while the engine would take it; STORE stands for ABSMAX too."""
+
+DATA_COUNTERS = ("saturations", "accumulate_saturations")
+"""Those that depend on the numbers; all others depend on the program and on time alone."""
 
 
 def counter_address(name: str) -> int:

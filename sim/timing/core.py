@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hw.isa.instructions import Engine
-from hw.isa.registers import ACTIVITY, COUNTERS
+from hw.isa.registers import ACTIVITY, COUNTERS, DATA_COUNTERS
 
 from . import bus, control, execute, load, store
 from .bus import BUS
@@ -17,9 +17,7 @@ from .wires import NONE, WIRES
 
 __all__ = ["COUNTS", "MACHINE", "MODELLED", "RUN", "activity", "pulses", "step"]
 
-DATA = ("saturations", "accumulate_saturations")
-"""Counters that depend on the numbers; nothing else does."""
-MODELLED = tuple(item.name for item in COUNTERS if item.name not in DATA)
+MODELLED = tuple(item.name for item in COUNTERS if item.name not in DATA_COUNTERS)
 
 _LOAD, _EXECUTE, _STORE = (int(engine) for engine in Engine)
 (
@@ -40,7 +38,7 @@ _LOAD, _EXECUTE, _STORE = (int(engine) for engine in Engine)
 HANDSHAKES = len(ACTIVITY)
 
 COUNTS = record(**dict.fromkeys(MODELLED, 1))
-"""The counters of `hw.isa.registers.COUNTERS` but those in `DATA`."""
+"""The counters of `hw.isa.registers.COUNTERS` but those in `DATA_COUNTERS`."""
 
 MACHINE = record(control=CONTROL, bus=BUS, load=LOAD, execute=EXECUTE, store=STORE)
 """All that the next cycles depend on, but for the program."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from .compiled import compiled
 from .record import record
 
-__all__ = ["GEARBOX", "give", "offers", "ready", "take"]
+__all__ = ["GEARBOX", "ends", "give", "offers", "ready", "take"]
 
 GEARBOX = record(level=1, ending=1)
 """Bytes that wait, and whether the last of them ends a row."""
@@ -22,9 +22,15 @@ def offers(box, size):
 
 
 @compiled
+def ends(box, size):
+    """Return whether the word that is there ends its row."""
+    return box.ending and box.level <= size
+
+
+@compiled
 def give(box, size):
     """Take the word away; return whether it ends its row."""
-    if box.ending and box.level <= size:
+    if ends(box, size):
         box.level = box.ending = 0
         return 1
     box.level -= size

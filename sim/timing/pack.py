@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from hw.isa.pipeline import MAXIMUM_BYTES, STORES, Kind
 
-from . import fifo
+from . import fifo, gearbox
 from .compiled import compiled
+from .gearbox import GEARBOX
 from .record import record
 
 __all__ = ["MAXIMA", "NARROW", "PACK", "WIDE", "order_of", "step"]
@@ -17,13 +18,12 @@ __all__ = ["MAXIMA", "NARROW", "PACK", "WIDE", "order_of", "step"]
 WIDE, NARROW, MAXIMA = (int(kind) for kind in (Kind.WIDE, Kind.NARROW, Kind.MAXIMA))
 
 BOX = record(
-    used=1, queue=fifo.BUFFERED, level=1, ending=1,
+    used=1, queue=fifo.BUFFERED, gearbox=GEARBOX,
     rows=1, row_words=1, row_left=1, word_bytes=1, last_bytes=1,
 )  # fmt: skip
-"""A kind. `used` places of its queue are claimed; its gearbox holds `level` bytes, `ending` with
-those of a row's last word. Below, the rows that the gearbox has not taken whole of its instruction,
-zero behind the last: words in a row, those left of this one, and bytes of a word and of the last.
-"""
+"""A kind. `used` places of its queue are claimed; a gearbox follows it. Below, the rows that the
+gearbox has not taken whole of its instruction, zero behind the last: words in a row, those left of
+this one, and bytes of a word and of the last."""
 
 PACK = record(orders=fifo.BUFFERED, order=STORES, boxes=(BOX, len(Kind)))
 """What instructions write, in program order, as `order_of` packs it; and the kinds."""
@@ -65,11 +65,10 @@ def _take(box):
     """Take a word into the gearbox."""
     box.used -= 1
     if box.row_left > 1:
-        box.level += box.word_bytes
+        gearbox.take(box.gearbox, box.word_bytes, 0)
         box.row_left -= 1
         return
-    box.level += box.last_bytes
-    box.ending = 1
+    gearbox.take(box.gearbox, box.last_bytes, 1)
     box.rows -= 1
     box.row_left = box.row_words
     if not box.rows:
@@ -80,13 +79,9 @@ def _take(box):
 def _advance(p, h, kind, comes, emits):
     """End a cycle of a kind: a word `comes` into its queue, and its gearbox `emits` a beat."""
     box = p.boxes[kind]
-    ends = box.ending and box.level <= h.bus
     if emits:
-        box.level = 0 if ends else box.level - h.bus
-    ready = emits and ends if box.ending else box.level < h.bus
-    if emits and ends:
-        box.ending = 0
-    takes = ready and box.queue.out != 0
+        gearbox.give(box.gearbox, h.bus)
+    takes = gearbox.ready(box.gearbox, h.bus) and box.queue.out != 0
     if takes:
         if not box.rows:
             _start(p, h, box, kind)
@@ -102,11 +97,11 @@ def step(p, h, w, wide, narrow, maxima):
     w.write_beat = 0
     if head >= 0:
         box = p.boxes[head]
-        if box.ending or box.level >= h.bus:
+        if gearbox.offers(box.gearbox, h.bus):
             w.write_beat = 1
             emits = w.write_beat_ready != 0
             # Rows are counted when they are taken: behind the last of the instruction none is left.
-            ended = emits and box.ending and box.level <= h.bus and not box.rows
+            ended = emits and gearbox.ends(box.gearbox, h.bus) and not box.rows
     # An instruction starts when the one before has ended: first the orders, then the words.
     fifo.advance_with(p.orders, p.order, False, 0, ended)
     if wide or p.boxes[WIDE].used or head == WIDE:

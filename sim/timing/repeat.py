@@ -1,8 +1,8 @@
 """Does not walk again what it has walked: runs of the machine that start alike go on alike.
 
 The machine's next cycles depend on its state and on the instructions and folds it meets, on nothing
-else. So at each fold that the array takes, the state is written down in a form that leaves out
-where in the program and in time it is, and what followed the last such state is kept: which
+else. So at some of the folds that the array takes, the state is written down in a form that leaves
+out where in the program and in time it is, and what followed the last such state is kept: which
 instructions and folds were met, and cycles and counters that they took. When a state comes again
 with the same instructions and folds ahead, the machine jumps. The result is the same to the cycle;
 only what is new is walked.

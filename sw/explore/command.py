@@ -16,11 +16,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from hw.isa.config import Config
 
 from ..console import Report
-from ..cost import OBJECTIVES
 from ..dataflow import CHOICES
 from ..options import OutputFile, config_options, dram_values
 from ..plotting import FigureFile
 from ..program_file import write_files
+from ..tile_search import GOALS
 from .cluster import cluster
 from .evaluate import evaluate
 from .local import processes
@@ -45,7 +45,7 @@ __all__ = ["explore_command"]
 @click.option("--sweep-file", metavar="FILE.toml", help="The same as lists: rows = [16, 32].")
 @click.option("--dataflow", type=click.Choice(CHOICES), default="auto", show_default=True)
 @click.option(
-    "--objective", type=click.Choice(OBJECTIVES), default="latency", show_default=True,
+    "--objective", type=click.Choice(GOALS), default="latency", show_default=True,
     help="What dataflows are chosen for.",
 )  # fmt: skip
 @click.option("--dram-gbps", metavar="X|unlimited", help="DRAM bandwidth; as --set dram_gbps=X.")

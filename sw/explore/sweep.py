@@ -12,8 +12,8 @@ from typing import Any
 
 from hw.isa.config import Config, ConfigError
 
-from ..cost import OBJECTIVES
 from ..dataflow import CHOICES
+from ..tile_search import GOALS
 from .point import ExploreError, Point, code_version
 from .workload import Workload
 
@@ -141,7 +141,7 @@ def _kinds() -> dict[str, Callable[[str], Value]]:
     }
     kinds |= {"dram_gbps": _rate} | dict.fromkeys(CAPACITIES, _bytes)
     kinds |= {"workload": str, "reading": str, "batch": _whole, "rank": _whole}
-    return kinds | {"dataflow": _one_of(CHOICES), "objective": _one_of(OBJECTIVES)}
+    return kinds | {"dataflow": _one_of(CHOICES), "objective": _one_of(GOALS)}
 
 
 def _number(text: str) -> float:

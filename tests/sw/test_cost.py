@@ -13,11 +13,12 @@ from sim.activity import activity
 from sim.energy import energy
 from sim.result import DramTiming, MachineError, RunResult
 from sim.timing.model import run
-from sw.cost import OBJECTIVES, Prices, step_cost
+from sw.cost import Prices, step_cost
 from sw.models import Product, Role, TrainingStep
 from sw.parallel import spread
 from sw.prices import DRAM_CLASS, dram_cycles, limit_of
 from sw.program import Program
+from sw.tile_search import GOALS
 
 CONFIG = Config(input_depth=256, weight_depth=256, output_depth=256)
 
@@ -114,7 +115,7 @@ def test_hybrid_takes_the_better_of_both_as_timed(watch):
     assert len(watch.programs) == 4
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("objective", GOALS)
 def test_the_objective_decides(watch, objective):
     measure = {
         "latency": lambda row: row.cycles,

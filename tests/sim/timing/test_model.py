@@ -9,9 +9,8 @@ import pytest
 from hw.isa.config import Config
 from hw.isa.encoding import encode
 from hw.isa.instructions import Dataflow, Execute, Halt, Instruction, Load, Memory
-from hw.isa.registers import COUNTERS, ErrorCode
+from hw.isa.registers import COUNTERS, DATA_COUNTERS, ErrorCode
 from sim import timing
-from sim.compare_events import DATA_COUNTERS
 from sim.result import BackendError, DramTiming
 from sim.timing import known, model
 from sw.gemm import compile_gemm

@@ -30,6 +30,7 @@ __all__ = [
     "config_options",
     "dram_values",
     "gemm_paths",
+    "rate_of",
     "rounding_options",
     "settings_options",
 ]
@@ -212,7 +213,7 @@ def dram_values(gbps: str | None, latency: int | None) -> dict[str, int | float]
     """Return what --dram-gbps and --dram-latency change in a configuration."""
     changes: dict[str, int | float] = {}
     if gbps is not None:
-        changes |= {"dram_gbps": _rate(gbps)}
+        changes |= {"dram_gbps": _dram_rate(gbps)}
     if latency is not None:
         changes |= {"dram_latency": latency}
     for key, value in changes.items():
@@ -220,16 +221,31 @@ def dram_values(gbps: str | None, latency: int | None) -> dict[str, int | float]
     return changes
 
 
-def _rate(text: str) -> float:
+def rate_of(text: str) -> float:
+    """Return a DRAM bandwidth as Config takes it, which says 0 for unlimited.
+
+    Raises
+    ------
+    ValueError
+        It is none; the message is what is accepted.
+    """
     if text == "unlimited":
-        return 0.0  # as Config says it
+        return 0.0
     try:
         rate = float(text)
     except ValueError:
         rate = 0.0
     if not rate > 0:
-        raise click.UsageError(f"--dram-gbps must be a positive number or unlimited, not {text!r}")
-    if rate < LEAST_GBPS:
+        raise ValueError("a positive number or unlimited")
+    return rate
+
+
+def _dram_rate(text: str) -> float:
+    try:
+        rate = rate_of(text)
+    except ValueError as error:
+        raise click.UsageError(f"--dram-gbps must be {error}, not {text!r}") from None
+    if 0 < rate < LEAST_GBPS:
         raise click.UsageError(
             f"--dram-gbps must be at least {LEAST_GBPS} or unlimited, not {text!r}"
         )

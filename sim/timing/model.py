@@ -125,7 +125,8 @@ class _Walk:
         self._repeats = repeats
         scratch = np.zeros(1, RUN)
         self._words = self.state.view(np.int64), scratch, scratch.view(np.int64)
-        self._kinds, self._known = kinds(self._code, self._folds), known()
+        met = slice(None if repeats else 0)  # who walks through everything compares nothing
+        self._kinds, self._known = kinds(self._code[met], self._folds[met]), known()
         _begin(self.state, self._shape, address // config.bus_bytes, self._code)
 
     def advance(self, cycles: int, log: _Log | None = None) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 from hw.isa.config import Config, ConfigError
 
 from ..dataflow import CHOICES
+from ..options import rate_of
 from ..tile_search import GOALS
 from .point import ExploreError, Point, code_version
 from .workload import Workload
@@ -159,13 +160,8 @@ def _whole(text: str) -> int:
 
 
 def _rate(text: str) -> float:
-    if text == "unlimited":
-        return 0.0  # as Config says it
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = 0.0
-    if not 0 < rate < math.inf:
+    rate = rate_of(text)
+    if rate == math.inf:
         raise ValueError("a positive number or unlimited")
     return rate
 

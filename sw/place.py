@@ -28,6 +28,8 @@ class Role(StrEnum):
     """The host writes it before a run."""
     OUTPUT = "output"
     """The program writes it, the host reads it."""
+    KEPT = "kept"
+    """An earlier program of the same step wrote it."""
 
 
 @dataclass(frozen=True)

@@ -265,7 +265,9 @@ class _Scheduler:
         queue.spent += cycles
         self._array += cycles
         if piece + 1 == len(pieces):
-            outputs = [i for i, o in enumerate(queue.product.outputs) if windows(o, queue.tiles[tile])]
+            outputs = [
+                i for i, o in enumerate(queue.product.outputs) if windows(o, queue.tiles[tile])
+            ]
             self._waiting.append((index, tile, outputs))
             if not self._adds(queue.tiles[tile]):
                 self._flush(upto=(index, tile))
@@ -364,7 +366,9 @@ class _Needs:
 
     def is_read(self, product: int) -> bool:
         """Tell whether others of the segment read what a product makes."""
-        names = {name for name, makers in self._made.items() if any(p == product for p, _ in makers)}
+        names = {
+            name for name, makers in self._made.items() if any(p == product for p, _ in makers)
+        }
         return any(
             names & {t.left.value, t.right.value, t.updates}
             for i, queue in enumerate(self._queues)

@@ -124,7 +124,7 @@ def _program(
 
 
 def _moved(instruction: Load | Store | Absmax, address: int) -> Instruction:
-    """Return an instruction with another address: of an aligned buffer, so it need not be checked."""
+    """Return an instruction at another address, aligned as it was: nothing need be checked."""
     moved = object.__new__(type(instruction))
     moved.__dict__.update(instruction.__dict__, dram=address)
     return moved

@@ -84,7 +84,7 @@ class Operands:
         return best[-1]
 
     def _loss(self, inside: list[_Held], base: int, end: int, start: int) -> tuple[int, int, int]:
-        """Return how bad a place is: what is driven out is wanted again soon; or it is being read."""
+        """Return how bad a place is: what it drives out is wanted again soon, or being read."""
         again = last = 0
         for held in inside:
             if held.base < end and base < held.end:
@@ -134,13 +134,24 @@ class Sums:
                 return base
         base = self._gap(0, 2 * self._half, 0, words)
         if base is None:
-            taken = sum(end - start for start, end in self._taken.values())
             raise TileError(
                 f"a tile of {words} words of sums finds no room in an output memory of "
-                f"{2 * self._half}, where {taken} hold tiles that are not stored yet"
+                f"{2 * self._half}, where {self.taken} hold tiles that are not stored yet"
             )
         self._taken[key] = base, base + words
         return base
+
+    @property
+    def taken(self) -> int:
+        """Words of the tiles that are there."""
+        return sum(end - start for start, end in self._taken.values())
+
+    def fits(self, words: int) -> bool:
+        """Tell whether a tile finds room."""
+        rooms = [self._room(half, words) for half in (0, 1)]
+        return any(room is not None for room in rooms) or (
+            self._gap(0, 2 * self._half, 0, words) is not None
+        )
 
     def place(self, key: Hashable) -> int:
         """Return the first word of a tile that is there."""

@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 
 from hw.isa.config import Config
 
-from ..tile import Span
-from .ir import Copy, Maxima, Output, Product, Segment, Sums, Updates, View
+from ..tile import Span, TileError
+from . import ir
+from .ir import Copy, Maxima, Output, Product, Segment, Updates, View
+from .memory import Sums
 from .tile import Tile, Tiled, term_part
 
 __all__ = ["Policy", "Scheduled", "Work", "schedule", "schedule_segment", "windows"]
@@ -56,12 +58,15 @@ class Work:
         Place of the piece in its tile; -1 for outputs.
     outputs : tuple of int
         Places of the outputs in their product.
+    base : int
+        First word of the tile in the output memory.
     """
 
     product: int
     tile: int
     piece: int = -1
     outputs: tuple[int, ...] = ()
+    base: int = 0
 
 
 @dataclass(frozen=True)
@@ -111,7 +116,7 @@ def schedule_segment(
 
 
 def windows(output: Output, tile: Tile) -> tuple[Span, Span] | None:
-    """Return the part of a tile that an output is made of, in the product; None if there is none."""
+    """Return the part of a tile that an output is made of, in the product, or None."""
     rows, columns = _common(output.rows, tile.rows), _common(output.columns, tile.columns)
     return None if rows is None or columns is None else (rows, columns)
 
@@ -155,6 +160,7 @@ class _Scheduler:
             self._sort(queue)
         self._done: dict[tuple[int, int], dict[int, int]] = {}  # outputs of tiles: when ready
         self._waiting: list[tuple[int, int, list[int]]] = []  # tiles with outputs to be made
+        self._sums = Sums(config.output_depth)
         self._array = self._store = 0
         self._out: list[Work] = []
 
@@ -192,13 +198,26 @@ class _Scheduler:
                 index = min(known, key=lambda i: (known[i], i))
                 self._array = max(self._array, known[index])
                 return index
+            waiting = bool(self._waiting)
             self._flush(everything=True)
+            if not waiting:
+                self._refuse()
             return self._choose(last, since)
         if last in now and since < self._policy.chunk:
             return last
         if not self._policy.balanced:
             return now[0]
         return min(now, key=self._progress)
+
+    def _refuse(self) -> None:
+        """Raise TileError: nothing can go on."""
+        queue = next(queue for queue in self._queues if queue.left)
+        tile = queue.tiles[queue.works[queue.next][0]]
+        raise TileError(
+            f"{queue.product.name}: a tile of {self._words(tile)} words of sums finds no room in "
+            f"an output memory of {2 * self._config.output_depth} beside {self._sums.taken} that "
+            f"others of its segment keep"
+        )
 
     def _progress(self, index: int) -> tuple[float, int]:
         queue = self._queues[index]
@@ -234,6 +253,8 @@ class _Scheduler:
         """Return when what a piece reads is there; None if it has not all been computed."""
         queue = self._queues[index]
         when = 0
+        if not self._has_room(queue):
+            return None
         for maker, tile in self._needs.of(index, *queue.works[place]):
             if self._left(maker, tile):
                 return None
@@ -243,6 +264,18 @@ class _Scheduler:
                 ):
                     when = max(when, self._made_by(maker, tile, output))
         return when
+
+    def _has_room(self, queue: _Queue) -> bool:
+        """Tell whether the next piece has a tile, or there is room for one."""
+        tile, piece = queue.works[queue.next]
+        words = self._words(queue.tiles[tile])
+        if piece or self._sums.fits(words):
+            return True
+        self._flush()
+        return self._sums.fits(words)
+
+    def _words(self, tile: Tile) -> int:
+        return tile.rows.size * -(-tile.columns.size // self._config.columns)
 
     def _made_by(self, product: int, tile: int, output: int) -> int:
         """Return when an output of a tile is in DRAM; make it now if it has not been."""
@@ -258,9 +291,12 @@ class _Scheduler:
         tile, piece = queue.works[queue.next]
         pieces = queue.tiles[tile].pieces
         cycles = pieces[piece].cycles
-        if piece == 0 and self._adds(queue.tiles[tile]):
-            self._flush()
-        self._out.append(Work(index, tile, piece))
+        if piece == 0:
+            adds = self._adds(queue.tiles[tile])
+            if adds:
+                self._flush()
+            self._sums.get((index, tile), self._words(queue.tiles[tile]), adds)
+        self._out.append(Work(index, tile, piece, base=self._sums.place((index, tile))))
         queue.next += 1
         queue.spent += cycles
         self._array += cycles
@@ -301,18 +337,21 @@ class _Scheduler:
                 kept.append((product, tile, left))
             if made:
                 self._make(product, tile, made)
+            if made and not left:
+                self._sums.free((product, tile))
         self._waiting = kept
 
     def _make(self, product: int, tile: int, outputs: list[int]) -> None:
         queue = self._queues[product]
-        self._out.append(Work(product, tile, -1, tuple(outputs)))
+        base = self._sums.place((product, tile))
+        self._out.append(Work(product, tile, -1, tuple(outputs), base))
         self._store = max(self._store, self._array)
         for index in outputs:
             output = queue.product.outputs[index]
             rows, columns = windows(output, queue.tiles[tile])
             words = rows.size * -(-columns.size // self._config.columns)
             beats = 4 * self._config.columns // self._config.bus_bytes
-            self._store += words * (max(1, beats) if isinstance(output, Sums) else 1)
+            self._store += words * (max(1, beats) if isinstance(output, ir.Sums) else 1)
         for index in outputs:
             self._done.setdefault((product, tile), {})[index] = self._store + LATENCY
 
@@ -400,7 +439,7 @@ def _tiles_of(queue: _Queue, output: int, view: View) -> Iterator[int]:
     made = queue.product.outputs[output]
     if isinstance(made, Maxima | Updates):
         return
-    assert isinstance(made, Sums | Copy)
+    assert isinstance(made, ir.Sums | Copy)
     row = made.rows.start - made.to.rows.start
     column = made.columns.start - made.to.columns.start
     rows = Span(view.rows.start + row, view.rows.size)

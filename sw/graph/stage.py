@@ -14,7 +14,7 @@ from ..tile import Span
 from . import memory
 from .ir import Copy, Maxima, Product, Segment, Sums, Updates, Value, View
 from .schedule import Work, windows
-from .tile import Piece, Tile, term_part
+from .tile import Tile, term_part
 
 __all__ = ["Stager"]
 
@@ -58,13 +58,11 @@ class Stager:
             Memory.INPUT: memory.Operands(config.input_depth, uses[Memory.INPUT]),
             Memory.WEIGHT: memory.Operands(config.weight_depth, uses[Memory.WEIGHT]),
         }
-        self._sums = memory.Sums(config.output_depth)
         self._tables = {
             Memory.ACCUMULATE_SCALE: Residency(config.accumulate_scale_depth, halves=1),
             Memory.ROW_SCALE: Residency(config.row_scale_depth, halves=1),
             Memory.COLUMN_SCALE: Residency(config.column_scale_depth, halves=1),
         }
-        self._left = self._outputs_left()
         self._table_uses = self._uses_of_tables()
 
     def steps(self) -> Iterator[tuple[int, Step]]:
@@ -73,13 +71,6 @@ class Stager:
             made = self._piece(work) if work.piece >= 0 else self._outputs(work)
             for step in made:
                 yield work.product, step
-
-    def _outputs_left(self) -> dict[tuple[int, int], int]:
-        left: dict[tuple[int, int], int] = {}
-        for work in self._works:
-            key = work.product, work.tile
-            left[key] = left.get(key, 0) + len(work.outputs)
-        return left
 
     def _uses_of_tables(self) -> dict[str, int]:
         """Return how often each table of update scales is used."""
@@ -114,10 +105,6 @@ class Stager:
         own = self._tiles[work.product][work.tile]
         piece, term = own.pieces[work.piece], self._term(work)
         blocks = self._blocks(own.columns)
-        key = work.product, work.tile
-        if work.piece == 0:
-            base = self._sums.get(key, own.rows.size * blocks, adds=self._adds(own.pieces))
-        base = self._sums.place(key)
         places = []
         for where, view, words in self._operands(work):
             first, new = self._operand_memory[where].get(view, words)
@@ -131,20 +118,13 @@ class Stager:
             table = self._made(Memory.ACCUMULATE_SCALE, term.updates, term.rows)
             scales = table + own.rows.start - term.rows.start
         yield Multiply(
-            piece.dataflow, own.rows.size, piece.k.size, own.columns.size, *places, base, blocks,
+            piece.dataflow, own.rows.size, piece.k.size, own.columns.size, *places, work.base, blocks,
             int(work.piece > 0), int(bool(term.updates)), scales,
         )  # fmt: skip
         if term.updates:
             self._table_uses[term.updates] -= 1
             if not self._table_uses[term.updates]:
                 self._tables[Memory.ACCUMULATE_SCALE].free(lambda k: k[0] == term.updates)
-        if not self._left[key] and work.piece + 1 == len(own.pieces):
-            self._sums.free(key)
-
-    def _adds(self, pieces: Sequence[Piece]) -> bool:
-        return len(pieces) > 1 or (
-            pieces[0].dataflow is Dataflow.WS and pieces[0].k.size > self._config.rows
-        )
 
     def _fetch(self, where: Memory, view: View, base: int, blocks: int, words: int) -> Fetch:
         value = self._values[view.value]
@@ -162,17 +142,12 @@ class Stager:
         own = self._tiles[work.product][work.tile]
         for index in work.outputs:
             yield from self._output(work, product, own, index)
-        key = work.product, work.tile
-        self._left[key] -= len(work.outputs)
-        if not self._left[key]:
-            self._sums.free(key)
 
     def _output(self, work: Work, product: Product, own: Tile, index: int) -> Iterator[Step]:
         output = product.outputs[index]
         rows, columns = windows(output, own)
         blocks = self._blocks(own.columns)
-        base = self._sums.place((work.product, work.tile))
-        base += (rows.start - own.rows.start) * blocks
+        base = work.base + (rows.start - own.rows.start) * blocks
         base += (columns.start - own.columns.start) // self._config.columns
         inner = (
             Span(rows.start - output.rows.start, rows.size),

@@ -27,6 +27,10 @@ static inline void cdmqta_put(uint8_t *word, unsigned offset, unsigned bits, uin
         bits -= part;
     }
 }
+
+/* Put the value of a field, such as LOAD_ROWS, into a word. */
+#define CDMQTA_PUT(word, field, value) \\
+    cdmqta_put(word, CDMQTA_##field##_OFFSET, CDMQTA_##field##_BITS, (uint64_t)(value))
 """
 
 _ENCODER = """\
@@ -112,7 +116,8 @@ def _refused(item: Field) -> str:
     value = f"fields->{item.name}"
     if item.enum:
         prefix = f"CDMQTA_{item.enum.__name__.upper()}_"
-        return "(" + " && ".join(f"{value} != {prefix}{each.name}" for each in item.enum) + ")"
+        others = (f"{value} != {prefix}{each.name}" for each in item.enum)
+        return "(" + "\n            && ".join(others) + ")"
     conditions = [f"{value} < {item.low}"] if item.low else []
     if item.bits < _room(item):
         conditions.append(f"{value} >> {item.bits} != 0")
@@ -120,6 +125,4 @@ def _refused(item: Field) -> str:
 
 
 def _put(prefix: str, item: Field) -> str:
-    place = f"CDMQTA_{prefix}_{item.name.upper()}"
-    value = f"(uint64_t)fields->{item.name}"
-    return f"    cdmqta_put(word, {place}_OFFSET, {place}_BITS,\n        {value});\n"
+    return f"    CDMQTA_PUT(word, {prefix}_{item.name.upper()}, fields->{item.name});\n"

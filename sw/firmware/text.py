@@ -10,7 +10,7 @@ from hw.isa.documentation import documentation
 
 __all__ = ["WIDTH", "comment", "define", "each", "enumeration", "literal", "members", "section"]
 
-WIDTH = 98
+WIDTH = 100
 """Columns of a line, at most."""
 
 

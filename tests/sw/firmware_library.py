@@ -9,9 +9,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from hw.isa.config import Config
 from hw.isa.registers import COUNTERS
+from sw.firmware.header import header, source
 
-__all__ = ["GCC", "RESULTS", "STRICT", "Hooks", "Program", "Runtime", "compiled", "shared_library"]
+__all__ = [
+    "GCC",
+    "RESULTS",
+    "STRICT",
+    "Hooks",
+    "Program",
+    "Runtime",
+    "compiled",
+    "loaded",
+    "shared_library",
+    "written",
+]
 
 GCC = shutil.which("gcc")
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-ffreestanding")
@@ -20,6 +33,13 @@ RESULTS = (
     "GAVE_UP",
 )  # fmt: skip
 """Members of ``enum cdmqta_result``."""
+
+
+def written(folder: Path, config: Config | None) -> Path:
+    """Write header and runtime, and return the folder."""
+    (folder / "cdmqta.h").write_text(header(config))
+    (folder / "cdmqta.c").write_text(source())
+    return folder
 
 
 def compiled(arguments: Sequence[str | Path], compiler: str = "gcc") -> None:
@@ -34,6 +54,13 @@ def shared_library(folder: Path, *sources: Path) -> Path:
     library = folder / f"{sources[0].stem}.so"
     compiled([*STRICT, "-O2", "-shared", "-fPIC", "-I", folder, *sources, "-o", library])
     return library
+
+
+def loaded(folder: Path, name: str, text: str) -> ctypes.CDLL:
+    """Return C code that uses the header, compiled together with the runtime and loaded."""
+    file = folder / f"{name}.c"
+    file.write_text(f'#include "cdmqta.h"\n{text}')
+    return ctypes.CDLL(str(shared_library(folder, file, folder / "cdmqta.c")))
 
 
 _READ = ctypes.CFUNCTYPE(ctypes.c_uint32, ctypes.c_void_p, ctypes.c_uint32)

@@ -21,12 +21,11 @@ from sim.builder import Simulation, build, tail
 from sim.request import REQUEST_VARIABLE, Request
 from sim.result import DramTiming, RunResult
 from sw.driver import write_inputs
-from sw.firmware.header import header, source
 from sw.gemm import compile_gemm
 from sw.program import Program
 from tests.sim.tools import needs_verilator
 
-from ..sw.firmware_library import GCC, shared_library
+from ..sw.firmware_library import GCC, shared_library, written
 from .firmware_bench import STEPS_VARIABLE
 
 pytestmark = [
@@ -88,9 +87,7 @@ def world() -> World:
 @pytest.fixture(scope="module")
 def library(tmp_path_factory) -> Path:
     """The runtime and the example of the page, for this configuration."""
-    folder = tmp_path_factory.mktemp("firmware")
-    (folder / "cdmqta.h").write_text(header(CONFIG))
-    (folder / "cdmqta.c").write_text(source())
+    folder = written(tmp_path_factory.mktemp("firmware"), CONFIG)
     example, *_ = re.findall(r"```c\n(.*?)```", PAGE.read_text(), re.S)
     (folder / "example.c").write_text(example)
     return shared_library(folder, folder / "example.c", folder / "cdmqta.c")

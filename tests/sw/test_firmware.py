@@ -7,6 +7,7 @@ import json
 import random
 import re
 import shutil
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -255,3 +256,14 @@ def test_bad_input(refused, arguments, message):
     Path("a.file").touch()
     Path("full/cdmqta.c").mkdir(parents=True)
     refused(("firmware", *arguments), message)
+
+
+def test_an_installed_package_has_the_files():
+    """Files that are no modules are installed only where they are declared."""
+    root = Path(__file__).parents[2]
+    declared = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]
+    assert "sw.firmware" in declared["packages"]
+    folder = root / "sw" / "firmware"
+    patterns = declared["package-data"]["sw.firmware"]
+    found = {path.name for pattern in patterns for path in folder.glob(pattern)}
+    assert found == {"cdmqta.h", "cdmqta.c"}

@@ -10,8 +10,10 @@ The order is found by walking through time: a clock for the array, and one for t
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 from hw.isa.config import Config
 
@@ -23,6 +25,8 @@ from .tile import Tile, Tiled, term_part
 
 __all__ = ["Policy", "Scheduled", "Work", "schedule", "schedule_segment", "windows"]
 
+LEAD = 1500
+"""Cycles by which pieces stand in the program before outputs that start with them."""
 LATENCY = 700
 """Cycles from the last read of a store to the data being an operand again, about."""
 
@@ -160,6 +164,8 @@ class _Scheduler:
             self._sort(queue)
         self._done: dict[tuple[int, int], dict[int, int]] = {}  # outputs of tiles: when ready
         self._waiting: list[tuple[int, int, list[int]]] = []  # tiles with outputs to be made
+        self._due: deque[tuple[int, int, int, int]] = deque()  # outputs: when, and which
+        self._left_of: dict[tuple[int, int], int] = {}  # outputs of tiles that are not yet out
         self._sums = Sums(config.output_depth)
         self._array = self._store = 0
         self._out: list[Work] = []
@@ -173,6 +179,7 @@ class _Scheduler:
             since += self._emit(index)
             last = index
         self._flush(everything=True)
+        self._release(inf)
         return self._out
 
     def _sort(self, queue: _Queue) -> None:
@@ -198,8 +205,9 @@ class _Scheduler:
                 index = min(known, key=lambda i: (known[i], i))
                 self._array = max(self._array, known[index])
                 return index
-            waiting = bool(self._waiting)
+            waiting = bool(self._waiting or self._due)
             self._flush(everything=True)
+            self._release(inf)
             if not waiting:
                 self._refuse()
             return self._choose(last, since)
@@ -272,6 +280,8 @@ class _Scheduler:
         if piece or self._sums.fits(words):
             return True
         self._flush()
+        while self._due and not self._sums.fits(words):
+            self._release(self._due[0][0])
         return self._sums.fits(words)
 
     def _words(self, tile: Tile) -> int:
@@ -291,6 +301,11 @@ class _Scheduler:
         tile, piece = queue.works[queue.next]
         pieces = queue.tiles[tile].pieces
         cycles = pieces[piece].cycles
+        self._release(self._array - LEAD)
+        for maker, other in self._needs.of(index, tile, piece):
+            for output in self._needs.outputs(index, tile, piece, maker):
+                if (maker, other, output) in {each[1:] for each in self._due}:
+                    self._release(-inf, (maker, other, output))
         if piece == 0:
             adds = self._adds(queue.tiles[tile])
             if adds:
@@ -305,6 +320,7 @@ class _Scheduler:
                 i for i, o in enumerate(queue.product.outputs) if windows(o, queue.tiles[tile])
             ]
             self._waiting.append((index, tile, outputs))
+            self._left_of[index, tile] = len(outputs)
             if not self._adds(queue.tiles[tile]):
                 self._flush(upto=(index, tile))
         return cycles
@@ -337,23 +353,38 @@ class _Scheduler:
                 kept.append((product, tile, left))
             if made:
                 self._make(product, tile, made)
-            if made and not left:
-                self._sums.free((product, tile))
         self._waiting = kept
 
     def _make(self, product: int, tile: int, outputs: list[int]) -> None:
+        """Put outputs into the store engine's queue, and note when they will be there."""
         queue = self._queues[product]
-        base = self._sums.place((product, tile))
-        self._out.append(Work(product, tile, -1, tuple(outputs), base))
-        self._store = max(self._store, self._array)
+        start = max(self._store, self._array)
+        self._store = start
         for index in outputs:
             output = queue.product.outputs[index]
             rows, columns = windows(output, queue.tiles[tile])
             words = rows.size * -(-columns.size // self._config.columns)
             beats = 4 * self._config.columns // self._config.bus_bytes
+            self._due.append((self._store, product, tile, index))
             self._store += words * (max(1, beats) if isinstance(output, ir.Sums) else 1)
         for index in outputs:
             self._done.setdefault((product, tile), {})[index] = self._store + LATENCY
+
+    def _release(self, time: float, wanted: tuple[int, int, int] | None = None) -> None:
+        """Write down outputs that start until a time, or until one that is wanted is among them.
+
+        Each engine has a queue of a few instructions, filled in the order of the program: one full
+        queue holds up the others. So outputs stand where the store engine comes to them.
+        """
+        while self._due and (self._due[0][0] <= time or wanted is not None):
+            _, product, tile, index = self._due.popleft()
+            key = product, tile
+            self._out.append(Work(product, tile, -1, (index,), self._sums.place(key)))
+            self._left_of[key] -= 1
+            if not self._left_of[key]:
+                self._sums.free(key)
+            if wanted == (product, tile, index):
+                wanted = None
 
 
 FILLER = 0.9

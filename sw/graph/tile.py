@@ -73,9 +73,26 @@ def tile_products(config: Config, chosen: Chosen) -> Tiled:
             flows = chosen.of(segment, product)
             shape = _shape(product, flows)
             if shape not in known:
-                known[shape] = tuple(_tiles(config, product, flows))
+                known[shape] = _ramp(config, tuple(_tiles(config, product, flows)))
             tiles[segment.name, product.name] = known[shape]
     return Tiled(chosen, tiles)
+
+
+def _ramp(config: Config, tiles: tuple[Tile, ...]) -> tuple[Tile, ...]:
+    """Return the tiles with the first piece of the first one in short ones.
+
+    The array starts when the first piece is loaded.
+    """
+    first, rest = tiles[0], tiles[1:]
+    piece = first.pieces[0]
+    step = config.rows
+    if piece.dataflow is not Dataflow.WS or piece.k.size <= step:
+        return tiles
+    folds = -(-piece.k.size // step)
+    short = tuple(
+        Piece(piece.term, piece.dataflow, k, piece.cycles // folds) for k in cut(piece.k, step)
+    )
+    return Tile(first.rows, first.columns, (*short, *first.pieces[1:])), *rest
 
 
 def _shape(product: Product, flows: tuple[Dataflow, ...]) -> object:
@@ -130,11 +147,16 @@ def _sizes(
     unit_m, unit_n = _units(config, product, rows, columns)
     found: list[tuple[float, int, int, int]] = []
     alone = cells == 1
+    adds = (
+        any(flows[i] is Dataflow.WS and product.terms[i].k > config.rows for i in terms)
+        or len(terms) > 1
+    )
+    most = config.output_depth * 15 // 16 if adds else config.output_depth // SLOTS
     for tile_m in _multiples(unit_m, rows.size):
         for tile_n in _multiples(unit_n, columns.size):
             words = tile_m * -(-tile_n // config.columns)
             whole = alone and tile_m == rows.size and tile_n == columns.size
-            if words > (2 if whole else 1) * config.output_depth * 15 // 16:
+            if words > most and not (whole and words <= 2 * config.output_depth * 15 // 16):
                 continue
             cost = _cost(config, product, rows, columns, terms, flows, tile_m, tile_n)
             if cost is not None:
@@ -148,13 +170,15 @@ def _sizes(
     best = min(found)[0]
     # Of those that cost about the same, the smallest that keeps the array long enough at work.
     near = [each for each in found if each[0] <= 1.01 * best]
-    enough = [each for each in near if each[1] >= ENOUGH * config.output_depth // 2048]
+    enough = [each for each in near if each[1] >= (ENOUGH if adds else 0.75) * most]
     _, _, tile_m, tile_n = min(enough, key=lambda each: each[1]) if enough else max(near)
     return tile_m, tile_n
 
 
-ENOUGH = 1024
-"""Words of a tile, in a half of 2048, that are enough to hide what starts and ends it."""
+ENOUGH = 0.5
+"""Part of a half that a tile should take whose sums are added up, to hide what starts and ends."""
+SLOTS = 5
+"""Tiles of other products that should fit a half: they come fast, and wait for the store engine."""
 
 
 def _units(config: Config, product: Product, rows: Span, columns: Span) -> tuple[int, int]:

@@ -83,25 +83,25 @@ class Operands:
                         best = rank
         return best[-1]
 
-    def _loss(self, inside: list[_Held], base: int, end: int, start: int) -> tuple[int, int, int]:
-        """Return how bad a place is: what it drives out is wanted again soon, or being read."""
-        again = last = 0
+    def _loss(
+        self, inside: list[_Held], base: int, end: int, start: int
+    ) -> tuple[int, int, int, int]:
+        """Return how bad a place is: it is in use, wanted again soon, or in the half being read."""
+        used = again = last = 0
         for held in inside:
             if held.base < end and base < held.end:
                 times = self._times[held.key]
                 place = bisect_right(times, self._time)
                 if place < len(times):
                     again = max(again, FAR - (times[place] - self._time))
+                used = max(used, held.last + NEAR + 1 - self._time)
                 last = max(last, held.last + 1)
-        reads = int(start // self._half == self._last_half)
-        if last and self._time - last < NEAR:
-            reads += 1
-        return again, reads, last
+        return used, again, int(start // self._half == self._last_half), last
 
 
 FAR = 1 << 40
-NEAR = 1
-"""Operands wanted since then may still be in use."""
+NEAR = 2
+"""Operands of so many pieces before are still in use when the next is to be loaded."""
 
 
 class Sums:

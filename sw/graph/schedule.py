@@ -10,7 +10,7 @@ The order is found by walking through time: a clock for the array, and one for t
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
@@ -167,7 +167,8 @@ class _Scheduler:
         self._due: deque[tuple[int, int, int, int]] = deque()  # outputs: when, and which
         self._left_of: dict[tuple[int, int], int] = {}  # outputs of tiles that are not yet out
         self._sums = Sums(config.output_depth)
-        self._array = self._store = 0
+        self._loads = _Loads(config, self._queues)
+        self._array = self._store = self._load = 0
         self._out: list[Work] = []
 
     def works(self) -> list[Work]:
@@ -211,11 +212,18 @@ class _Scheduler:
             if not waiting:
                 self._refuse()
             return self._choose(last, since)
-        if last in now and since < self._policy.chunk:
+        waits = {index: self._waits(index) for index in now}
+        if last in now and since < self._policy.chunk and waits[last] <= PATIENCE:
             return last
         if not self._policy.balanced:
             return now[0]
-        return min(now, key=self._progress)
+        return min(now, key=lambda i: (max(0, waits[i] - PATIENCE), self._progress(i)))
+
+    def _waits(self, index: int) -> int:
+        """Return how long the array would wait for the operands of a product's next piece."""
+        tile, piece = self._queues[index].works[self._queues[index].next]
+        beats = sum(words for _, words in self._loads.missing(index, tile, piece))
+        return max(self._load, self._array - RUN) + beats - self._array
 
     def _refuse(self) -> None:
         """Raise TileError: nothing can go on."""
@@ -314,7 +322,10 @@ class _Scheduler:
         self._out.append(Work(index, tile, piece, base=self._sums.place((index, tile))))
         queue.next += 1
         queue.spent += cycles
-        self._array += cycles
+        beats = sum(words for _, words in self._loads.missing(index, tile, piece))
+        self._load = max(self._load, self._array - RUN) + beats
+        self._loads.take(index, tile, piece)
+        self._array = max(self._array, self._load) + cycles
         if piece + 1 == len(pieces):
             outputs = [
                 i for i, o in enumerate(queue.product.outputs) if windows(o, queue.tiles[tile])
@@ -387,6 +398,10 @@ class _Scheduler:
                 wanted = None
 
 
+PATIENCE = 100
+"""Cycles for which the array may wait for operands before another product takes over."""
+RUN = 2500
+"""Cycles by which loads run ahead of the array, as the memories allow, about."""
 FILLER = 0.9
 """How far independent products keep behind the others, to have work left at the end."""
 
@@ -404,6 +419,45 @@ def _makers(segment: Segment) -> dict[str, list[tuple[int, int]]]:
             name = output.table if isinstance(output, Updates) else output.to.value
             made.setdefault(name, []).append((p, o))
     return made
+
+
+class _Loads:
+    """What pieces load, and what of it is still on the chip, about."""
+
+    def __init__(self, config: Config, queues: list[_Queue]) -> None:
+        self._config, self._queues = config, queues
+        self._held: tuple[OrderedDict[View, int], ...] = OrderedDict(), OrderedDict()
+        self._known: dict[tuple[int, int, int], tuple[tuple[View, int], ...]] = {}
+
+    def missing(self, product: int, tile: int, piece: int) -> list[tuple[View, int]]:
+        """Return the operands of a piece that must be loaded, with their beats."""
+        pairs = zip(self._held, self._operands(product, tile, piece), strict=True)
+        return [each for held, each in pairs if each[0] not in held]
+
+    def take(self, product: int, tile: int, piece: int) -> None:
+        """Note that a piece's operands are on the chip, and drive out the oldest."""
+        depths = self._config.input_depth, self._config.weight_depth
+        operands = self._operands(product, tile, piece)
+        for held, (view, beats), depth in zip(self._held, operands, depths, strict=True):
+            held[view] = beats
+            held.move_to_end(view)
+            while sum(held.values()) > 2 * depth and len(held) > 1:
+                held.popitem(last=False)
+
+    def _operands(self, product: int, tile: int, piece: int) -> tuple[tuple[View, int], ...]:
+        key = product, tile, piece
+        if key not in self._known:
+            queue = self._queues[product]
+            own = queue.tiles[tile]
+            term = queue.product.terms[own.pieces[piece].term]
+            views = term_part(term, own, own.pieces[piece].k)
+            self._known[key] = tuple((view, self._beats(view)) for view in views)
+        return self._known[key]
+
+    def _beats(self, view: View) -> int:
+        """Return the beats of a view: its rows as they lie, or columns where it is transposed."""
+        bus = self._config.bus_bytes
+        return view.rows.size * -(-view.columns.size // bus)
 
 
 class _Needs:

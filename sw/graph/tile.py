@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from hw.isa.config import Config
@@ -73,7 +73,8 @@ def tile_products(config: Config, chosen: Chosen) -> Tiled:
             flows = chosen.of(segment, product)
             shape = _shape(product, flows)
             if shape not in known:
-                known[shape] = _ramp(config, tuple(_tiles(config, product, flows)))
+                made = tuple(_tiles(config, product, flows))
+                known[shape] = _taper(config, product, _ramp(config, made))
             tiles[segment.name, product.name] = known[shape]
     return Tiled(chosen, tiles)
 
@@ -85,14 +86,41 @@ def _ramp(config: Config, tiles: tuple[Tile, ...]) -> tuple[Tile, ...]:
     """
     first, rest = tiles[0], tiles[1:]
     piece = first.pieces[0]
-    step = config.rows
-    if piece.dataflow is not Dataflow.WS or piece.k.size <= step:
+    if piece.dataflow is not Dataflow.WS:
         return tiles
-    folds = -(-piece.k.size // step)
-    short = tuple(
-        Piece(piece.term, piece.dataflow, k, piece.cycles // folds) for k in cut(piece.k, step)
-    )
+    step = config.rows
+    folds = piece.cycles // -(-piece.k.size // step)
+    short, start, size = [], 0, step
+    while start < piece.k.size:
+        size = min(size, piece.k.size - start)
+        k = Span(start, size)
+        short.append(Piece(piece.term, piece.dataflow, k, folds * -(-size // step)))
+        start += size
+        size = max(step, start)
     return Tile(first.rows, first.columns, (*short, *first.pieces[1:])), *rest
+
+
+def _taper(config: Config, product: Product, tiles: tuple[Tile, ...]) -> tuple[Tile, ...]:
+    """Return the tiles with the last one in smaller ones, where its sums are stored.
+
+    The program ends when the last tile is stored.
+    """
+    last = tiles[-1]
+    words = last.rows.size * -(-last.columns.size // config.columns)
+    sums = any(isinstance(o, Sums) for o in product.outputs)
+    if not sums or words <= TAIL or len(tiles) == 1:
+        return tiles
+    step = max(config.columns, config.bus_bytes)
+    parts = min(-(-words // TAIL), -(-last.columns.size // step))
+    size = -(-last.columns.size // (parts * step)) * step
+    small = []
+    for columns in cut(last.columns, size):
+        cycles = [
+            replace(p, cycles=_cycles(config, p.dataflow, last.rows.size, p.k.size, columns.size))
+            for p in last.pieces
+        ]
+        small.append(Tile(last.rows, columns, tuple(cycles)))
+    return *tiles[:-1], *small
 
 
 def _shape(product: Product, flows: tuple[Dataflow, ...]) -> object:
@@ -147,11 +175,10 @@ def _sizes(
     unit_m, unit_n = _units(config, product, rows, columns)
     found: list[tuple[float, int, int, int]] = []
     alone = cells == 1
-    adds = (
-        any(flows[i] is Dataflow.WS and product.terms[i].k > config.rows for i in terms)
-        or len(terms) > 1
-    )
-    most = config.output_depth * 15 // 16 if adds else config.output_depth // SLOTS
+    # A tile that takes the array little longer than the store engine must not wait for its turn.
+    folds = sum(_cycles(config, flows[i], config.rows, product.terms[i].k, 1) for i in terms)
+    slow = folds >= SLOW * config.rows
+    most = config.output_depth * 15 // 16 if slow else config.output_depth // SLOTS
     for tile_m in _multiples(unit_m, rows.size):
         for tile_n in _multiples(unit_n, columns.size):
             words = tile_m * -(-tile_n // config.columns)
@@ -170,13 +197,17 @@ def _sizes(
     best = min(found)[0]
     # Of those that cost about the same, the smallest that keeps the array long enough at work.
     near = [each for each in found if each[0] <= 1.01 * best]
-    enough = [each for each in near if each[1] >= (ENOUGH if adds else 0.75) * most]
+    enough = [each for each in near if each[1] >= (ENOUGH if slow else 0.75) * most]
     _, _, tile_m, tile_n = min(enough, key=lambda each: each[1]) if enough else max(near)
     return tile_m, tile_n
 
 
+TAIL = 384
+"""Words of the last tile of sums that go to DRAM, about."""
 ENOUGH = 0.5
 """Part of a half that a tile should take whose sums are added up, to hide what starts and ends."""
+SLOW = 4
+"""Cycles a word of sums takes the array, at least, where tiles may be large."""
 SLOTS = 5
 """Tiles of other products that should fit a half: they come fast, and wait for the store engine."""
 

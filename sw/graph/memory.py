@@ -113,18 +113,18 @@ class Sums:
         self._next = [0, half]
         self._turn = 0
 
-    def get(self, key: Hashable, words: int, adds: bool) -> int:
+    def get(self, key: Hashable, words: int, large: bool) -> int:
         """Return the first word for a tile.
 
-        Tiles whose sums are added up take turns with the halves, so that one is stored while the
-        next is made; other tiles go where the last of these lies.
+        Large tiles take turns with the halves, so that one is stored while the next is made; other
+        tiles go where the last of these lies.
 
         Raises
         ------
         TileError
             There is no room beside the tiles that are there.
         """
-        if adds:
+        if large:
             self._turn = 1 - self._turn
         for half in (self._turn, 1 - self._turn):
             base = self._room(half, words)

@@ -16,12 +16,13 @@ from dataclasses import dataclass, field
 from math import inf
 
 from hw.isa.config import Config
+from hw.isa.instructions import Axis
 
 from ..tile import Span, TileError
 from . import ir
 from .ir import Copy, Maxima, Output, Product, Segment, Updates, View
 from .memory import Sums
-from .tile import Tile, Tiled, term_part
+from .tile import SLOTS, Tile, Tiled, term_part
 
 __all__ = ["Policy", "Scheduled", "Work", "schedule", "schedule_segment", "windows"]
 
@@ -217,7 +218,7 @@ class _Scheduler:
             return last
         if not self._policy.balanced:
             return now[0]
-        return min(now, key=lambda i: (max(0, waits[i] - PATIENCE), self._progress(i)))
+        return min(now, key=lambda i: self._rank(i, waits[i]))
 
     def _waits(self, index: int) -> int:
         """Return how long the array would wait for the operands of a product's next piece."""
@@ -235,10 +236,12 @@ class _Scheduler:
             f"others of its segment keep"
         )
 
-    def _progress(self, index: int) -> tuple[float, int]:
+    def _rank(self, index: int, waits: int) -> tuple[float, int]:
+        """Return how far a product is, and how dear it would be to go on: the least comes next."""
         queue = self._queues[index]
         free = not self._needs.reads(index) and not self._needs.is_read(index)
-        return queue.spent / queue.cycles / (FILLER if free else 1.0), index
+        dear = max(0, waits - PATIENCE) / queue.cycles
+        return queue.spent / queue.cycles / (FILLER if free else 1.0) + dear, index
 
     def _urgent(self) -> list[int]:
         """Return the products that others will soon wait for, the first needed first."""
@@ -315,10 +318,9 @@ class _Scheduler:
                 if (maker, other, output) in {each[1:] for each in self._due}:
                     self._release(-inf, (maker, other, output))
         if piece == 0:
-            adds = self._adds(queue.tiles[tile])
-            if adds:
-                self._flush()
-            self._sums.get((index, tile), self._words(queue.tiles[tile]), adds)
+            large = self._large(queue.tiles[tile])
+            self._flush(only=None if large else index)
+            self._sums.get((index, tile), self._words(queue.tiles[tile]), large)
         self._out.append(Work(index, tile, piece, base=self._sums.place((index, tile))))
         queue.next += 1
         queue.spent += cycles
@@ -332,27 +334,30 @@ class _Scheduler:
             ]
             self._waiting.append((index, tile, outputs))
             self._left_of[index, tile] = len(outputs)
-            if not self._adds(queue.tiles[tile]):
+            if not self._large(queue.tiles[tile]):
                 self._flush(upto=(index, tile))
         return cycles
 
-    def _adds(self, tile: Tile) -> bool:
-        """Tell whether a tile's sums are added up in the output memory."""
-        return len(tile.pieces) > 1 or any(
-            p.k.size > self._config.rows and p.dataflow.name == "WS" for p in tile.pieces
-        )
+    def _large(self, tile: Tile) -> bool:
+        """Tell whether few tiles of this size fit the output memory."""
+        return self._words(tile) * SLOTS > self._config.output_depth
 
     def _flush(
-        self, everything: bool = False, upto: tuple[int, int] | None = None, wanted: int = -1
+        self,
+        everything: bool = False,
+        upto: tuple[int, int] | None = None,
+        wanted: int = -1,
+        only: int | None = None,
     ) -> None:
-        """Make outputs of tiles that are done: those that wait longest, or of one tile.
+        """Make outputs of tiles that are done: all, or of one tile, or of one product.
 
         Update scales are made when they are wanted, since many of them do not fit the memory.
         """
         kept = []
         for product, tile, outputs in self._waiting:
             made = outputs
-            if upto is not None and (product, tile) != upto:
+            other = only is not None and product != only
+            if other or (upto is not None and (product, tile) != upto):
                 kept.append((product, tile, outputs))
                 continue
             kinds = self._queues[product].product.outputs
@@ -374,12 +379,19 @@ class _Scheduler:
         for index in outputs:
             output = queue.product.outputs[index]
             rows, columns = windows(output, queue.tiles[tile])
-            words = rows.size * -(-columns.size // self._config.columns)
-            beats = 4 * self._config.columns // self._config.bus_bytes
             self._due.append((self._store, product, tile, index))
-            self._store += words * (max(1, beats) if isinstance(output, ir.Sums) else 1)
+            self._store += self._store_cycles(output, rows.size, columns.size)
         for index in outputs:
             self._done.setdefault((product, tile), {})[index] = self._store + LATENCY
+
+    def _store_cycles(self, output: Output, rows: int, columns: int) -> int:
+        """Return how long the store engine works on an output, about."""
+        words = rows * -(-columns // self._config.columns)
+        if isinstance(output, Maxima) and output.axis is Axis.COLUMN:
+            return max(words, columns) + 20  # maxima are written one a cycle
+        if isinstance(output, ir.Sums):
+            words *= max(1, 4 * self._config.columns // self._config.bus_bytes)
+        return words + words // 8 + 20
 
     def _release(self, time: float, wanted: tuple[int, int, int] | None = None) -> None:
         """Write down outputs that start until a time, or until one that is wanted is among them.

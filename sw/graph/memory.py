@@ -146,8 +146,10 @@ class Sums:
         """Words of the tiles that are there."""
         return sum(end - start for start, end in self._taken.values())
 
-    def fits(self, words: int) -> bool:
-        """Tell whether a tile finds room."""
+    def fits(self, words: int, anywhere: bool) -> bool:
+        """Tell whether a tile finds room, in the half of the last large one or anywhere."""
+        if not anywhere:
+            return self._room(self._turn, words) is not None
         rooms = [self._room(half, words) for half in (0, 1)]
         return any(room is not None for room in rooms) or (
             self._gap(0, 2 * self._half, 0, words) is not None

@@ -26,29 +26,34 @@ from .tile import SLOTS, Tile, Tiled, term_part
 
 __all__ = ["Policy", "Scheduled", "Work", "schedule", "schedule_segment", "windows"]
 
-LEAD = 1500
-"""Cycles by which pieces stand in the program before outputs that start with them."""
-LATENCY = 700
-"""Cycles from the last read of a store to the data being an operand again, about."""
-
 
 @dataclass(frozen=True)
 class Policy:
-    """What the order is made by.
+    """What the order is made by. Times are in cycles of the array.
 
     Members
     -------
-    balanced : bool
-        Whether products that are independent advance together, or one after the other.
+    even : bool
+        Products that can go on advance together; otherwise the one comes next whose operands are
+        there first.
     chunk : int
-        Cycles that one stays at work before another takes over.
+        How long one stays at work before another takes over.
     ahead : int
-        Cycles that what others wait for is made before it is needed.
+        How long before it is needed what others wait for is made.
+    lead : int
+        How much earlier pieces stand in the program than outputs that start with them.
+    run : int
+        How far loads run ahead of the array, as the memories allow, about.
+    latency : int
+        From the last read of a store to the data being an operand again, about.
     """
 
-    balanced: bool = True
+    even: bool = True
     chunk: int = 2000
     ahead: int = 4000
+    lead: int = 1500
+    run: int = 2500
+    latency: int = 700
 
 
 @dataclass(frozen=True)
@@ -216,15 +221,13 @@ class _Scheduler:
         waits = {index: self._waits(index) for index in now}
         if last in now and since < self._policy.chunk and waits[last] <= PATIENCE:
             return last
-        if not self._policy.balanced:
-            return now[0]
         return min(now, key=lambda i: self._rank(i, waits[i]))
 
     def _waits(self, index: int) -> int:
         """Return how long the array would wait for the operands of a product's next piece."""
         tile, piece = self._queues[index].works[self._queues[index].next]
         beats = sum(words for _, words in self._loads.missing(index, tile, piece))
-        return max(self._load, self._array - RUN) + beats - self._array
+        return max(self._load, self._array - self._policy.run) + beats - self._array
 
     def _refuse(self) -> None:
         """Raise TileError: nothing can go on."""
@@ -240,8 +243,11 @@ class _Scheduler:
         """Return how far a product is, and how dear it would be to go on: the least comes next."""
         queue = self._queues[index]
         free = not self._needs.reads(index) and not self._needs.is_read(index)
-        dear = max(0, waits - PATIENCE) / queue.cycles
-        return queue.spent / queue.cycles / (FILLER if free else 1.0) + dear, index
+        part = queue.spent / queue.cycles / (FILLER if free else 1.0)
+        dear = max(0, waits - PATIENCE)
+        if self._policy.even:
+            return part + dear / queue.cycles, index
+        return dear + part, index
 
     def _urgent(self) -> list[int]:
         """Return the products that others will soon wait for, the first needed first."""
@@ -288,12 +294,13 @@ class _Scheduler:
         """Tell whether the next piece has a tile, or there is room for one."""
         tile, piece = queue.works[queue.next]
         words = self._words(queue.tiles[tile])
-        if piece or self._sums.fits(words):
+        if piece or self._sums.fits(words, self._large(queue.tiles[tile])):
             return True
         self._flush()
-        while self._due and not self._sums.fits(words):
+        large = self._large(queue.tiles[tile])
+        while self._due and not self._sums.fits(words, large):
             self._release(self._due[0][0])
-        return self._sums.fits(words)
+        return self._sums.fits(words, True)
 
     def _words(self, tile: Tile) -> int:
         return tile.rows.size * -(-tile.columns.size // self._config.columns)
@@ -312,7 +319,7 @@ class _Scheduler:
         tile, piece = queue.works[queue.next]
         pieces = queue.tiles[tile].pieces
         cycles = pieces[piece].cycles
-        self._release(self._array - LEAD)
+        self._release(self._array - self._policy.lead)
         for maker, other in self._needs.of(index, tile, piece):
             for output in self._needs.outputs(index, tile, piece, maker):
                 if (maker, other, output) in {each[1:] for each in self._due}:
@@ -325,7 +332,7 @@ class _Scheduler:
         queue.next += 1
         queue.spent += cycles
         beats = sum(words for _, words in self._loads.missing(index, tile, piece))
-        self._load = max(self._load, self._array - RUN) + beats
+        self._load = max(self._load, self._array - self._policy.run) + beats
         self._loads.take(index, tile, piece)
         self._array = max(self._array, self._load) + cycles
         if piece + 1 == len(pieces):
@@ -382,7 +389,7 @@ class _Scheduler:
             self._due.append((self._store, product, tile, index))
             self._store += self._store_cycles(output, rows.size, columns.size)
         for index in outputs:
-            self._done.setdefault((product, tile), {})[index] = self._store + LATENCY
+            self._done.setdefault((product, tile), {})[index] = self._store + self._policy.latency
 
     def _store_cycles(self, output: Output, rows: int, columns: int) -> int:
         """Return how long the store engine works on an output, about."""
@@ -412,8 +419,6 @@ class _Scheduler:
 
 PATIENCE = 100
 """Cycles for which the array may wait for operands before another product takes over."""
-RUN = 2500
-"""Cycles by which loads run ahead of the array, as the memories allow, about."""
 FILLER = 0.9
 """How far independent products keep behind the others, to have work left at the end."""
 

@@ -219,9 +219,18 @@ class _Scheduler:
                 self._refuse()
             return self._choose(last, since)
         waits = {index: self._waits(index) for index in now}
+        if last in now and self._in_large(last):
+            return last
         if last in now and since < self._policy.chunk and waits[last] <= PATIENCE:
             return last
         return min(now, key=lambda i: self._rank(i, waits[i]))
+
+    def _in_large(self, index: int) -> bool:
+        """Tell whether a product is in a large tile that others would keep from being stored."""
+        queue = self._queues[index]
+        tile, piece = queue.works[queue.next]
+        whole = queue.tiles[tile]
+        return piece > 0 and self._large(whole) and sum(p.cycles for p in whole.pieces) < LONG
 
     def _waits(self, index: int) -> int:
         """Return how long the array would wait for the operands of a product's next piece."""
@@ -417,6 +426,8 @@ class _Scheduler:
                 wanted = None
 
 
+LONG = 20000
+"""Cycles of a tile that does not wait for others."""
 PATIENCE = 100
 """Cycles for which the array may wait for operands before another product takes over."""
 FILLER = 0.9

@@ -206,16 +206,24 @@ def _sizes(
             f"{config.input_depth} and {config.weight_depth} words of operands a half"
         )
     best = min(found)[0]
-    # Of those that cost about the same, the smallest that keeps the array long enough at work.
-    near = [each for each in found if each[0] <= 1.01 * best]
+    # Of those that cost about the same, the smallest that keeps the array long enough at work, and
+    # of such the one whose rows make long bursts.
+    near = [each for each in found if each[0] <= 1.02 * best]
     enough = [each for each in near if each[1] >= (ENOUGH if slow else 0.75) * most]
-    _, _, tile_m, tile_n = min(enough, key=lambda each: each[1]) if enough else max(near)
+    burst = BURST * config.bus_bytes
+    _, _, tile_m, tile_n = (
+        min(enough, key=lambda each: (each[1], abs(each[3] - burst)))
+        if enough
+        else max(near, key=lambda each: each[1])
+    )
     return tile_m, tile_n
 
 
 TAIL = 384
 """Words of the last tile of sums that go to DRAM, about."""
-ENOUGH = 0.5
+BURST = 4
+"""Beats of a row of a tile, about, that make a good burst."""
+ENOUGH = 0.33
 """Part of a half that a tile should take whose sums are added up, to hide what starts and ends."""
 SLOW = 4
 """Cycles a word of sums takes the array, at least, where tiles may be large."""

@@ -483,9 +483,13 @@ class _Loads:
         return self._known[key]
 
     def _beats(self, view: View) -> int:
-        """Return the beats of a view: its rows as they lie, or columns where it is transposed."""
+        """Return the cycles of a load: a beat, or a word where it is transposed, in each."""
         bus = self._config.bus_bytes
-        return view.rows.size * -(-view.columns.size // bus)
+        beats = view.rows.size * -(-view.columns.size // bus)
+        if not view.transposed:
+            return beats
+        lanes = min(self._config.rows, self._config.columns)
+        return max(beats, view.columns.size * -(-view.rows.size // lanes))
 
 
 class _Needs:

@@ -208,7 +208,7 @@ def _sizes(
     best = min(found)[0]
     # Of those that cost about the same, the smallest that keeps the array long enough at work, and
     # of such the one whose rows make long bursts.
-    near = [each for each in found if each[0] <= 1.02 * best]
+    near = [each for each in found if each[0] <= 1.01 * best]
     enough = [each for each in near if each[1] >= (ENOUGH if slow else 0.75) * most]
     burst = BURST * config.bus_bytes
     _, _, tile_m, tile_n = (
@@ -281,7 +281,7 @@ def _cost(
         loads += tiles_m * left * (1 if stays else tiles_n)
         loads += tiles_n * right * (1 if right <= config.weight_depth else tiles_m)
     beats = loads * max(config.rows, config.columns) / config.bus_bytes
-    return max(array, 1.1 * beats) + 0.1 * (array + beats)
+    return max(array, 1.1 * beats) + 0.1 * array + 0.3 * beats
 
 
 def _cycles(config: Config, flow: Dataflow, m: int, k: int, n: int) -> int:

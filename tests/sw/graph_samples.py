@@ -20,12 +20,24 @@ from sim.arithmetic import (
     update_entries,
 )
 from sw.graph.build import build
-from sw.graph.ir import Copy, Fused, Graph, Host, Maxima, Segment, Sums, Updates, View
+from sw.graph.ir import (
+    Copy,
+    Fused,
+    Gemm,
+    Graph,
+    Host,
+    Maxima,
+    Quantise,
+    Segment,
+    Sums,
+    Updates,
+    View,
+)
 from sw.graph.quantise import quantise
 from sw.graph.shape import Shape
 from sw.models.layers import Dense, Model, Pair, Reading
 
-__all__ = ["ARRAY", "Values", "cross", "model", "quantised", "run"]
+__all__ = ["ARRAY", "Values", "cross", "model", "quantised", "run", "run_graph"]
 
 ARRAY = Config(rows=8, columns=4)
 
@@ -71,11 +83,11 @@ class Values:
 
     Members
     -------
-    fused : Fused
+    fused : Fused or Graph
     arrays : dict of ndarray
     """
 
-    fused: Fused
+    fused: Fused | Graph
     arrays: dict[str, np.ndarray]
 
     def view(self, view: View) -> np.ndarray:
@@ -216,8 +228,48 @@ def run(fused: Fused) -> dict[str, np.ndarray]:
     return values.arrays
 
 
-def changed(graph: Graph, at: int, **members) -> Graph:
-    """Return a graph with an operation changed."""
-    ops = list(graph.ops)
-    ops[at] = replace(ops[at], **members)
-    return replace(graph, ops=tuple(ops))
+def run_graph(graph: Graph) -> dict[str, np.ndarray]:
+    """Return every value after the operations of a quantised graph, one by one, have run."""
+    values = Values(graph, {})
+    updates: dict[str, list[Gemm]] = {}
+    for op in graph.ops:
+        if isinstance(op, Gemm) and op.updates:
+            updates.setdefault(op.updates, []).append(op)
+    for op in graph.ops:
+        if isinstance(op, Host) and op.kind == "sum":
+            values.host(op)
+        elif isinstance(op, Host):
+            entries = [name for name in op.writes if graph.values[name].dtype == "uint32"]
+            values.host(replace(op, kind="", writes=tuple(entries)))
+        elif isinstance(op, Quantise):
+            _quantise(values, op)
+        elif not op.updates:
+            values.view(op.out)[:] = matmul(values.view(op.left), values.view(op.right))
+        elif op is updates[op.updates][-1]:
+            _update(values, updates[op.updates])
+    return values.arrays
+
+
+def _quantise(values: Values, op: Quantise) -> None:
+    if op.how == "host":
+        if op.copy.value not in values.arrays:
+            values.given(op.copy.value)
+        return
+    spans, tables = (op.source.rows, op.source.columns), {}
+    copy = Copy(*spans, op.axis, op.copy, "table", op.entries, op.unit)
+    if op.how == "fresh":
+        sums = values.arrays[op.source.value]
+        values.drain(sums, [Maxima(*spans, op.axis, "table", op.maxima)], tables)
+    values.drain(values.arrays[op.source.value], [copy], tables)
+
+
+def _update(values: Values, gemms: list[Gemm]) -> None:
+    """Add products that share a table: their sums are rounded once."""
+    total, index = gemms[0].out.value, gemms[0].updates.rpartition(".")[2]
+    factors = values.arrays[f"{total}.factor"][0]
+    factor = int(factors[int(index)] if index.isdigit() else factors[0])
+    maxima = values.arrays[f"{gemms[0].left.value.removesuffix('.row')}.row_maxima"][0]
+    sums = sum(matmul(values.view(gemm.left), values.view(gemm.right)) for gemm in gemms)
+    scales = decode_scales(update_entries(maxima, factor)[:, None])
+    out = values.view(gemms[0].out)
+    out[:], _ = scale_accumulate(out, sums.astype(np.int32), *scales)

@@ -11,7 +11,7 @@ The order is found by walking through time: a clock for the array, and one for t
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 
@@ -20,6 +20,7 @@ from hw.isa.instructions import Axis
 
 from ..tile import Span, TileError
 from . import ir
+from .form import form
 from .ir import Copy, Maxima, Output, Product, Segment, Updates, View
 from .memory import Sums
 from .tile import SLOTS, Tile, Tiled, term_part
@@ -106,12 +107,12 @@ def _runs(segment: Segment, works: Sequence[Work]) -> Iterator[str]:
             start = i + 1
 
 
-def schedule(config: Config, tiled: Tiled, policies: Mapping[str, Policy]) -> Scheduled:
-    """Return the order of each segment's work; `policies` by the segments' kinds."""
-    known: dict[object, tuple[Work, ...]] = {}
+def schedule(config: Config, tiled: Tiled, policies: Mapping[Hashable, Policy]) -> Scheduled:
+    """Return the order of each segment's work; `policies` by the segments' forms."""
+    known: dict[Hashable, tuple[Work, ...]] = {}
     works = {}
     for segment in tiled.chosen.fused.segments:
-        key = segment.kind or segment.name
+        key = form(segment, tiled.chosen.fused.values)
         if key not in known:
             known[key] = schedule_segment(config, tiled, segment, policies.get(key, Policy()))
         works[segment.name] = known[key]

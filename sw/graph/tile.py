@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -11,6 +11,7 @@ from hw.isa.instructions import Axis, Dataflow
 
 from ..tile import Span, TileError, spans
 from .choose import Chosen
+from .form import form
 from .ir import Copy, Maxima, Product, Segment, Sums, Term, Updates, View
 
 __all__ = ["Piece", "Tile", "Tiled", "cut", "tile_products"]
@@ -66,13 +67,13 @@ def tile_products(config: Config, chosen: Chosen) -> Tiled:
     TileError
         A product does not fit the memories; the message names it and the sizes.
     """
-    known: dict[object, tuple[Tile, ...]] = {}
+    known: dict[Hashable, list[tuple[Tile, ...]]] = {}
     tiles = {}
     for segment in chosen.fused.segments:
-        shapes = tuple(_shape(product, chosen.of(segment, product)) for product in segment.products)
-        if shapes not in known:
-            known[shapes] = _tile_segment(config, chosen, segment)
-        for product, found in zip(segment.products, known[shapes], strict=True):
+        key = form(segment, chosen.fused.values)
+        if key not in known:
+            known[key] = _tile_segment(config, chosen, segment)
+        for product, found in zip(segment.products, known[key], strict=True):
             tiles[segment.name, product.name] = found
     return Tiled(chosen, tiles)
 
@@ -124,13 +125,6 @@ def _taper(config: Config, product: Product, tiles: tuple[Tile, ...]) -> tuple[T
         ]
         small.append(Tile(last.rows, columns, tuple(cycles)))
     return *tiles[:-1], *small
-
-
-def _shape(product: Product, flows: tuple[Dataflow, ...]) -> object:
-    """Return what the tiles of a product depend on."""
-    terms = tuple((t.rows, t.columns, t.k, bool(t.updates)) for t in product.terms)
-    outputs = tuple((type(o), o.rows, o.columns) for o in product.outputs)
-    return product.m, product.n, terms, flows, outputs
 
 
 def _tiles(
@@ -345,7 +339,7 @@ def _pieces(
 
 
 def _ramp(config: Config, whole: int, length: int) -> Iterator[Span]:
-    """Yield pieces of a reduction, short ones first; in every tile, because tiles share operands."""
+    """Yield pieces of a reduction, short ones first; in all tiles, since they share operands."""
     start, size = 0, config.rows
     while start < whole:
         size = min(size, length, whole - start)

@@ -1,8 +1,8 @@
 """What the host does for the products of the text: copies, factors, gradients.
 
 Scales in `HostState.scales`, S for short: ``text.X.row`` (rows, 1), ``text.dY.row`` (rows, 1),
-``text.X.column`` (1, width), ``text.dY.column`` (1, columns); of each site ``<path>.W``, ``<path>.A``
-and ``<path>.B``, one number.
+``text.X.column`` (1, width), ``text.dY.column`` (1, columns); of each site ``<path>.W``,
+``<path>.A`` and ``<path>.B``, one number.
 """
 
 from __future__ import annotations
@@ -159,7 +159,8 @@ def _update_copy(state: HostState) -> None:
     for site in shape.sites:
         if site.rank:
             down, _ = lora_names(site.path)
-            joint[_ranks(site)] = state.tensors[down] * (float(state.scaling) * _up_unit(state, site))
+            unit = float(state.scaling) * _up_unit(state, site)
+            joint[_ranks(site)] = state.tensors[down] * unit
     values, absmax = symmetric(joint, (0, 1))
     state.values["text.Au"] = values
     try:

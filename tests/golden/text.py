@@ -22,6 +22,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
+from .layout import Layout, TextSite
 from .numerics import (
     Axis,
     absmax,
@@ -37,10 +38,8 @@ from .scales import parts
 from .site import Operand
 
 __all__ = [
-    "Layout",
     "TextBackward",
     "TextForward",
-    "TextSite",
     "backward_inputs",
     "backward_products",
     "forward_inputs",
@@ -50,68 +49,6 @@ __all__ = [
 ]
 
 LEVELS = 127
-
-
-@dataclass(frozen=True)
-class TextSite:
-    """Float weights of a site: w (D, C), not all zero; a (D, r); b (r, C)."""
-
-    w: Tensor
-    a: Tensor
-    b: Tensor
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where the sites lie.
-
-    Members
-    -------
-    widths : tuple of int
-        C of each site.
-    rank : int
-    unit : int
-        U, what places of a group are a multiple of.
-    """
-
-    widths: tuple[int, ...]
-    rank: int
-    unit: int
-
-    @property
-    def sites(self) -> range:
-        """Numbers of the sites."""
-        return range(len(self.widths))
-
-    @property
-    def group_sites(self) -> int:
-        """How many sites share a group."""
-        return max(1, self.unit // self.rank)
-
-    @property
-    def group_places(self) -> int:
-        """Places of a group along the axis of ranks."""
-        return -(-self.rank // self.unit) * self.unit
-
-    @property
-    def places(self) -> int:
-        """L, length of the axis of ranks."""
-        return -(-len(self.widths) // self.group_sites) * self.group_places
-
-    def group(self, site: int) -> slice:
-        """Return the places of the site's group."""
-        start = site // self.group_sites * self.group_places
-        return slice(start, start + self.group_places)
-
-    def ranks(self, site: int) -> slice:
-        """Return the site's places along the axis of ranks."""
-        start = self.group(site).start + site % self.group_sites * self.rank
-        return slice(start, start + self.rank)
-
-    def columns(self, site: int) -> slice:
-        """Return the site's places along the axis of outputs."""
-        start = sum(self.widths[:site])
-        return slice(start, start + self.widths[site])
 
 
 @dataclass(frozen=True)
@@ -177,7 +114,7 @@ class TextBackward:
     def da(self, site: int) -> Tensor:
         """Return the real dA of a site, float64 (D, r)."""
         forward, ranks = self.forward, self.forward.layout.ranks(site)
-        step = self.values["dH.column_maxima"][:, ranks] / LEVELS * self._weight(site)
+        step = self.values["dH.column_maxima"][:, ranks].double() / LEVELS * self._weight(site)
         return (
             self.values["dA"][:, ranks].double()
             * self.x_column.scale.T
@@ -188,7 +125,7 @@ class TextBackward:
         """Return the real dB of a site, float64 (r, C)."""
         forward, layout = self.forward, self.forward.layout
         columns = layout.columns(site)
-        step = forward.values["H.column_maxima"][:, layout.ranks(site)].T / LEVELS
+        step = forward.values["H.column_maxima"][:, layout.ranks(site)].T.double() / LEVELS
         return (
             self.values["dBt"][:, columns].double()
             * self.dy_column.scale[:, columns]

@@ -28,7 +28,7 @@ class Layout:
         C of each site.
     rank : int
     unit : int
-        U, what places of a group are a multiple of.
+        U: groups, and columns of a site, start at multiples of it.
     """
 
     widths: tuple[int, ...]
@@ -48,7 +48,7 @@ class Layout:
     @property
     def group_places(self) -> int:
         """Places of a group along the axis of ranks."""
-        return -(-self.rank // self.unit) * self.unit
+        return self._places(self.rank)
 
     @property
     def places(self) -> int:
@@ -67,5 +67,13 @@ class Layout:
 
     def columns(self, site: int) -> slice:
         """Return the site's places along the axis of outputs."""
-        start = sum(self.widths[:site])
+        start = sum(self._places(width) for width in self.widths[:site])
         return slice(start, start + self.widths[site])
+
+    @property
+    def outputs(self) -> int:
+        """Length of the axis of outputs."""
+        return sum(self._places(width) for width in self.widths)
+
+    def _places(self, size: int) -> int:
+        return -(-size // self.unit) * self.unit

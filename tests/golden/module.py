@@ -238,6 +238,7 @@ def _expected(
     copies: TextCopies, seen: int | None, history: History | None
 ) -> tuple[int, Fraction | int]:
     """Return the maximum of sums that a copy by tensor is made for, and the margin."""
-    if history is None or seen is None:
-        return attention_host.largest_sum(copies.row), 1
+    bound = attention_host.largest_sum(copies.row)
+    if history is None or not seen or seen * history.margin > bound:
+        return bound, 1
     return seen, history.margin

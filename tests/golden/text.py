@@ -183,10 +183,12 @@ def forward_inputs(
     layout = Layout(tuple(s.w.shape[1] for s in sites), sites[0].a.shape[1], unit)
     w, a, b = (tuple(_operand(getattr(site, name), "tensor") for site in sites) for name in "wab")
     x_row = _operand(x, "row")
+    stacked_w = torch.zeros(x.shape[1], layout.outputs, dtype=torch.int8)
     stacked_a = torch.zeros(x.shape[1], layout.places, dtype=torch.int8)
-    stacked_b = torch.zeros(layout.group_places, sum(layout.widths), dtype=torch.int8)
+    stacked_b = torch.zeros(layout.group_places, layout.outputs, dtype=torch.int8)
     factors = []
     for i in layout.sites:
+        stacked_w[:, layout.columns(i)] = w[i].values
         stacked_a[:, layout.ranks(i)] = a[i].values
         first = layout.ranks(i).start - layout.group(i).start
         stacked_b[first : first + layout.rank, layout.columns(i)] = b[i].values
@@ -194,7 +196,7 @@ def forward_inputs(
         factors.append(factor_entry(Fraction(scaling) * a_a * a_b / (LEVELS * LEVELS * a_w)))
     values = {
         "X.row": x_row.values,
-        "W": torch.cat([each.values for each in w], dim=1),
+        "W": stacked_w,
         "A": stacked_a,
         "Bt": stacked_b,
         "Y.factor": torch.tensor([factors]),
@@ -217,10 +219,11 @@ def forward_products(values: Mapping[str, Tensor], layout: Layout) -> dict[str, 
 def backward_inputs(forward: TextForward, dy: Sequence[Tensor]) -> TextBackward:
     """Return the host's part of `text_backward`: operands, their scales, and the factor."""
     layout, w = forward.layout, forward.w
-    dy_row = _operand(torch.cat([dy[i].double() * w[i].scale for i in layout.sites], dim=1), "row")
-    dy_column = _operand(
-        torch.cat([each.double() for each in dy], 1) * forward.x_row.scale, "column"
-    )
+    gradients = torch.zeros(2, len(forward.x), layout.outputs, dtype=torch.float64)
+    for i in layout.sites:
+        gradients[0, :, layout.columns(i)] = dy[i].double() * w[i].scale
+        gradients[1, :, layout.columns(i)] = dy[i].double() * forward.x_row.scale
+    dy_row, dy_column = _operand(gradients[0], "row"), _operand(gradients[1], "column")
     x_column = _operand(forward.x * dy_row.scale, "column")
     # In units of dX, which are those of dY.row alone: B's and W's scales are made A's.
     up = torch.zeros(layout.places, forward.x.shape[1], dtype=torch.float64)
@@ -243,7 +246,7 @@ def backward_products(values: Mapping[str, Tensor], layout: Layout) -> dict[str,
     """Return what the chip makes of the inputs of `text.backward`, and of H.column."""
     dy, nt = values["dY.row"], values["dY.row"].shape[0]
     dh = torch.zeros(nt, layout.places, dtype=torch.int32)
-    db = torch.zeros(layout.rank, sum(layout.widths), dtype=torch.int32)
+    db = torch.zeros(layout.rank, layout.outputs, dtype=torch.int32)
     for i in layout.sites:
         columns, ranks = layout.columns(i), layout.ranks(i)
         # Rows of Bt that are the site's own; the others are zero in its columns.

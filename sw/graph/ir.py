@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from hw.isa.instructions import Axis
 
@@ -129,8 +130,9 @@ class Gemm:
     out, left, right : View
         (M, N), (M, K), (K, N).
     updates : str
-        Scale-and-accumulate: name of the table of row scales; its sums are rounded once and added
-        to those of the gemm that made `out`. Empty otherwise.
+        Scale-and-accumulate: name of the table of row scales; its sums are rounded and added to
+        those of the gemm that made `out`. Gemms of one place and one table are summed first, and
+        rounded once. Empty otherwise.
     """
 
     name: str
@@ -159,8 +161,8 @@ class Quantise:
     how : str
         ``host``: quantised before the program. ``fresh``: on the chip, by the maxima of this step.
         ``loaded``: on the chip, by entries that the host gives.
-    scales : str
-        Name of the table of scales; with ``loaded``, a value.
+    entries : View or None
+        With ``loaded``: the entries, of a value that the host gives.
     maxima : View or None
         Where the maxima go, uint32.
     unit : View or None
@@ -174,7 +176,7 @@ class Quantise:
     copy: View
     axis: Axis
     how: str
-    scales: str = ""
+    entries: View | None = None
     maxima: View | None = None
     unit: View | None = None
     weights: str = ""
@@ -196,15 +198,20 @@ class Host:
     name : str
     reads, writes : tuple of str
         Values.
+    outputs : tuple of Output
+        With kind ``drain``: what is made of the sums, the first of `reads`, by the integers of the
+        array. A table of `Updates` is then a value, (1, rows).
     """
 
     kind: str
     name: str
     reads: tuple[str, ...]
     writes: tuple[str, ...]
+    outputs: tuple[Output, ...] = ()
 
     def __str__(self) -> str:
-        return f"host {self.name}: {', '.join(self.writes)} = {self.kind}({', '.join(self.reads)})"
+        made = f"{', '.join(self.writes)} = " if self.writes else ""
+        return f"host {self.name}: {made}{self.kind}({', '.join(self.reads)})"
 
 
 Op = Gemm | Quantise | Host
@@ -220,11 +227,14 @@ class Graph:
     values : dict
         By name.
     ops : tuple of Op
+    meta : dict
+        What the step is, as `sw.graph.shape.Shape.meta` gives it.
     """
 
     name: str
     values: Mapping[str, Value]
     ops: tuple[Op, ...]
+    meta: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return "\n".join(
@@ -242,8 +252,9 @@ class Term:
         Of the product. Columns start at a multiple of the array's.
     left, right : View
     updates : str
-        Name of the table of row scales of a scale-and-accumulate term; empty for a plain one.
-        Plain terms of a place come before.
+        Name of the table of row scales of a scale-and-accumulate term: of `Updates` of the
+        segment, or of a value in DRAM, uint32, (1, rows). Empty for a plain term; those of a place
+        come before.
     """
 
     rows: Span
@@ -416,12 +427,17 @@ class Fused:
     values : dict
         Of DRAM and of the host, by name.
     steps : tuple of Segment or Host
+    useful : dict
+        Multiplications that the step asks for of each product, by its name.
+    meta : dict
+        As that of the graph.
     """
 
     name: str
     values: Mapping[str, Value]
     steps: tuple[Segment | Host, ...]
     useful: Mapping[str, int] = field(default_factory=dict)
+    meta: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def segments(self) -> Iterator[Segment]:

@@ -17,9 +17,10 @@ weights            weights              --                                text.W
 text_inputs        text.inputs          --                                text.X.row, text.A, text.Bt,
                                                                           text.Y.factor (text.A.alone without
                                                                           low_rank)
+latent             m.latent             --                                m.X.token
 heads              m.heads              text.Y                            m.K.row, m.K.column, m.K.unit,
-                                                                          m.V.row, m.V.column, m.V.unit
-latent             m.latent             --                                m.X.token, m.S.entry
+                                                                          m.V.row, m.V.column, m.V.unit,
+                                                                          m.S.entry
 softmax            m.softmax            m.S, m.Q.maxima                   m.P.token, m.O.entries
 loss               m.loss               m.out                             m.dY.token, m.dP.entry
 softmax_backward   m.softmax_backward   m.dP, m.dO.maxima                 m.dS.token, m.dS.text, m.P.text,
@@ -274,8 +275,8 @@ class _Builder:
         self.value(f"{path}.Wo", module.outputs, module.channels, constant=True)
         self._declare(module, "K", "V", "X", "Q", "S", "P", "O", "out")
         reads = [f"{shape.sites[site].path}.Y" for site in (module.key, module.value)]
-        self.host("heads", f"{path}.heads", reads, [f"{path}.K", f"{path}.V"])
         self.host("latent", f"{path}.latent", [], [f"{path}.X"])
+        self.host("heads", f"{path}.heads", reads, [f"{path}.K", f"{path}.V"])
         self._linear(Role.FORWARD, module, module.query, "Q", "Wq", "X")
         self._attend(Role.QK, module, "S", "K", "Q")
         self.host("softmax", f"{path}.softmax", [f"{path}.S"], [f"{path}.P"])

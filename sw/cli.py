@@ -21,6 +21,7 @@ from . import arrays, runner
 from .compare.command import compare_command
 from .console import BAD_INPUT, Report, keep_clear, progress
 from .explore.command import explore_command
+from .firmware.command import firmware_command
 from .gemm import SCALINGS, run_gemm
 from .options import (
     Margin,
@@ -323,6 +324,7 @@ def run(
 
 cli.add_command(compare_command)
 cli.add_command(explore_command)
+cli.add_command(firmware_command)
 cli.add_command(workload)
 
 

@@ -72,12 +72,11 @@ def split_heads(state: HostState, module: Module) -> None:
 def _score_entry(state: HostState, module: Module, name: str, left: str) -> np.ndarray:
     """Return the entry of all scores: 127 by what their sums will not be above, as far as known.
 
-    A sum of d products of INT8 with the row k is at most ``127 |k|_1``, and ``127 sqrt(d) |k|_2``.
+    A sum of products with the row k of INT8 values is at most ``127 |k|_1``.
     """
     rows = state.values[f"{module.path}.{left}.row"].astype(np.float64)
-    first, second = np.abs(rows).sum(1).max(), np.sqrt((rows**2).sum(1).max() * rows.shape[1])
-    bound = INT8_MAX * min(first, second)
-    limit = float(delayed_limit(state, f"{module.path}.{name}", np.float64(bound)))
+    bound = INT8_MAX * np.abs(rows).sum(1).max()
+    limit = float(delayed_limit(state, f"{module.path}.{name}", bound))
     return table(np.array(INT8_MAX / limit if limit else 0.0), 1)
 
 
@@ -117,12 +116,31 @@ def softmax(state: HostState, module: Module) -> None:
     state.real[f"{path}.P"] = p
     values, absmax = symmetric(p, _TEXT)
     state.values[f"{path}.P.token"] = values.reshape(-1, module.tokens)
-    # P sums to 1, so no value is above the largest of V.
-    top = state.scales[f"{path}.V.unit"]
-    out = delayed_limit(state, f"{path}.O.token", top * INT8_MAX) / INT8_MAX
-    state.scales[f"{path}.O.token"] = out
-    ratios = absmax / INT8_MAX * _over(top, out)[:, None, None, None]
-    state.values[f"{path}.O.entries"] = _latent_table(ratios, module)
+    _latent_entries(state, module, ("O", "V"), p, absmax / INT8_MAX)
+
+
+def _latent_entries(
+    state: HostState, module: Module, names: tuple[str, str], real: np.ndarray, step: np.ndarray
+) -> None:
+    """Make the entries of the copy of O or dQ, one scale for the heads of a token together.
+
+    No element is above ``max over heads of sum over t of |real| max |text|``: that is 127 steps.
+
+    Parameters
+    ----------
+    names : str, str
+        Of the product, and of V or K.
+    real, step : float64, (batch, heads, text tokens, tokens), (batch, heads, 1, tokens)
+        P or dS, and the scales of its copy.
+    """
+    path, (name, text) = module.path, names
+    rows = state.scales[f"{path}.{text}.row"]  # of each text token and head: its maximum / 127
+    scale = (np.abs(real) * rows).sum(axis=_TEXT).max(axis=1)  # (batch, tokens)
+    state.scales[f"{path}.{name}.token"] = scale
+    top = state.scales[f"{path}.{text}.unit"][:, None, None, None]
+    state.values[f"{path}.{name}.entries"] = _latent_table(
+        _over(step * top, scale[:, None, None]), module
+    )
 
 
 def _over(above: np.ndarray, below: np.ndarray) -> np.ndarray:
@@ -139,23 +157,13 @@ def module_loss(state: HostState, module: Module) -> None:
     """Take the gradient of the module's output from the loss, and make its copy."""
     path = module.path
     shape = module.outputs, state.shape.batch, module.tokens
-    step = state.scales[f"{path}.O.token"]  # (batch,)
-    _record_latent(state, module, "O.token", step[:, None])
-    out = state.values[f"{path}.out"].reshape(shape) * (
-        state.scales[f"{path}.Wo"].item() * step[:, None]
-    )
+    step = state.scales[f"{path}.Wo"].item() * state.scales[f"{path}.O.token"]
+    out = state.values[f"{path}.out"].reshape(shape) * step
     gradient = state.gradient(path, out.transpose(1, 2, 0)).transpose(2, 0, 1)
     values, absmax = symmetric(gradient, 0)
     state.values[f"{path}.dY.token"] = values.reshape(module.outputs, -1)
     state.scales[f"{path}.dY.token"] = absmax[0] / INT8_MAX
     state.values[f"{path}.dP.entry"] = _score_entry(state, module, "dP", "V")
-
-
-def _record_latent(state: HostState, module: Module, name: str, step: np.ndarray) -> None:
-    """Record the real maximum of each sample of a copy that the array made; (batch,)."""
-    copy = np.abs(state.values[f"{module.path}.{name}"].astype(np.int16))
-    tops = copy.max(axis=0).reshape(state.shape.batch, -1) * step
-    state.maxima[f"{module.path}.{name}"] = tops.max(axis=1)
 
 
 def softmax_backward(state: HostState, module: Module) -> None:
@@ -173,34 +181,12 @@ def softmax_backward(state: HostState, module: Module) -> None:
         text, top = symmetric(real, _TOKEN)
         state.values[f"{path}.{name}"] = text.reshape(-1, module.tokens)
         state.scales[f"{path}.{name}"] = top / INT8_MAX
-    _query_entries(state, module, absmax / INT8_MAX)
-
-
-def _query_entries(state: HostState, module: Module, step: np.ndarray) -> None:
-    """Make the entries of the copy of dQ, one scale for the heads of a token together.
-
-    ``|dQ| <= 127 S_dS sum_t |K|``, so with gamma, the largest sum of a channel of K, no value is
-    above 127 steps of ``gamma max S_dS``.
-    """
-    path, batch = module.path, state.shape.batch
-    columns = np.abs(state.values[f"{path}.K.column"].astype(np.float64))
-    sums = columns.reshape(batch, module.heads, -1, columns.shape[1]).sum(axis=_TEXT)
-    bound = (sums * state.scales[f"{path}.K.column"][:, :, 0]).max(axis=(1, 2))
-    gamma = delayed_limit(state, f"{path}.dQ.token", bound)
-    state.real[f"{path}.gamma"] = gamma
-    scale = gamma[:, None] * step.max(axis=1)[:, 0]  # (batch, tokens)
-    state.scales[f"{path}.dQ.token"] = scale
-    top = state.scales[f"{path}.K.unit"][:, None, None, None]
-    ratios = _over(step * top, scale[:, None, None])
-    state.values[f"{path}.dQ.entries"] = _latent_table(ratios, module)
+    _latent_entries(state, module, ("dQ", "K"), ds, absmax / INT8_MAX)
 
 
 def collect_module(state: HostState, module: Module) -> None:
     """Make real dX of the module, a gradient, and real dK and dV, which the text waits for."""
     path, batch = module.path, state.shape.batch
-    gamma = state.real.pop(f"{path}.gamma")
-    # gamma is in steps of 127 max S_dS: a copy that used all of it recorded 127 steps.
-    _record_latent(state, module, "dQ.token", gamma[:, None] / INT8_MAX)
     step = state.scales[f"{path}.Wq"].item() * state.scales[f"{path}.dQ.token"]
     dx = state.values[f"{path}.dX"].reshape(module.inputs, batch, -1) * step
     state.gradients[latent_input(path)] = dx.transpose(1, 2, 0)

@@ -183,7 +183,8 @@ class Quantise:
 
     def __str__(self) -> str:
         weighted = f", weighted by {self.weights}" if self.weights else ""
-        return f"quantise {self.copy} = {self.source} by {self.axis.name.lower()} ({self.how}{weighted})"
+        by = f"by {self.axis.name.lower()} ({self.how}{weighted})"
+        return f"quantise {self.copy} = {self.source} {by}"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,296 @@
+"""Products in tiles that fit the memories, and the pieces of each tile's sums."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+from hw.isa.config import Config
+from hw.isa.instructions import Axis, Dataflow
+
+from ..tile import Span, TileError, spans
+from .choose import Chosen
+from .ir import Copy, Maxima, Product, Segment, Sums, Term, Updates
+
+__all__ = ["Piece", "Tile", "Tiled", "cut", "tile_products"]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One instruction's part of a tile's sums: some of the reduction of a term."""
+
+    term: int
+    dataflow: Dataflow
+    k: Span
+    cycles: int
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A rectangle of a product whose sums are in the output memory together."""
+
+    rows: Span
+    columns: Span
+    pieces: tuple[Piece, ...]
+
+
+@dataclass(frozen=True)
+class Tiled:
+    """A step with the tiles of every product, by the names of segment and product."""
+
+    chosen: Chosen
+    tiles: Mapping[tuple[str, str], tuple[Tile, ...]]
+
+    def of(self, segment: Segment, product: Product) -> tuple[Tile, ...]:
+        """Return the tiles of a product, in order."""
+        return self.tiles[segment.name, product.name]
+
+    def __str__(self) -> str:
+        lines = [f"tiles of {self.chosen.fused.name}"]
+        for (segment, product), tiles in self.tiles.items():
+            first = tiles[0]
+            pieces = ", ".join(str(piece.k.size) for piece in first.pieces)
+            lines.append(
+                f"{segment} {product}: {len(tiles)} of at most {first.rows.size}x"
+                f"{first.columns.size}, sums in pieces of {pieces}"
+            )
+        return "\n".join(lines)
+
+
+def tile_products(config: Config, chosen: Chosen) -> Tiled:
+    """Return the tiles of every product.
+
+    Raises
+    ------
+    TileError
+        A product does not fit the memories; the message names it and the sizes.
+    """
+    known: dict[object, tuple[Tile, ...]] = {}
+    tiles = {}
+    for segment in chosen.fused.segments:
+        for product in segment.products:
+            flows = chosen.of(segment, product)
+            shape = _shape(product, flows)
+            if shape not in known:
+                known[shape] = _ramp(config, tuple(_tiles(config, product, flows)))
+            tiles[segment.name, product.name] = known[shape]
+    return Tiled(chosen, tiles)
+
+
+def _ramp(config: Config, tiles: tuple[Tile, ...]) -> tuple[Tile, ...]:
+    """Return the tiles with the first piece of the first one in short ones.
+
+    The array starts when the first piece is loaded.
+    """
+    first, rest = tiles[0], tiles[1:]
+    piece = first.pieces[0]
+    step = config.rows
+    if piece.dataflow is not Dataflow.WS or piece.k.size <= step:
+        return tiles
+    folds = -(-piece.k.size // step)
+    short = tuple(
+        Piece(piece.term, piece.dataflow, k, piece.cycles // folds) for k in cut(piece.k, step)
+    )
+    return Tile(first.rows, first.columns, (*short, *first.pieces[1:])), *rest
+
+
+def _shape(product: Product, flows: tuple[Dataflow, ...]) -> object:
+    """Return what the tiles of a product depend on."""
+    terms = tuple((t.rows, t.columns, t.k, bool(t.updates)) for t in product.terms)
+    outputs = tuple((type(o), o.rows, o.columns) for o in product.outputs)
+    return product.m, product.n, terms, flows, outputs
+
+
+def _tiles(config: Config, product: Product, flows: tuple[Dataflow, ...]) -> Iterator[Tile]:
+    """Yield the tiles, those of the same columns together."""
+    cells = list(_cells(product))
+    for rows, columns, terms in cells:
+        tile_m, tile_n = _sizes(config, product, rows, columns, terms, flows, len(cells))
+        for n in cut(columns, tile_n):
+            for m in cut(rows, tile_m):
+                yield Tile(m, n, tuple(_pieces(config, product, terms, flows, m, n)))
+
+
+def _cells(product: Product) -> Iterator[tuple[Span, Span, list[int]]]:
+    """Yield the rectangles between the edges of terms, with the terms that reach over each."""
+    row_edges = sorted({e for t in product.terms for e in _ends(t.rows)})
+    column_edges = sorted({e for t in product.terms for e in _ends(t.columns)})
+    for left, right in pairwise(column_edges):
+        columns = Span(left, right - left)
+        inside = [i for i, t in enumerate(product.terms) if _holds(t.columns, columns)]
+        for top, bottom in pairwise(row_edges):
+            rows = Span(top, bottom - top)
+            terms = [i for i in inside if _holds(product.terms[i].rows, rows)]
+            if terms:
+                yield rows, columns, terms
+
+
+def _ends(span: Span) -> tuple[int, int]:
+    return span.start, span.start + span.size
+
+
+def _holds(outer: Span, inner: Span) -> bool:
+    return outer.start <= inner.start and _ends(inner)[1] <= _ends(outer)[1]
+
+
+def _sizes(
+    config: Config,
+    product: Product,
+    rows: Span,
+    columns: Span,
+    terms: list[int],
+    flows: tuple[Dataflow, ...],
+    cells: int,
+) -> tuple[int, int]:
+    """Return rows and columns of a tile: those of the fewest cycles of array and bus."""
+    unit_m, unit_n = _units(config, product, rows, columns)
+    found: list[tuple[float, int, int, int]] = []
+    alone = cells == 1
+    adds = (
+        any(flows[i] is Dataflow.WS and product.terms[i].k > config.rows for i in terms)
+        or len(terms) > 1
+    )
+    most = config.output_depth * 15 // 16 if adds else config.output_depth // SLOTS
+    for tile_m in _multiples(unit_m, rows.size):
+        for tile_n in _multiples(unit_n, columns.size):
+            words = tile_m * -(-tile_n // config.columns)
+            whole = alone and tile_m == rows.size and tile_n == columns.size
+            if words > most and not (whole and words <= 2 * config.output_depth * 15 // 16):
+                continue
+            cost = _cost(config, product, rows, columns, terms, flows, tile_m, tile_n)
+            if cost is not None:
+                found.append((cost, words, tile_m, tile_n))
+    if not found:
+        raise TileError(
+            f"{product.name}: a tile of {unit_m}x{unit_n}, the least that its outputs allow, does "
+            f"not fit the memories: {config.output_depth} words of {config.columns} sums, "
+            f"{config.input_depth} and {config.weight_depth} words of operands a half"
+        )
+    best = min(found)[0]
+    # Of those that cost about the same, the smallest that keeps the array long enough at work.
+    near = [each for each in found if each[0] <= 1.01 * best]
+    enough = [each for each in near if each[1] >= (ENOUGH if adds else 0.75) * most]
+    _, _, tile_m, tile_n = min(enough, key=lambda each: each[1]) if enough else max(near)
+    return tile_m, tile_n
+
+
+ENOUGH = 0.5
+"""Part of a half that a tile should take whose sums are added up, to hide what starts and ends."""
+SLOTS = 5
+"""Tiles of other products that should fit a half: they come fast, and wait for the store engine."""
+
+
+def _units(config: Config, product: Product, rows: Span, columns: Span) -> tuple[int, int]:
+    """Return the least rows and columns of a tile of a cell."""
+    beat = max(config.columns, config.bus_bytes)
+    unit_m, unit_n = 1, min(beat, columns.size)
+    for output in product.outputs:
+        if isinstance(output, Sums):
+            continue
+        axis = output.axis if isinstance(output, Copy | Maxima) else Axis.ROW
+        if isinstance(output, Updates | Maxima):
+            if axis is not Axis.ROW:
+                unit_m = max(unit_m, min(output.rows.size, rows.size))
+            if axis is not Axis.COLUMN:
+                unit_n = columns.size
+    if any(isinstance(output, Updates) for output in product.outputs):
+        unit_m = rows.size
+    return unit_m, unit_n
+
+
+def _multiples(unit: int, size: int) -> list[int]:
+    """Return the multiples of a unit that cut a size into equal parts, about."""
+    count = -(-size // unit)
+    found = {unit * -(-count // parts) for parts in range(1, count + 1)}
+    return sorted(min(each, size) for each in found)
+
+
+def _cost(
+    config: Config,
+    product: Product,
+    rows: Span,
+    columns: Span,
+    terms: list[int],
+    flows: tuple[Dataflow, ...],
+    tile_m: int,
+    tile_n: int,
+) -> float | None:
+    """Return about the cycles of a cell, or None if its operands do not fit."""
+    array = loads = 0.0
+    tiles_m, tiles_n = -(-rows.size // tile_m), -(-columns.size // tile_n)
+    for index in terms:
+        k, flow = product.terms[index].k, flows[index]
+        length = piece_length(config, flow, k, tile_m, tile_n)
+        if length < 1 or (product.terms[index].updates and length < k):
+            return None
+        array += tiles_m * tiles_n * _cycles(config, flow, tile_m, k, tile_n)
+        left, right = _words(config, flow, tile_m, k, tile_n)
+        # Columns outer: the left operand stays for all columns if it fits, the right one for a row.
+        stays = tiles_m * left <= config.input_depth * 3 // 2
+        loads += tiles_m * left * (1 if stays else tiles_n)
+        loads += tiles_n * right * (1 if right <= config.weight_depth else tiles_m)
+    beats = loads * max(config.rows, config.columns) / config.bus_bytes
+    return max(array, 1.1 * beats) + 0.1 * beats
+
+
+def _cycles(config: Config, flow: Dataflow, m: int, k: int, n: int) -> int:
+    rows, columns = config.rows, config.columns
+    folded, streamed = (k, m) if flow is Dataflow.WS else (m, k)
+    return -(-folded // rows) * -(-n // columns) * max(streamed, rows)
+
+
+def _words(config: Config, flow: Dataflow, m: int, k: int, n: int) -> tuple[int, int]:
+    """Return the words of both operands."""
+    left = m * -(-k // config.rows) if flow is Dataflow.WS else k * -(-m // config.rows)
+    return left, k * -(-n // config.columns)
+
+
+def piece_length(config: Config, flow: Dataflow, k: int, m: int, n: int) -> int:
+    """Return how much of a reduction one instruction takes: pieces that are equal, about.
+
+    Two of a piece's operands fit half of their memory, so that one is loaded under the other.
+    """
+    whole = k
+    step = config.rows if flow is Dataflow.WS else max(config.bus_bytes, config.rows)
+    count = 1
+    while True:
+        left, right = _words(config, flow, m, k, n)
+        if left <= config.input_depth // 2 and right <= config.weight_depth // 2:
+            return k
+        if k <= step:
+            fits = left <= config.input_depth and right <= config.weight_depth
+            return k if fits else 0
+        count += 1
+        k = -(-whole // count)
+        k = -(-k // step) * step
+
+
+def _pieces(
+    config: Config,
+    product: Product,
+    terms: list[int],
+    flows: tuple[Dataflow, ...],
+    m: Span,
+    n: Span,
+) -> Iterator[Piece]:
+    for index in sorted(terms, key=lambda i: bool(product.terms[i].updates)):
+        term, flow = product.terms[index], flows[index]
+        length = piece_length(config, flow, term.k, m.size, n.size)
+        if term.updates:
+            length = term.k
+        for k in spans(term.k, length):
+            yield Piece(index, flow, k, _cycles(config, flow, m.size, k.size, n.size))
+
+
+def cut(span: Span, size: int) -> Iterator[Span]:
+    """Yield the parts of a span, each of a size but the last."""
+    for part in spans(span.size, size):
+        yield Span(span.start + part.start, part.size)
+
+
+def term_part(term: Term, tile: Tile, k: Span) -> tuple:
+    """Return the views of a tile's operands in a piece of a term."""
+    m = Span(tile.rows.start - term.rows.start, tile.rows.size)
+    n = Span(tile.columns.start - term.columns.start, tile.columns.size)
+    return term.left.part(m, k), term.right.part(k, n)

@@ -9,8 +9,11 @@ from dataclasses import replace
 
 import pytest
 
+from hw.isa.instructions import Axis
+from sw.graph.ir import Copy, Host, Maxima, Sums, Updates, View
 from sw.program_file import FORMAT, MAGIC, ProgramFileError, read_programs, write_programs
 from sw.program_text import assemble_text, disassemble_text
+from sw.tile import Span
 
 from .program_files import changed
 from .small_step import small_step
@@ -35,6 +38,21 @@ def test_the_text_is_an_exact_inverse():
     text = disassemble_text(STEP)
     assert assemble_text(text) == STEP
     assert disassemble_text(assemble_text(text)) == text
+
+
+def test_what_the_host_drains_is_kept(tmp_path):
+    """Every kind of output, with and without what it may have."""
+    whole, view = (Span(0, 8), Span(2, 16)), View("text.Y", Span(0, 8), Span(2, 16), True)
+    outputs = (
+        Sums(*whole, view), Updates(*whole, "t", view), Maxima(*whole, Axis.ROW, "u", view),
+        Maxima(*whole, Axis.COLUMN, "u", view, view), Copy(*whole, Axis.TENSOR, view, "u"),
+        Copy(*whole, Axis.COLUMN, view, entries=view, unit=view, stochastic=True),
+    )  # fmt: skip
+    host = Host("drain", "text.Y.drain", ("text.Y",), ("text.dX",), outputs)
+    step = replace(STEP, steps=(*STEP.steps, host))
+    write_programs(tmp_path / "step", step)
+    assert read_programs(tmp_path / "step") == step
+    assert assemble_text(disassemble_text(step)) == step
 
 
 def test_a_configuration_is_written_once(path):

@@ -28,7 +28,7 @@ class Fetch(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Bring a part of a table of scale entries, in a row of a buffer, to `words` words at `base`."""
+    """Bring a part of a table of scale entries, in a row of a buffer, to `words` words."""
 
     memory: Memory
     buffer: str

@@ -59,6 +59,11 @@ class Multiply(NamedTuple):
     scale_base: int = 0
     held: bool = False
 
+    @property
+    def left_rows(self) -> int:
+        """Rows of the left operand on the chip."""
+        return self.rows if self.dataflow is Dataflow.WS else self.reduction
+
 
 class Emit(NamedTuple):
     """Store the tile of results at `base`, whose scales are at `row_table` and `column_table`.

@@ -90,7 +90,7 @@ class Operands:
         return best[-1]
 
     def _loss(self, inside: list[_Held], base: int, end: int, start: int) -> tuple[int, ...]:
-        """Return how bad a place is: in use, wanted again soon, just used, in the half being read."""
+        """Return how bad a place is: in use, wanted again soon, just used, beside what is read."""
         used = again = recent = last = 0
         for held in inside:
             if held.base < end and base < held.end:

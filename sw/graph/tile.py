@@ -314,7 +314,8 @@ def piece_length(config: Config, flow: Dataflow, k: int, m: int, n: int) -> int:
 
 
 import os
-GRAIN = int(os.environ.get('GRAIN','0'))
+
+GRAIN = int(os.environ.get("GRAIN", "0"))
 SHORT = 4
 """Operands of how many pieces fit half of a memory, where loads are slow."""
 
@@ -334,8 +335,9 @@ def _pieces(
         length = piece_length(config, flow, term.k, m.size, n.size)
         length = min(length, longest.get(term.left, length))
         if GRAIN:
-            fold=_cycles(config, flow, m.size, config.rows, n.size)
-            if flow is Dataflow.WS: length = min(length, max(1,GRAIN//fold)*config.rows)
+            fold = _cycles(config, flow, m.size, config.rows, n.size)
+            if flow is Dataflow.WS:
+                length = min(length, max(1, GRAIN // fold) * config.rows)
         if term.updates:
             length = term.k
         parts = _ramp if term.left in early and flow is Dataflow.WS else _even

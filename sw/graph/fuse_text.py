@@ -5,12 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from hw.isa.numerics import MAX_REDUCTION
+
 from ..models.product import Role
 from ..tile import Span
 from .build import TEXT
 from .draft import Draft, outputs_of
 from .fusions import Fusions
-from .ir import Host, Output, Product, Quantise, Sums, Term, Updates, Value, View
+from .ir import (
+    GraphError,
+    Host,
+    Output,
+    Product,
+    Quantise,
+    Sums,
+    Term,
+    Updates,
+    Value,
+    View,
+)
 from .shape import Shape, Site
 
 __all__ = ["ALONE", "TextProducts"]
@@ -144,7 +157,18 @@ class TextProducts:
     # Backward
 
     def backward(self) -> tuple[list[Draft], list[Host]]:
-        """Return dH, dX, dBt and dA, in order, and what the host does after them."""
+        """Return dH, dX, dBt and dA, in order, and what the host does after them.
+
+        Raises
+        ------
+        GraphError
+            dX of all sites together is longer than sums hold.
+        """
+        if self.fusions.sum_dx and self.shape.columns > MAX_REDUCTION:
+            raise GraphError(
+                f"{TEXT}.dX reduces {self.shape.columns} columns of all sites, sums hold "
+                f"{MAX_REDUCTION}: compile without the fusion sum-dx"
+            )
         table, joined = f"{TEXT}.dX.updates", self.fusions.update and self.fusions.sum_dx
         drafts = [
             self._low_rank("dH", Role.DH, self._dh_terms(), [(table, Span(0, 1))], joined)

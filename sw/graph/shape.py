@@ -198,6 +198,11 @@ def _check_sites(sites: list[Dense]) -> None:
                 f"{site.path} reads {site.rows}x{site.reduction} and {first.path} reads "
                 f"{first.rows}x{first.reduction}: all text sites must read one text"
             )
+        if site.source != first.source:
+            raise GraphError(
+                f"{site.path} reads {site.source}, and {first.path} reads {first.source}: all text "
+                "sites must read one text"
+            )
 
 
 def _module(
@@ -223,6 +228,8 @@ def _module(
                 f"{len(found)} layers for {what}"
             )
     (query,), (out,), (key, value) = before, after, own
+    if pair.right == sites[value].path:  # V may run first
+        key, value = value, key
     for layer in (query, out):
         if layer.path in ranks:
             raise GraphError(f"{layer.path} has LoRA: only K and V of cross-attention may")

@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 from collections.abc import Callable
 from enum import Enum
-from itertools import pairwise
 from pathlib import Path
 
+from hw.isa.documentation import documentation
 from hw.isa.encoding import CLASSES
 from hw.isa.instructions import INSTRUCTION_BYTES, Instruction, fields_of
 from hw.isa.registers import COUNTERS, IDENTITY, VERSION, Control, ErrorCode, Register, Status
@@ -66,7 +65,7 @@ def _instruction(cls: type[Instruction]) -> str:
     parts = [f"## {cls.mnemonic()} (opcode {int(cls.opcode)})\n\n{inspect.getdoc(cls)}\n"]
     parts.append("\n".join(rows) + "\n")
     for item in fields_of(cls):
-        if item.enum and any(_documentation(item.enum).values()):
+        if item.enum and any(documentation(item.enum).values()):
             values = [(int(value), value) for value in item.enum]
             parts.append(_table(f"{item.name} | ", values, str.lower))
     return "\n".join(parts)
@@ -78,19 +77,9 @@ def _table(
     """Return a table of an enumeration: a number, the name and what the source says of it."""
     rows = [f"| {heading} | |", "|---|---|---|"]
     for number, member in members:
-        text = _documentation(type(member)).get(member.name, "")
+        text = documentation(type(member)).get(member.name, "")
         rows.append(f"| {number} | {name(member.name)} | {text} |")
     return "\n".join(rows) + "\n"
-
-
-def _documentation(enum: type[Enum]) -> dict[str, str]:
-    """Return the text that follows each member in the source."""
-    (tree,) = ast.parse(inspect.getsource(enum)).body
-    found = {}
-    for member, text in pairwise(tree.body):
-        if isinstance(member, ast.Assign) and isinstance(text, ast.Expr):
-            found[member.targets[0].id] = " ".join(ast.literal_eval(text.value).split())
-    return found
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from hw.isa.instructions import Engine, Instruction
-from hw.isa.registers import TRACE, ErrorCode, Status
+from hw.isa.registers import ERROR_CODE_BITS, ERROR_CODE_OFFSET, TRACE, ErrorCode, Status
 
 from .intervals import intervals
 from .protocol import ProtocolError
@@ -40,9 +40,10 @@ def results(
 
 def _result(ending: Ending, instructions: Sequence[Instruction], backend: str) -> RunResult:
     failed = bool(ending.status & Status.ERROR)
+    code = ending.status >> ERROR_CODE_OFFSET & ((1 << ERROR_CODE_BITS) - 1)
     return RunResult(
         backend=backend,
-        error=ErrorCode(ending.status >> 8 & 0xFF) if failed else ErrorCode.NONE,
+        error=ErrorCode(code) if failed else ErrorCode.NONE,
         error_instruction=ending.error_instruction if failed else None,
         counters=ending.counters,
         seconds=ending.seconds,

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from hw.isa.config import Config
 from hw.isa.instructions import Engine
-from hw.isa.registers import ErrorCode
+from hw.isa.registers import ErrorCode, waiting_bit
 
 __all__ = [
     "BackendError",
@@ -49,7 +49,7 @@ def describe_waiting(waiting: int) -> str:
         f"{engine.name} waits for {peer.name}"
         for engine in Engine
         for peer in Engine
-        if waiting >> 4 * engine + peer & 1
+        if waiting >> waiting_bit(engine, peer) & 1
     ]
     return ", ".join(parts) or "no engine waits for tokens"
 

@@ -21,6 +21,7 @@ from . import arrays, runner
 from .compare.command import compare_command
 from .console import BAD_INPUT, Report, keep_clear, progress
 from .explore.command import explore_command
+from .firmware.command import firmware_command
 from .gemm import SCALINGS, run_gemm
 from .options import (
     Margin,
@@ -36,12 +37,11 @@ from .options import (
 )
 from .program_file import (
     ProgramFileError,
-    assemble_programs,
-    disassemble_programs,
     read_programs,
     write_files,
     write_programs,
 )
+from .program_text import assemble_text, disassemble_text
 from .quantise import Group
 from .tile_search import GOALS
 from .workload import compile_workload, naming
@@ -249,7 +249,7 @@ def compile_(config: Config, report: Report, workload: str, output: str, **optio
 @click.argument("file")
 def disassemble(file: str) -> None:
     """Print a program file as text, one instruction a line."""
-    click.echo(disassemble_programs(read_programs(file)), nl=False)
+    click.echo(disassemble_text(read_programs(file)), nl=False)
 
 
 @cli.command()
@@ -265,10 +265,10 @@ def assemble(file: str, output: str) -> None:
     except UnicodeDecodeError:
         raise click.UsageError(f"{file}: is not text") from None
     try:
-        programs = assemble_programs(text)
+        contents = assemble_text(text)
     except ProgramFileError as error:
         raise ProgramFileError(f"{file}: {error}") from None
-    write_programs(output, programs)
+    write_programs(output, contents)
 
 
 @cli.command()
@@ -324,6 +324,7 @@ def run(
 
 cli.add_command(compare_command)
 cli.add_command(explore_command)
+cli.add_command(firmware_command)
 cli.add_command(workload)
 
 

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hw.isa.config import Config
+from hw.isa.config import Config, ConfigError
 from hw.isa.registers import ErrorCode
 from sim.result import DramTiming, MachineError, RunResult
 
-from .place import Buffer, Role
+from .place import Buffer
 from .program import Program
 
-__all__ = ["BACKENDS", "Device", "InputError", "Run"]
+if TYPE_CHECKING:
+    from .graph.program import StepProgram
+    from .graph.session import StepResult, StepSession
+
+__all__ = [
+    "BACKENDS",
+    "Device",
+    "InputError",
+    "Run",
+    "Session",
+    "as_array",
+    "read_outputs",
+    "unshared",
+    "write_inputs",
+]
 
 Backend = Callable[..., RunResult]
 
@@ -30,6 +44,12 @@ class Run:
 
     outputs: dict[str, np.ndarray]
     result: RunResult
+
+    def torch(self) -> dict[str, Any]:
+        """Return the outputs as torch tensors, on the arrays' memory."""
+        from torch import from_numpy
+
+        return {name: from_numpy(array) for name, array in self.outputs.items()}
 
 
 def _functional() -> Backend:
@@ -59,7 +79,7 @@ BACKENDS: dict[str, Callable[[], Backend]] = {
 
 
 class Device:
-    """An accelerator with its DRAM.
+    """An accelerator. Each run has a DRAM of its own, each session one for all its runs.
 
     Parameters
     ----------
@@ -92,33 +112,78 @@ class Device:
         self._run = BACKENDS[backend]()
 
     def run(
-        self, program: Program, inputs: Mapping[str, np.ndarray], *, noise_seed: int = 0
-    ) -> Run:
-        """Run a program on new inputs.
+        self,
+        program: Program | StepProgram,
+        inputs: Mapping[str, Any],
+        *,
+        noise_seed: int = 0,
+        **options: Any,
+    ) -> Run | StepResult:
+        """Run a program, or a step, on new inputs.
 
         Parameters
         ----------
         inputs : dict of arrays
-            By name, each as `Program.inputs` says.
+            By name: numpy arrays or torch tensors, as `Program.inputs` says, or, for a step, the
+            float tensors of `sw.graph.tensors.tensor_shapes`.
         noise_seed : int
             Of stochastic rounding, 32 bits.
+        **options
+            For a step, those of `sw.graph.session.StepSession`.
 
         Raises
         ------
-        ValueError
+        ConfigError
             The program is for another configuration.
         InputError
             An input does not fit.
         MachineError
             The machine stopped with an error.
         """
-        if program.config.digest() != self.config.digest():
-            raise ValueError(
-                f"the program is compiled for {_brief(program.config)}, "
-                f"not for this {_brief(self.config)}"
-            )
-        dram = np.zeros(program.dram_bytes, np.uint8)
-        write_inputs(program, inputs, dram)
+        return self.session(program, **options).run(inputs, noise_seed=noise_seed)
+
+    def session(self, program: Program | StepProgram, **options: Any) -> Session | StepSession:
+        """Return a session of a program or a step, in which DRAM is kept from run to run.
+
+        Raises
+        ------
+        ConfigError
+            The program is for another configuration.
+        """
+        from .graph.program import StepProgram
+
+        if isinstance(program, StepProgram):
+            from .graph.session import StepSession
+
+            return StepSession(self, program, **options)
+        return Session(self, program, **options)
+
+    def check(self, config: Config) -> None:
+        """Refuse a program of another configuration.
+
+        Raises
+        ------
+        ConfigError
+            The message names both, and what differs.
+        """
+        if config.digest() == self.config.digest():
+            return
+        own, other = self.config.to_mapping(), config.to_mapping()
+        differing = [f"{key} {other[key]} is {own[key]} here" for key in own
+                     if other[key] != own[key]]  # fmt: skip
+        raise ConfigError(
+            f"the program is compiled for {_brief(config)}, not for this {_brief(self.config)}: "
+            + ", ".join(differing)
+        )
+
+    def execute(self, program: Program, dram: np.ndarray, noise_seed: int = 0) -> RunResult:
+        """Run a program on a DRAM image (uint8), changed in place.
+
+        Raises
+        ------
+        MachineError
+            The machine stopped with an error.
+        """
         result = self._run(
             self.config, program.encode(), dram,
             program_address=program.layout.program_address, timing=self.timing,
@@ -126,11 +191,65 @@ class Device:
         )  # fmt: skip
         if result.error is not ErrorCode.NONE:
             raise MachineError(result)
-        return Run({name: _host(b, dram) for name, b in program.outputs.items()}, result)
+        return result
+
+
+class Session:
+    """A program on a device whose DRAM is kept from run to run.
+
+    Parameters
+    ----------
+    device : Device
+    program : Program
+
+    Raises
+    ------
+    ConfigError
+        The program is for another configuration.
+    """
+
+    def __init__(self, device: Device, program: Program) -> None:
+        device.check(program.config)
+        self._device, self._program = device, program
+        self._dram = np.zeros(program.dram_bytes, np.uint8)
+        self._kept: frozenset[str] = frozenset()
+
+    def run(self, inputs: Mapping[str, Any], *, noise_seed: int = 0) -> Run:
+        """Run the program; inputs that are left out stay as the run before had them.
+
+        Raises
+        ------
+        InputError, MachineError
+            As `Device.run`. After an InputError nothing has changed.
+        """
+        program = self._program
+        write_inputs(program, inputs, self._dram, kept=self._kept)
+        # What shares its place with another buffer may be gone after the run.
+        self._kept = unshared(program.buffers) & program.inputs.keys()
+        result = self._device.execute(program, self._dram, noise_seed)
+        return Run(read_outputs(program, self._dram), result)
 
 
 def _brief(config: Config) -> str:
     return f"{config.rows}x{config.columns} ({config.digest()})"
+
+
+def unshared(buffers: Iterable[Buffer]) -> frozenset[str]:
+    """Return the names of the buffers whose place in DRAM is no other's."""
+    alone, end, last = set(), 0, ""
+    for buffer in sorted(buffers, key=lambda each: each.address):
+        if buffer.address >= end:
+            alone.add(buffer.name)
+        else:
+            alone.discard(last)
+        if buffer.end > end:
+            end, last = buffer.end, buffer.name
+    return frozenset(alone)
+
+
+def read_outputs(program: Program, dram: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what the host gets of a DRAM image, by name."""
+    return {name: _host(buffer, dram) for name, buffer in program.outputs.items()}
 
 
 def _host(buffer: Buffer, dram: np.ndarray) -> np.ndarray:
@@ -138,34 +257,70 @@ def _host(buffer: Buffer, dram: np.ndarray) -> np.ndarray:
     return np.array(window.T if buffer.transposed else window, order="C")
 
 
-def write_inputs(program: Program, inputs: Mapping[str, np.ndarray], dram: np.ndarray) -> None:
-    """Check every input and write it to its place in a DRAM image.
+def as_array(name: str, value: Any) -> np.ndarray:
+    """Return a numpy array or a torch tensor as an array, without a copy where it can be.
 
     Raises
     ------
     InputError
-        An input is missing or unknown, or its type or shape is not the buffer's.
+        It is neither, or a tensor of a type that numpy does not have.
     """
-    expected = program.inputs
+    if hasattr(value, "detach") and hasattr(value, "numpy"):  # a tensor: torch is loaded already
+        try:
+            return value.detach().cpu().numpy()
+        except (TypeError, RuntimeError):
+            raise InputError(
+                f"input {name!r} is a tensor of {value.dtype}, which numpy does not have"
+            ) from None
+    try:
+        return np.asarray(value)
+    except ValueError:
+        raise InputError(f"input {name!r} must be an array, not {type(value).__name__}") from None
+
+
+def write_inputs(
+    program: Program,
+    inputs: Mapping[str, Any],
+    dram: np.ndarray,
+    *,
+    kept: Iterable[str] = (),
+) -> None:
+    """Check every input and write it to its place in a DRAM image.
+
+    Parameters
+    ----------
+    kept : iterable of str
+        Inputs that lie there already, and may be left out.
+
+    Raises
+    ------
+    InputError
+        An input is missing or unknown, or its type or shape is not the buffer's. Nothing is written
+        then.
+    """
+    expected, kept = program.inputs, frozenset(kept)
     for name in inputs:
         if name not in expected:
             raise InputError(
                 f"program {program.name} has no input {name!r}; it takes: {', '.join(expected)}"
             )
+    arrays = {}
     for name, buffer in expected.items():
-        if name not in inputs:
+        if name in inputs:
+            arrays[name] = _fitting(name, buffer, inputs[name])
+        elif name not in kept:
             raise InputError(f"input {name!r} of program {program.name} is missing")
-        _check(name, buffer, inputs[name])
-    for buffer in program.buffers:
-        if buffer.role is Role.INPUT:
-            buffer.window(dram)[:] = inputs[buffer.name]
+    for name, array in arrays.items():
+        expected[name].window(dram)[:] = array
 
 
-def _check(name: str, buffer: Buffer, array: np.ndarray) -> None:
-    array = np.asarray(array)
+def _fitting(name: str, buffer: Buffer, value: Any) -> np.ndarray:
+    """Return an input as an array of the type and the shape of its buffer."""
+    array = as_array(name, value)
     if array.dtype != buffer.dtype:
         raise InputError(f"input {name!r} must be {buffer.dtype}, not {array.dtype}")
     if array.shape != buffer.host_shape:
         wanted = "x".join(map(str, buffer.host_shape))
-        given = "x".join(map(str, array.shape))
+        given = "x".join(map(str, array.shape)) or "a single number"
         raise InputError(f"input {name!r} must be {wanted}, not {given}")
+    return array

@@ -75,7 +75,7 @@ class Maxima:
     axis : Axis
         What shares a maximum.
     buffer : str
-        Where they are written, (1, M), (1, N) or (1, 1).
+        Where they are written, (1, M), (1, N) or (1, 1); nowhere if empty.
     scales : str
         Name of the table of scales that is made of them on the chip; they are kept in the place of
         that name in any case.

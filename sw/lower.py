@@ -25,7 +25,7 @@ from .program import ProductSpan
 from .step import Emit, Fetch, Measure, Multiply, Step, Table
 from .steps import Stager
 
-__all__ = ["Lowered", "lower"]
+__all__ = ["Lowered", "instruction_of", "lower"]
 
 MASK = (1 << 16) - 1
 """Origins of noise count modulo 2^16."""
@@ -54,7 +54,7 @@ def lower(config: Config, jobs: Sequence[Job], layout: Layout) -> Lowered:
     for job in jobs:
         start = len(instructions)
         for step in stager.steps(job):
-            instruction = _instruction(layout, step)
+            instruction = instruction_of(layout, step)
             if isinstance(step, Multiply) and step.held:
                 held[len(instructions)] = loads - 1
             loads += instruction.engine is Engine.LOAD
@@ -71,13 +71,15 @@ def _span(job: Job, start: int, stop: int) -> ProductSpan:
     )  # fmt: skip
 
 
-def _instruction(layout: Layout, step: Step) -> Instruction:
+def instruction_of(layout: Layout, step: Step) -> Instruction:
+    """Return the instruction of a step."""
     match step:
         case Fetch():
             return _fetch(layout[step.operand.buffer], step)
         case Table():
             return Load(
-                memory=step.memory, dram=layout[step.buffer].at(0, step.part.start), rows=1,
+                memory=step.memory, rows=1,
+                dram=layout[step.buffer].at(step.row, step.part.start),
                 columns=4 * step.part.size, base=step.base, block_stride=1,
             )  # fmt: skip
         case Multiply():
@@ -92,7 +94,7 @@ def _instruction(layout: Layout, step: Step) -> Instruction:
         case Emit():
             return _emit(layout[step.output.buffer], step)
         case Measure():
-            return _measure(layout[step.output.buffer], step)
+            return _measure(layout, step)
         case _:
             assert_never(step)
 
@@ -146,17 +148,18 @@ def _format(copy: Copy) -> Format:
             assert_never(copy.axis)
 
 
-def _measure(buffer: Buffer, step: Measure) -> Absmax:
+def _measure(layout: Layout, step: Measure) -> Absmax:
     output, tile = step.output, step.tile
     fields = _where(step) | {
         "axis": output.axis, "scale_base": step.place, "merge": int(not step.first),
         "scaled": int(bool(output.unit)), "row_scale": step.unit,
     }  # fmt: skip
     if step.last:
-        start = {Axis.ROW: tile.m.start, Axis.COLUMN: tile.n.start, Axis.TENSOR: 0}[output.axis]
         fields |= {
-            "to_dram": 1, "dram": buffer.at(0, start), "to_scales": int(output.makes),
-            "to_updates": int(bool(output.updates)), "update_base": step.updates,
-            "factor": step.factor,
+            "to_scales": int(output.makes), "to_updates": int(bool(output.updates)),
+            "update_base": step.updates, "factor": step.factor,
         }  # fmt: skip
+    if step.last and output.buffer:
+        start = {Axis.ROW: tile.m.start, Axis.COLUMN: tile.n.start, Axis.TENSOR: 0}[output.axis]
+        fields |= {"to_dram": 1, "dram": layout[output.buffer].at(step.row, start)}
     return Absmax(**fields)

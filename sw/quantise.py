@@ -9,15 +9,24 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from hw.isa.numerics import INT8_MAX, encode_factor, encode_scale, multiplier
+from hw.isa.numerics import (
+    INT8_MAX,
+    SHIFT_MAX,
+    SHIFT_MIN,
+    encode_factor,
+    encode_scale,
+    multiplier,
+)
 
 __all__ = [
     "COLUMN_COPIES",
     "ColumnCopies",
     "Group",
     "Quantised",
+    "entries",
     "fresh_scales",
     "quantise",
+    "symmetric",
     "unit_scales",
     "update_factor",
 ]
@@ -83,15 +92,56 @@ def quantise(x: np.ndarray, group: Group) -> Quantised:
     exact = np.asarray(x, np.float64)
     if exact.ndim != 2:
         raise ValueError(f"a matrix has two axes, not {exact.ndim}")
-    if not np.isfinite(exact).all():
+    return Quantised(*symmetric(exact, group.axes), group)
+
+
+def symmetric(x: np.ndarray, axes: int | tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Quantise as `quantise`, values along `axes` sharing a scale.
+
+    Parameters
+    ----------
+    x : float64
+
+    Returns
+    -------
+    values : int8, shaped as `x`
+    absmax : float64
+        Shaped as `x` but for `axes`, along which it has one element.
+
+    Raises
+    ------
+    ValueError
+        A value is not finite.
+    """
+    if not np.isfinite(x).all():
         raise ValueError("values to quantise must be finite")
-    absmax = np.abs(exact).max(axis=group.axes, keepdims=True)
-    quotient = exact * INT8_MAX / np.where(absmax > 0, absmax, 1)
+    absmax = np.abs(x).max(axis=axes, keepdims=True)
+    quotient = x * INT8_MAX / np.where(absmax > 0, absmax, 1)
     # Not floor(|q| + 0.5): that addition itself rounds, and lifts 0.5 - 2^-54 to 1.
     whole = np.trunc(np.abs(quotient))
     rounded = whole + (np.abs(quotient) - whole >= 0.5)
     values = np.clip(np.copysign(rounded, quotient), -INT8_MAX, INT8_MAX).astype(np.int8)
-    return Quantised(values, absmax, group)
+    return values, absmax
+
+
+def entries(ratios: np.ndarray) -> np.ndarray:
+    """Return the scale entries of ratios, as `hw.isa.numerics.multiplier` makes them of each.
+
+    Parameters
+    ----------
+    ratios : float64, finite and not negative
+
+    Returns
+    -------
+    uint32, shaped as `ratios`
+    """
+    fraction, exponent = np.frexp(ratios)  # fraction is 0 or from 1/2 on, below 1
+    # Exact: 2^16 leaves a float64 its digits, and what adding 1/2 rounds off lies above 2^16.
+    m = np.floor(np.ldexp(fraction, 16) + 0.5).astype(np.int64)
+    s = 16 - exponent.astype(np.int64) - (m >> 16)
+    m = np.where(m >> 16, 1 << 15, m)
+    s = np.where(m > 0, np.clip(s, SHIFT_MIN, SHIFT_MAX), 0)
+    return (m | (s & 0xFF) << 16).astype(np.uint32)
 
 
 def fresh_scales(maxima: np.ndarray, margin: Fraction = Fraction(1)) -> np.ndarray:

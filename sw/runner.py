@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hw.isa.config import Config, ConfigError
+from hw.isa.config import SIMULATED, Config, ConfigError
 from sim.arithmetic import (
     matmul,
 )
@@ -39,10 +39,6 @@ __all__ = [
     "run_programs",
     "write_trace",
 ]
-
-
-_SIMULATED = ("clock_mhz", "dram_latency", "dram_gbps")
-"""Values of a configuration that its hardware does not depend on, see `Config.digest`."""
 
 
 def load_job(file: str) -> tuple[Program, ...]:
@@ -76,10 +72,10 @@ def configuration(file: str, programs: Sequence[Program], settings: Settings) ->
     own = programs[0].config
     asked = settings.over(own)
     for key, value in own.to_mapping().items():
-        if key not in _SIMULATED and getattr(asked, key) != value:
+        if key not in SIMULATED and getattr(asked, key) != value:
             raise ConfigError(
                 f"{file} is compiled for {key} = {value}, not {getattr(asked, key)}; "
-                f"a run may change {', '.join(_SIMULATED)}"
+                f"a run may change {', '.join(SIMULATED)}"
             )
     return asked
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from hw.isa.instructions import Dataflow, Memory
 
-from .job import Copy, Job, Maxima, Operand, Sums
+from .job import Copy, Maxima, Operand, Sums
 from .tile import Span, Tile
 
 __all__ = ["Emit", "Fetch", "Measure", "Multiply", "Step", "Table"]
@@ -28,13 +28,14 @@ class Fetch(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Bring a part of a table of scale entries to `words` words at `base`."""
+    """Bring a part of a table of scale entries, in a row of a buffer, to `words` words at `base`."""
 
     memory: Memory
     buffer: str
     part: Span
     base: int
     words: int
+    row: int = 0
 
 
 class Multiply(NamedTuple):
@@ -60,10 +61,12 @@ class Multiply(NamedTuple):
 
 
 class Emit(NamedTuple):
-    """Store the tile of results at `base`, whose scales are at `row_table` and `column_table`."""
+    """Store the tile of results at `base`, whose scales are at `row_table` and `column_table`.
+
+    `tile` counts from the first row and column of the buffer.
+    """
 
     output: Sums | Copy
-    job: Job
     tile: Tile
     base: int
     blocks: int
@@ -75,11 +78,10 @@ class Measure(NamedTuple):
     """Take the maxima of the tile of results at `base`; they are kept in `place`.
 
     `first` and `last` say whether the tile is the first, and the last, of its group; `unit`,
-    `updates` and `factor` are places of tables.
+    `updates` and `factor` are places of tables; `row` is that of the buffer where maxima go.
     """
 
     output: Maxima
-    job: Job
     tile: Tile
     base: int
     blocks: int
@@ -89,6 +91,7 @@ class Measure(NamedTuple):
     unit: int = 0
     updates: int = 0
     factor: int = 0
+    row: int = 0
 
 
 Step = Fetch | Table | Multiply | Emit | Measure

@@ -154,7 +154,7 @@ class Stager:
             memory, part = _TABLES[output.axis], _part(output.axis, tile)
             table = self._loaded if output.loaded else self._made
             places[memory] = table(memory, output.scales, part)
-        self._steps.append(Emit(output, job, tile, base, self._blocks(tile.n), *places.values()))
+        self._steps.append(Emit(output, tile, base, self._blocks(tile.n), *places.values()))
 
     def _measure(self, job: Job, output: Maxima, tile: Tile, base: int) -> None:
         """Take the maxima of a tile, with what that needs on the chip."""
@@ -169,7 +169,7 @@ class Stager:
         first, last = _ends(job, output.axis, tile)
         self._steps.append(
             Measure(
-                output, job, tile, base, self._blocks(tile.n), place, first, last,
+                output, tile, base, self._blocks(tile.n), place, first, last,
                 unit, updates, factor,
             )
         )  # fmt: skip

@@ -11,11 +11,14 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-__all__ = ["LEAST_GBPS", "PRESETS", "Config", "ConfigError"]
+__all__ = ["LEAST_GBPS", "PRESETS", "SIMULATED", "Config", "ConfigError"]
 
 
 LEAST_GBPS = 0.001
 """Least DRAM bandwidth but none at all, which stands for unlimited."""
+
+SIMULATED = ("clock_mhz", "dram_latency", "dram_gbps")
+"""Keys of a configuration that its hardware does not depend on."""
 
 
 class ConfigError(ValueError):
@@ -221,11 +224,7 @@ class Config:
 
         DRAM timing and clock only exist in simulation, so they are left out.
         """
-        built = {
-            k: v
-            for k, v in self.to_mapping().items()
-            if k not in ("clock_mhz", "dram_latency", "dram_gbps")
-        }
+        built = {k: v for k, v in self.to_mapping().items() if k not in SIMULATED}
         return hashlib.sha256(json.dumps(built, sort_keys=True).encode()).hexdigest()[:16]
 
     @classmethod

@@ -13,7 +13,10 @@ from .instructions import Engine
 __all__ = [
     "ACTIVITY",
     "COUNTERS",
+    "COUNTER_BYTES",
     "DATA_COUNTERS",
+    "ERROR_CODE_BITS",
+    "ERROR_CODE_OFFSET",
     "IDENTITY",
     "TRACE",
     "VERSION",
@@ -23,6 +26,7 @@ __all__ = [
     "Register",
     "Status",
     "counter_address",
+    "waiting_bit",
 ]
 
 IDENTITY = 0x41545143
@@ -91,6 +95,10 @@ class Status(IntFlag):
     """A reset waits for the bus; START is not taken."""
 
 
+ERROR_CODE_OFFSET, ERROR_CODE_BITS = 8, 8
+"""First bit of the error code in Register.STATUS, and its width."""
+
+
 class ErrorCode(IntEnum):
     """Why the machine stopped."""
 
@@ -110,6 +118,11 @@ class ErrorCode(IntEnum):
     TOKEN_DEADLOCK = 7
     """The watchdog's limit passed with nothing outstanding: Register.WAITING says which engine
     waits for whose tokens."""
+
+
+def waiting_bit(engine: Engine, peer: Engine) -> int:
+    """Return the number of the bit of Register.WAITING in which `engine` waits for `peer`."""
+    return 4 * engine + peer
 
 
 @dataclass(frozen=True)
@@ -162,11 +175,15 @@ DATA_COUNTERS = ("saturations", "accumulate_saturations")
 """Those that depend on the numbers; all others depend on the program and on time alone."""
 
 
+COUNTER_BYTES = 8
+"""From one counter to the next."""
+
+
 def counter_address(name: str) -> int:
     """Return the byte address of a counter's low word."""
     for index, counter in enumerate(COUNTERS):
         if counter.name == name:
-            return Register.COUNTERS + 8 * index
+            return Register.COUNTERS + COUNTER_BYTES * index
     raise KeyError(f"no counter {name!r}; there are: {', '.join(c.name for c in COUNTERS)}")
 
 

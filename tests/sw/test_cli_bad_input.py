@@ -15,7 +15,10 @@ from hw.isa.numerics import MAX_REDUCTION
 from .command import COMPILE, GEMM, snapshot
 
 KEYS = ", ".join(Config.names())
-COMMANDS = "demo, generate, gemm, compile, disassemble, assemble, run, compare, explore, workload"
+COMMANDS = (
+    "demo, generate, gemm, compile, disassemble, assemble, run, compare, explore, firmware, "
+    "workload"
+)
 
 
 @pytest.mark.parametrize(

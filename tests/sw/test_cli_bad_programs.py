@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import struct
+import zlib
 from pathlib import Path
 
 import pytest
 
-from sw.program_file import MAGIC
+from sw.program_file import FORMAT, MAGIC
 
 from .command import snapshot
 
@@ -19,8 +21,8 @@ def foreign() -> dict[str, tuple[bytes, str]]:
     whole = Path("g.prog").read_bytes()
     changed = bytearray(whole)
     changed[200] ^= 1
-    empty = json.dumps({"isa": 2, "programs": []}).encode()
-    body = MAGIC + (2).to_bytes(4, "little") + len(empty).to_bytes(8, "little") + bytes(8) + empty
+    empty = zlib.compress(json.dumps({"isa": 2, "programs": []}).encode())
+    body = MAGIC + struct.pack("<IQQ", FORMAT, len(empty), 0) + empty
     return {
         "empty": (b"", f"is not a program file: it does not start with {MAGIC!r}"),
         "foreign": (b"\x7fELF\x02\x01", f"is not a program file: it does not start with {MAGIC!r}"),
@@ -61,7 +63,7 @@ def test_texts_that_are_no_programs(refused, files):
     Path("wrong.txt").write_text(text.replace("halt\n", "hult\n"))
     refused(
         ("assemble", "bare.txt", "-o", "x.prog"),
-        "bare.txt: the text must start with a line '#!program'",
+        "bare.txt: the text must start with a line '#!program' or '#!step'",
     )
     line = len(text.splitlines())
     refused(

@@ -12,14 +12,16 @@ from hw.isa.config import Config
 from sw.gemm import compile_gemm
 from sw.layer import compile_layer
 from sw.program_file import (
+    FORMAT,
     MAGIC,
     ProgramFileError,
-    assemble_programs,
-    disassemble_programs,
     read_programs,
     write_file,
     write_programs,
 )
+from sw.program_text import assemble_text, disassemble_text
+
+from .program_files import changed
 
 CONFIG = Config(rows=3, columns=2, dram_gbps=12.8)
 PROGRAMS = {
@@ -46,9 +48,9 @@ def test_files_hold_programs_exactly(tmp_path, name):
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_text_is_an_exact_inverse(name):
-    text = disassemble_programs(PROGRAMS[name])
-    assert assemble_programs(text) == PROGRAMS[name]
-    assert disassemble_programs(assemble_programs(text)) == text
+    text = disassemble_text(PROGRAMS[name])
+    assert assemble_text(text) == PROGRAMS[name]
+    assert disassemble_text(assemble_text(text)) == text
     count = sum(len(program.instructions) for program in PROGRAMS[name])
     assert len(text.splitlines()) == count + len(PROGRAMS[name])
 
@@ -92,26 +94,22 @@ def test_foreign_files(path, data):
 
 def test_newer_versions(path):
     data = path.read_bytes()
-    path.write_bytes(data[: len(MAGIC)] + struct.pack("<I", 3) + data[len(MAGIC) + 4 :])
-    message = f"^{path} has format version 3, newer than 2, the newest known here$"
+    path.write_bytes(data[: len(MAGIC)] + struct.pack("<I", FORMAT + 1) + data[len(MAGIC) + 4 :])
+    message = (
+        f"^{path} has format version {FORMAT + 1}, newer than {FORMAT}, the newest known here$"
+    )
     with pytest.raises(ProgramFileError, match=message):
         read_programs(path)
 
 
 def test_older_versions(path):
     data = path.read_bytes()
-    path.write_bytes(data[: len(MAGIC)] + struct.pack("<I", 1) + data[len(MAGIC) + 4 :])
-    message = f"^{path} has format version 1, and only 2 can be read: compile it again$"
+    path.write_bytes(data[: len(MAGIC)] + struct.pack("<I", FORMAT - 1) + data[len(MAGIC) + 4 :])
+    message = (
+        f"^{path} has format version {FORMAT - 1}, and only {FORMAT} can be read: compile it again$"
+    )
     with pytest.raises(ProgramFileError, match=message):
         read_programs(path)
-
-
-def sealed(path, old: bytes, new: bytes) -> None:
-    """Change the header's text and make the checksum right again."""
-    body = path.read_bytes()[:-32]
-    assert body.count(old) >= 1 and len(old) == len(new)
-    body = body.replace(old, new, 1)
-    path.write_bytes(body + hashlib.sha256(body).digest())
 
 
 @pytest.mark.parametrize(
@@ -131,7 +129,7 @@ def sealed(path, old: bytes, new: bytes) -> None:
     ],
 )
 def test_descriptions_that_make_no_sense(path, old, new, message):
-    sealed(path, old, new)
+    changed(path, old, new)
     with pytest.raises(ProgramFileError, match=message) as error:
         read_programs(path)
     assert str(error.value).startswith(str(path)) and "\n" not in str(error.value)
@@ -139,7 +137,7 @@ def test_descriptions_that_make_no_sense(path, old, new, message):
 
 def test_code_of_another_length(path):
     count = len(PROGRAMS["gemm"][0].instructions)
-    sealed(path, b'"instructions":%d' % count, b'"instructions":%d' % (count - 1))
+    changed(path, b'"instructions":%d' % count, b'"instructions":%d' % (count - 1))
     message = f"{32 * count} bytes of instructions, but {32 * (count - 1)} are described$"
     with pytest.raises(ProgramFileError, match=message):
         read_programs(path)
@@ -177,8 +175,8 @@ def test_a_failed_write_leaves_what_was_there(tmp_path, path):
 @pytest.mark.parametrize(
     "text,message",
     [
-        ("", "^the text must start with a line '#!program'$"),
-        ("halt\n", "^the text must start with a line '#!program'$"),
+        ("", "^the text must start with a line '#!program' or '#!step'$"),
+        ("halt\n", "^the text must start with a line '#!program' or '#!step'$"),
         ("#!program {]\nhalt\n", "^line 1 describes no program: Expecting"),
         ("# words\n\n#!program {}\nhalt\n", "^line 3 describes no program: 'config'$"),
         ("#!program {}\nhalt\nhult\n", "^line 3: unknown instruction 'hult'; accepted: load,"),
@@ -186,4 +184,4 @@ def test_a_failed_write_leaves_what_was_there(tmp_path, path):
 )
 def test_texts_that_are_no_programs(text, message):
     with pytest.raises(ProgramFileError, match=message):
-        assemble_programs(text)
+        assemble_text(text)

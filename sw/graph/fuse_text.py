@@ -110,7 +110,7 @@ class TextProducts:
 
     def _y_terms(self, site: Site, table: str) -> tuple[Term, list[Term]]:
         """Return the plain term of a site's columns, and its update if it has LoRA."""
-        rows, columns = Span(0, self.shape.rows), Span(site.first, site.outputs)
+        rows, columns = Span(0, self.shape.rows), Span(site.first, site.padded)
         plain = Term(rows, columns, self._view("X.row"), self._view("W", columns=columns))
         if not site.rank:
             return plain, []
@@ -134,9 +134,9 @@ class TextProducts:
             return [_in_windows(draft) if name == "Y.update" else draft]
         drafts = []
         for index, site, own in parts:
-            sums = self._view(name, columns=Span(site.first, site.outputs))
-            terms = [Term(t.rows, Span(0, site.outputs), t.left, t.right, t.updates) for t in own]
-            drafts.append(self._draft(f"{full}.{index}", shape.rows, site.outputs, terms, sums,
+            sums = self._view(name, columns=Span(site.first, site.padded))
+            terms = [Term(t.rows, Span(0, site.padded), t.left, t.right, t.updates) for t in own]
+            drafts.append(self._draft(f"{full}.{index}", shape.rows, site.padded, terms, sums,
                                       roles, [site]))  # fmt: skip
         return drafts
 
@@ -289,7 +289,7 @@ def _columns(sites: list[Site]) -> Span:
 
 
 def _in_windows(draft: Draft) -> Draft:
-    """Return a product that stores the windows of its terms: between sites there is nothing."""
+    """Return a product that stores the windows of its terms: sites without LoRA have none."""
     outputs = tuple(Sums(t.rows, t.columns, draft.sums.part(t.rows, t.columns))
                     for t in draft.product.terms)  # fmt: skip
     return replace(draft, product=replace(draft.product, outputs=outputs))

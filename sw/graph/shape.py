@@ -32,6 +32,8 @@ class Site:
         First of its columns on the axis of all ranks.
     group, width : int
         First column and columns of its group there; whole units.
+    padded : int
+        Its columns where the sites stand side by side, with what fills the last unit.
     """
 
     path: str
@@ -41,6 +43,8 @@ class Site:
     column: int = 0
     group: int = 0
     width: int = 0
+
+    padded: int = 0
 
     @property
     def row(self) -> int:
@@ -136,8 +140,10 @@ class Shape:
             if site.rank and (not width or width > unit or end + site.rank > start + unit):
                 start = end = start + width
                 width = _up(site.rank, unit)
-            sites.append(replace(site, first=first, column=end, group=start, width=width))
-            first, end = first + _up(site.outputs, unit), end + site.rank
+            padded = _up(site.outputs, unit)
+            place = {"first": first, "column": end, "group": start, "width": width}
+            sites.append(replace(site, padded=padded, **place))
+            first, end = first + padded, end + site.rank
         return replace(
             self, sites=tuple(sites), unit=unit, columns=first, ranks=start + width
         )  # fmt: skip

@@ -159,6 +159,12 @@ def test_what_the_host_reads_and_gives_between_products():
     )  # fmt: skip
 
 
+def test_each_module_gives_its_own_entries():
+    for name, op in hosts(quantised(model(), "unet")).items():
+        entries = [each for each in op.writes if each.endswith(("entry", "entries", "unit"))]
+        assert {each.rpartition(".")[0] for each in entries} <= {name.rpartition(".")[0]}, name
+
+
 def test_scales_of_windows():
     """Of Q there is one for each head and token, of O they come for each head of each sample."""
     ops = [op for op in quantised(MODULE).ops if isinstance(op, Quantise)]

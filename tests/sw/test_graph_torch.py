@@ -46,6 +46,9 @@ def test_a_net(form, reading):
     ]  # fmt: skip
     assert fused.values["text.X.row"].rows == 2 * TOKENS
     assert fused.values["text.X.row"].columns == TEXT
+    if reading == "unet":
+        plain = [value for name, value in fused.values.items() if name.startswith("plain.")]
+        assert {value.dtype for value in plain} == {"int8", "int32"} and len(plain) % 3 == 0
     if reading != "kv":
         assert fused.values["block.cross.Q.token"].rows == CHANNELS
 

@@ -129,8 +129,7 @@ def run_options(command: Callable) -> Callable:
         help="Of a step: its weights by name; others are made from the seed.",
     )  # fmt: skip
     check = click.option(
-        "--check",
-        is_flag=True,
+        "--check", is_flag=True,
         help="Of a step, with --backend timing: run data on the functional model, too.",
     )
     return weights(check(command))

@@ -181,7 +181,9 @@ class GoldenStep:
             path: forward.values | self.backwards[path].values
             for path, forward in self.forwards.items()
         }
-        return {f"{p}.{name}": value for p, group in groups.items() for name, value in group.items()}
+        return {
+            f"{p}.{name}": value for p, group in groups.items() for name, value in group.items()
+        }
 
     @property
     def real(self) -> dict[str, Tensor]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
+from sw.graph.session import StepResult
 from torch import Tensor
 
-from sw.graph.session import StepResult
-from sw.graph.shape import Module, Shape
+from sw.graph.shape import Module, Shape, module_model
 from sw.graph.tensors import TEXT_INPUT, latent_input, lora_names, weight_name
+from sw.models.layers import Dense, Model, Pair
 
 from ..golden import attention, text
 from ..golden.attention import Sizes
@@ -18,7 +20,15 @@ from ..golden.layout import Layout, TextSite
 from ..golden.module import History, ModuleBackward, ModuleForward, module_backward, module_forward
 from ..golden.text import TextBackward, TextForward
 
-__all__ = ["GoldenStep", "assert_bits", "assert_near", "made_by_golden", "target_of"]
+__all__ = [
+    "GoldenStep",
+    "assert_bits",
+    "assert_near",
+    "loss",
+    "made_by_golden",
+    "modules_model",
+    "target_of",
+]
 
 SEGMENTS = (attention.scores, attention.values, attention.dscores, attention.gradients)
 RESULTS = {
@@ -26,6 +36,17 @@ RESULTS = {
     "module": ("Q.maxima", "S", "out", "dO.maxima", "dP", "dX", "dK", "dV"),
 }
 """What the host reads of what the array makes: a device must give at least that."""
+
+
+def modules_model(
+    modules: Sequence[tuple[int, int, int]], text_tokens: int, text_width: int
+) -> Model:
+    """Return a model of cross-attention modules ``down.k.attn2``: tokens, channels, heads of each."""
+    layers: list[Dense | Pair] = []
+    for index, (tokens, channels, heads) in enumerate(modules):
+        one = module_model(tokens, channels, heads, text_tokens, text_width)
+        layers += [replace(each, path=f"down.{index}.{each.path}") for each in one.layers]
+    return Model("modules", tuple(layers))
 
 
 def target_of(name: str, shape: tuple[int, ...]) -> np.ndarray:

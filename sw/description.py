@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hw.isa.config import Config, ConfigError
-from hw.isa.instructions import Instruction
+from hw.isa.instructions import Axis, Instruction
 
-from .graph.ir import Host, Value
+from .graph.ir import Copy, Host, Maxima, Output, Sums, Updates, Value, View
 from .graph.program import StepProgram
 from .place import DTYPES, Buffer, Layout, PlacementError, Role
 from .program import ProductSpan, Program
+from .tile import Span
 
 __all__ = [
     "build_config",
@@ -26,8 +27,10 @@ __all__ = [
 def describe(step: Program | Host, *, config: bool = True) -> dict[str, Any]:
     """Return what a program is but for its instructions, or a host operation."""
     if isinstance(step, Host):
-        fields = {"host": step.kind, "name": step.name}
-        return fields | {"reads": list(step.reads), "writes": list(step.writes)}
+        described = {"host": step.kind, "name": step.name}
+        described |= {"reads": list(step.reads), "writes": list(step.writes)}
+        outputs = [_describe_output(output) for output in step.outputs]
+        return described | ({"outputs": outputs} if outputs else {})
     return {
         "name": step.name,
         **({"config": step.config.to_mapping()} if config else {}),
@@ -80,7 +83,35 @@ def build_config(item: Mapping[str, Any]) -> Config:
 
 def build_host(item: Mapping[str, Any]) -> Host:
     """Return the host operation of its description; raises as `build_step`."""
-    return Host(item["host"], item["name"], tuple(item["reads"]), tuple(item["writes"]))
+    outputs = tuple(_build_output(output) for output in item.get("outputs", ()))
+    return Host(item["host"], item["name"], tuple(item["reads"]), tuple(item["writes"]), outputs)
+
+
+_OUTPUTS: dict[str, type[Output]] = {each.__name__: each for each in (Sums, Maxima, Updates, Copy)}
+_SPANS = "rows", "columns"
+_VIEWS = "to", "unit", "factor", "entries"
+
+
+def _describe_output(output: Output) -> dict[str, Any]:
+    described: dict[str, Any] = {"output": type(output).__name__}
+    for name, value in vars(output).items():
+        described[name] = list(vars(value).values()) if isinstance(value, View) else value
+    return described
+
+
+def _build_output(item: Mapping[str, Any]) -> Output:
+    """Return an output of its description; raises as `build_step`."""
+    fields = dict(item)
+    made = _OUTPUTS[fields.pop("output")]
+    for name in _SPANS:
+        fields[name] = Span(*fields[name])
+    for name in _VIEWS:
+        if fields.get(name) is not None:
+            value, rows, columns, transposed = fields[name]
+            fields[name] = View(value, Span(*rows), Span(*columns), transposed)
+    if "axis" in fields:
+        fields["axis"] = Axis(fields["axis"])
+    return made(**fields)
 
 
 def build_program(

@@ -1,58 +1,52 @@
 """First pass: from the layers of a model to the float graph of one step of training with LoRA.
 
 The text is multiplied by all its sites at once, so their products come first, and their gradients
-last. A cross-attention module is computed channel-major: a latent matrix has a column for each token,
-sample by sample. Matrices of heads, such as K and the scores, stack windows of rows, sample by
-sample and head by head. Products of other layers stand for themselves: the host gives their operands.
+last. A cross-attention module is computed channel-major: a latent matrix has a column for each
+token, sample by sample. Matrices of heads, such as K and the scores, stack windows of rows, sample
+by sample and head by head. Products of other layers stand alone: the host gives their operands.
 
-Operations of the host. `text` stands for itself, m for the path of a module, p for that of a site, k
-for a number. After `fuse` they write INT8 copies in place of the float values here, and the entries
-of scales that they belong to; what each of the copies is, `Quantise` operations of the quantised
-graph say. Sizes and places of sites are in `meta`, see `sw.graph.shape.Shape`.
+Operations of the host, by kind, with their name, as they are after `fuse`: they write INT8 copies
+in place of the float values of this pass, and the entries of scales that belong to them. What each
+copy is, `Quantise` operations of the quantised graph say; sizes and places of sites are in `meta`,
+see `sw.graph.shape.Shape`. Below, m is the path of a module and k a number.
 
-=================  ===================  ================================  ==================================
-kind               name                 reads                             writes
-=================  ===================  ================================  ==================================
-weights            weights              --                                text.W, m.Wq, m.Wo: all constants
-text_inputs        text.inputs          --                                text.X.row, text.A, text.Bt,
-                                                                          text.Y.factor (text.A.alone without
-                                                                          low_rank)
-latent             m.latent             --                                m.X.token
-heads              m.heads              text.Y                            m.K.row, m.K.column, m.K.unit,
-                                                                          m.V.row, m.V.column, m.V.unit,
-                                                                          m.S.entry
-softmax            m.softmax            m.S, m.Q.maxima                   m.P.token, m.O.entries
-loss               m.loss               m.out                             m.dY.token, m.dP.entry
-softmax_backward   m.softmax_backward   m.dP, m.dO.maxima                 m.dS.token, m.dS.text, m.P.text,
-                                                                          m.dQ.entries
-collect            m.collect            m.dX, m.dK, m.dV                  --
-text_loss          text.loss            text.Y (reading kv)               as text_gradients
-text_gradients     text.gradients       m.dK, m.dV of all modules         text.dY.row, text.dY.column,
-                                                                          text.X.column, text.Au,
-                                                                          text.dX.factor
-collect            text.collect         text.dX, text.dA, text.dBt,       --
-                                        text.H.column_maxima,
-                                        text.dH.column_maxima
-plain              plain.k              --                                plain.k.left, plain.k.right
-collect            plain.k.collect      plain.k.out                       --
-=================  ===================  ================================  ==================================
+weights : ``weights``
+    Makes all constants: text.W, and m.Wq, m.Wo of every module.
+text_inputs : ``text.inputs``
+    Makes text.X.row, text.A, text.Bt, text.Y.factor. Without `low_rank`, text.A.alone in place of
+    text.A: site after site, A of each in zeros as wide as the site's group.
+latent : ``m.latent``
+    Makes m.X.token.
+heads : ``m.heads``
+    Of text.Y: m.K.row, m.K.column, m.K.unit, m.V.row, m.V.column, m.V.unit, m.S.entry.
+softmax : ``m.softmax``
+    Of m.S and m.Q.maxima: m.P.token, m.O.entries.
+loss : ``m.loss``
+    Of m.out: m.dY.token, m.dP.entry.
+softmax_backward : ``m.softmax_backward``
+    Of m.dP and m.dO.maxima: m.dS.token, m.dS.text, m.P.text, m.dQ.entries.
+collect : ``m.collect``, ``text.collect``, ``plain.k.collect``
+    Reads what is there at last: m.dX, m.dK, m.dV; text.dX, text.dA, text.dBt, text.H.column_maxima,
+    text.dH.column_maxima; plain.k.out.
+text_loss : ``text.loss``
+    Of text.Y, for reading kv: as `text_gradients`.
+text_gradients : ``text.gradients``
+    Of m.dK and m.dV of every module: text.dY.row, text.dY.column, text.X.column, text.Au,
+    text.dX.factor.
+plain : ``plain.k``
+    Makes plain.k.left and plain.k.right.
 
-With fusions off, these come in between; all compute with integers:
+With fusions off, these come in between. They compute with integers, as the array does:
 
-=================  ====================  ================================  =================================
-kind               name                  reads                             writes
-=================  ====================  ================================  =================================
-drain              V.drain               V.sums                            what `Host.outputs` say, of the
-                                                                           first value read; tables of
-                                                                           `Updates` as uint32 (1, rows)
-sum                text.dX.sum           text.dX.sites (s*nt x D int32,    text.dX.plain: int32 sums over
-                                         a block of rows for each site)    the sites
-add_update         V.add_update          V.plain, V.update, row_maxima     V = V.plain + V.update requantised
-                   (V: text.Y, text.dX)  of its left copy, V.factor        by the update entries of maxima
-                                                                           and factor, saturated; factor i
-                                                                           is for columns of site i, a
-                                                                           single one for all columns
-=================  ====================  ================================  =================================
+drain : ``V.drain``
+    Of V.sums, what `Host.outputs` say, rows and columns being those of V.sums; with the entries,
+    units and factors that these name. A table of `Updates` is uint32, (1, rows).
+sum : ``text.dX.sum``
+    Of text.dX.sites, int32, rows of each site below one another: text.dX.plain, their sum.
+add_update : ``text.Y.add_update``, ``text.dX.add_update``
+    Of V.plain, V.update, row_maxima of the update's left operand, and V.factor: V, which is V.plain
+    plus V.update requantised by the update entries of maxima and factor, saturated. Of several
+    factors, the i-th is for the columns of site i; that of a site without LoRA is 0.
 """
 
 from __future__ import annotations

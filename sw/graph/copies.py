@@ -1,11 +1,12 @@
 """Which INT8 copy each operand of a float graph needs.
 
-A scale can leave a sum only if it does not belong to the reduced axis: so a left operand is scaled by
-row, a right one by column, and weights by tensor, which serves both ways. Copies of what the host
-makes are made by the host, copies of sums by the array. Where the array has made one copy of a matrix,
-by the axis of its first product, and a later product reduces that axis against an operand of the host,
-the host folds the scales into that operand, and no second copy is made. The left operand of a
-scale-and-accumulate term has a copy for that alone: its maxima are joint over all sites.
+A scale can leave a sum only if it does not belong to the reduced axis: so a left operand is scaled
+by row, a right one by column, and weights by tensor, which serves both ways. Copies of what the
+host makes are made by the host, copies of sums by the array. Where the array has made one copy of a
+matrix, by the axis of its first product, and a later product reduces that axis against an operand
+of the host, the host folds the scales into that operand, and no second copy is made. The left
+operand of a scale-and-accumulate term has a copy for that alone: its maxima are joint over all
+sites.
 """
 
 from __future__ import annotations

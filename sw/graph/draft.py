@@ -55,11 +55,12 @@ def window(draft: Draft, suffix: str, rows: Span, columns: Span, useful: int) ->
         Something of the product is neither inside the window nor outside, and cannot be cut.
     """
     product = draft.product
+    up, left = -rows.start, -columns.start
     terms = tuple(
-        replace(term, rows=_moved(term.rows, -rows.start), columns=_moved(term.columns, -columns.start))
+        replace(term, rows=_moved(term.rows, up), columns=_moved(term.columns, left))
         for term in product.terms
         if _inside(term.rows, rows) and _inside(term.columns, columns)
-    )  # fmt: skip
+    )
     outputs = [_cut(product, each, rows, columns) for each in product.outputs]
     return Draft(
         replace(product, name=f"{product.name}.{suffix}", m=rows.size, n=columns.size,

@@ -247,5 +247,7 @@ def _names(steps: tuple[Segment | Host, ...]):
                 if term.updates and term.updates not in tables:
                     yield term.updates
             for output in product.outputs:
-                views = (getattr(output, each, None) for each in ("to", "entries", "unit", "factor"))
-                yield from (view.value for view in views if view)
+                for each in ("to", "entries", "unit", "factor"):
+                    view = getattr(output, each, None)
+                    if view:
+                        yield view.value

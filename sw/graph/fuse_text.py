@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..models.product import Role
 from ..tile import Span
@@ -113,14 +113,13 @@ class TextProducts:
         roles = {"Y": [Role.FORWARD, Role.LORA_UP], "Y.plain": [Role.FORWARD],
                  "Y.update": [Role.LORA_UP]}[name]  # fmt: skip
         if self.fusions.stream:
-            terms = [term for _, _, own in parts for term in own if term.updates]
-            if name == "Y.update":
-                terms = [term for _, _, own in parts for term in own]
-            else:
-                columns = Span(0, shape.columns)
-                x, w = self._view("X.row"), self._view("W")
-                terms = [Term(Span(0, shape.rows), columns, x, w), *terms]
-            return [self._draft(full, shape.rows, shape.columns, terms, self._view(name), roles)]
+            terms = [term for _, _, own in parts for term in own if name != "Y.plain"]
+            if name != "Y.update":
+                whole, x, w = self._view(name), self._view("X.row"), self._view("W")
+                updates = [term for term in terms if term.updates]
+                terms = [Term(whole.rows, whole.columns, x, w), *updates]
+            draft = self._draft(full, shape.rows, shape.columns, terms, self._view(name), roles)
+            return [_in_windows(draft) if name == "Y.update" else draft]
         drafts = []
         for index, site, own in parts:
             sums = self._view(name, columns=Span(site.first, site.outputs))
@@ -252,6 +251,13 @@ def _columns(sites: list[Site]) -> Span:
     """Return the columns of sites, from the first to the last."""
     start = sites[0].first
     return Span(start, sites[-1].first + sites[-1].outputs - start)
+
+
+def _in_windows(draft: Draft) -> Draft:
+    """Return a product that stores the windows of its terms: between sites there is nothing."""
+    outputs = tuple(Sums(t.rows, t.columns, draft.sums.part(t.rows, t.columns))
+                    for t in draft.product.terms)  # fmt: skip
+    return replace(draft, product=replace(draft.product, outputs=outputs))
 
 
 def _plain(term: Term) -> Term:

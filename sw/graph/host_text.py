@@ -1,8 +1,8 @@
 """What the host does for the products of the text: copies, factors, gradients.
 
 Scales in `HostState.scales`, S for short: ``text.X.row`` (rows, 1), ``text.dY.row`` (rows, 1),
-``text.X.column`` (1, width), ``text.dY.column`` (1, columns); of each site ``<path>.W``, ``<path>.A``
-and ``<path>.B``, one number.
+``text.X.column`` (1, width), ``text.dY.column`` (1, columns); of each site ``<path>.W``,
+``<path>.A`` and ``<path>.B``, one number.
 """
 
 from __future__ import annotations
@@ -62,17 +62,23 @@ def text_inputs(state: HostState) -> None:
     state.real["text.X"] = x
     state.values["text.X.row"], state.scales["text.X.row"] = rows.values, rows.scale
     down = np.zeros((shape.text_width, shape.ranks), np.int8)
+    lora = [site for site in shape.sites if site.rank]
     up = np.zeros((max(site.width for site in shape.sites), shape.columns), np.int8)
+    alone = np.zeros((shape.text_width, sum(site.width for site in lora)), np.int8)
     factors = np.zeros((1, len(shape.sites)), np.uint32)
+    start = 0  # of a site in `alone`, where each has columns of its own, as wide as its group
     for index, site in enumerate(shape.sites):
         if not site.rank:
             continue
         a, b = (quantise(state.tensors[name].T, Group.TENSOR) for name in lora_names(site.path))
         down[:, _ranks(site)] = a.values
+        alone[:, start + site.row : start + site.row + site.rank] = a.values
+        start += site.width
         up[_rows(site), _columns(site)] = b.values
         factors[0, index] = _factor(state, site, a, b)
         state.scales[f"{site.path}.A"], state.scales[f"{site.path}.B"] = a.scale, b.scale
     state.values |= {"text.A": down, "text.Bt": up, "text.Y.factor": factors}
+    state.values["text.A.alone"] = alone
 
 
 def _factor(state: HostState, site: Site, a: Quantised, b: Quantised) -> int:
@@ -159,7 +165,8 @@ def _update_copy(state: HostState) -> None:
     for site in shape.sites:
         if site.rank:
             down, _ = lora_names(site.path)
-            joint[_ranks(site)] = state.tensors[down] * (float(state.scaling) * _up_unit(state, site))
+            unit = float(state.scaling) * _up_unit(state, site)
+            joint[_ranks(site)] = state.tensors[down] * unit
     values, absmax = symmetric(joint, (0, 1))
     state.values["text.Au"] = values
     try:

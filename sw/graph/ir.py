@@ -183,8 +183,8 @@ class Quantise:
 
     def __str__(self) -> str:
         weighted = f", weighted by {self.weights}" if self.weights else ""
-        by = f"by {self.axis.name.lower()} ({self.how}{weighted})"
-        return f"quantise {self.copy} = {self.source} {by}"
+        axis = self.axis.name.lower()
+        return f"quantise {self.copy} = {self.source} by {axis} ({self.how}{weighted})"
 
 
 @dataclass(frozen=True)

@@ -83,25 +83,25 @@ class Operands:
                         best = rank
         return best[-1]
 
-    def _loss(self, inside: list[_Held], base: int, end: int, start: int) -> tuple[int, int, int]:
-        """Return how bad a place is: what it drives out is wanted again soon, or being read."""
-        again = last = 0
+    def _loss(
+        self, inside: list[_Held], base: int, end: int, start: int
+    ) -> tuple[int, int, int, int]:
+        """Return how bad a place is: it is in use, wanted again soon, or in the half being read."""
+        used = again = last = 0
         for held in inside:
             if held.base < end and base < held.end:
                 times = self._times[held.key]
                 place = bisect_right(times, self._time)
                 if place < len(times):
                     again = max(again, FAR - (times[place] - self._time))
+                used = max(used, held.last + NEAR + 1 - self._time)
                 last = max(last, held.last + 1)
-        reads = int(start // self._half == self._last_half)
-        if last and self._time - last < NEAR:
-            reads += 1
-        return again, reads, last
+        return used, again, int(start // self._half == self._last_half), last
 
 
 FAR = 1 << 40
-NEAR = 1
-"""Operands wanted since then may still be in use."""
+NEAR = 2
+"""Operands of so many pieces before are still in use when the next is to be loaded."""
 
 
 class Sums:
@@ -113,18 +113,18 @@ class Sums:
         self._next = [0, half]
         self._turn = 0
 
-    def get(self, key: Hashable, words: int, adds: bool) -> int:
+    def get(self, key: Hashable, words: int, large: bool) -> int:
         """Return the first word for a tile.
 
-        Tiles whose sums are added up take turns with the halves, so that one is stored while the
-        next is made; other tiles go where the last of these lies.
+        Large tiles take turns with the halves, so that one is stored while the next is made; other
+        tiles go where the last of these lies.
 
         Raises
         ------
         TileError
             There is no room beside the tiles that are there.
         """
-        if adds:
+        if large:
             self._turn = 1 - self._turn
         for half in (self._turn, 1 - self._turn):
             base = self._room(half, words)
@@ -146,8 +146,10 @@ class Sums:
         """Words of the tiles that are there."""
         return sum(end - start for start, end in self._taken.values())
 
-    def fits(self, words: int) -> bool:
-        """Tell whether a tile finds room."""
+    def fits(self, words: int, anywhere: bool) -> bool:
+        """Tell whether a tile finds room, in the half of the last large one or anywhere."""
+        if not anywhere:
+            return self._room(self._turn, words) is not None
         rooms = [self._room(half, words) for half in (0, 1)]
         return any(room is not None for room in rooms) or (
             self._gap(0, 2 * self._half, 0, words) is not None

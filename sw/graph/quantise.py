@@ -190,7 +190,7 @@ class _Quantiser:
         self._after.setdefault(at, []).extend(made(need, makers, View.of(self._values[sums]), copy))
 
     def _fresh(self, need: Need, makers: list[int], sums: View, copy: str) -> Iterator[Quantise]:
-        """Yield copies by maxima of this step, one for each window whose rows are reduced together."""
+        """Yield copies by maxima of this step, one for each window that is reduced together."""
         windows = dict.fromkeys(
             self._view(getattr(self._gemms[i], side), copy).rows for i, side in need.readers
         )

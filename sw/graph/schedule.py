@@ -10,44 +10,51 @@ The order is found by walking through time: a clock for the array, and one for t
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 
 from hw.isa.config import Config
+from hw.isa.instructions import Axis
 
 from ..tile import Span, TileError
 from . import ir
+from .form import form
 from .ir import Copy, Maxima, Output, Product, Segment, Updates, View
 from .memory import Sums
-from .tile import Tile, Tiled, term_part
+from .tile import SLOTS, Tile, Tiled, term_part
 
 __all__ = ["Policy", "Scheduled", "Work", "schedule", "schedule_segment", "windows"]
-
-LEAD = 1500
-"""Cycles by which pieces stand in the program before outputs that start with them."""
-LATENCY = 700
-"""Cycles from the last read of a store to the data being an operand again, about."""
 
 
 @dataclass(frozen=True)
 class Policy:
-    """What the order is made by.
+    """What the order is made by. Times are in cycles of the array.
 
     Members
     -------
-    balanced : bool
-        Whether products that are independent advance together, or one after the other.
+    even : bool
+        Products that can go on advance together; otherwise the one comes next whose operands are
+        there first.
     chunk : int
-        Cycles that one stays at work before another takes over.
+        How long one stays at work before another takes over.
     ahead : int
-        Cycles that what others wait for is made before it is needed.
+        How long before it is needed what others wait for is made.
+    lead : int
+        How much earlier pieces stand in the program than outputs that start with them.
+    run : int
+        How far loads run ahead of the array, as the memories allow, about.
+    latency : int
+        From the last read of a store to the data being an operand again, about.
     """
 
-    balanced: bool = True
+    even: bool = True
     chunk: int = 2000
     ahead: int = 4000
+    lead: int = 1500
+    run: int = 2500
+    latency: int = 700
 
 
 @dataclass(frozen=True)
@@ -100,12 +107,12 @@ def _runs(segment: Segment, works: Sequence[Work]) -> Iterator[str]:
             start = i + 1
 
 
-def schedule(config: Config, tiled: Tiled, policies: Mapping[str, Policy]) -> Scheduled:
-    """Return the order of each segment's work; `policies` by the segments' kinds."""
-    known: dict[object, tuple[Work, ...]] = {}
+def schedule(config: Config, tiled: Tiled, policies: Mapping[Hashable, Policy]) -> Scheduled:
+    """Return the order of each segment's work; `policies` by the segments' forms."""
+    known: dict[Hashable, tuple[Work, ...]] = {}
     works = {}
     for segment in tiled.chosen.fused.segments:
-        key = segment.kind or segment.name
+        key = form(segment, tiled.chosen.fused.values)
         if key not in known:
             known[key] = schedule_segment(config, tiled, segment, policies.get(key, Policy()))
         works[segment.name] = known[key]
@@ -167,7 +174,8 @@ class _Scheduler:
         self._due: deque[tuple[int, int, int, int]] = deque()  # outputs: when, and which
         self._left_of: dict[tuple[int, int], int] = {}  # outputs of tiles that are not yet out
         self._sums = Sums(config.output_depth)
-        self._array = self._store = 0
+        self._loads = _Loads(config, self._queues)
+        self._array = self._store = self._load = 0
         self._out: list[Work] = []
 
     def works(self) -> list[Work]:
@@ -211,11 +219,25 @@ class _Scheduler:
             if not waiting:
                 self._refuse()
             return self._choose(last, since)
-        if last in now and since < self._policy.chunk:
+        waits = {index: self._waits(index) for index in now}
+        if last in now and self._in_large(last):
             return last
-        if not self._policy.balanced:
-            return now[0]
-        return min(now, key=self._progress)
+        if last in now and since < self._policy.chunk and waits[last] <= PATIENCE:
+            return last
+        return min(now, key=lambda i: self._rank(i, waits[i]))
+
+    def _in_large(self, index: int) -> bool:
+        """Tell whether a product is in a large tile that others would keep from being stored."""
+        queue = self._queues[index]
+        tile, piece = queue.works[queue.next]
+        whole = queue.tiles[tile]
+        return piece > 0 and self._large(whole) and sum(p.cycles for p in whole.pieces) < LONG
+
+    def _waits(self, index: int) -> int:
+        """Return how long the array would wait for the operands of a product's next piece."""
+        tile, piece = self._queues[index].works[self._queues[index].next]
+        beats = sum(words for _, words in self._loads.missing(index, tile, piece))
+        return max(self._load, self._array - self._policy.run) + beats - self._array
 
     def _refuse(self) -> None:
         """Raise TileError: nothing can go on."""
@@ -227,10 +249,15 @@ class _Scheduler:
             f"others of its segment keep"
         )
 
-    def _progress(self, index: int) -> tuple[float, int]:
+    def _rank(self, index: int, waits: int) -> tuple[float, int]:
+        """Return how far a product is, and how dear it would be to go on: the least comes next."""
         queue = self._queues[index]
         free = not self._needs.reads(index) and not self._needs.is_read(index)
-        return queue.spent / queue.cycles / (FILLER if free else 1.0), index
+        part = queue.spent / queue.cycles / (FILLER if free else 1.0)
+        dear = max(0, waits - PATIENCE)
+        if self._policy.even:
+            return part + dear / queue.cycles, index
+        return dear + part, index
 
     def _urgent(self) -> list[int]:
         """Return the products that others will soon wait for, the first needed first."""
@@ -277,12 +304,13 @@ class _Scheduler:
         """Tell whether the next piece has a tile, or there is room for one."""
         tile, piece = queue.works[queue.next]
         words = self._words(queue.tiles[tile])
-        if piece or self._sums.fits(words):
+        if piece or self._sums.fits(words, self._large(queue.tiles[tile])):
             return True
         self._flush()
-        while self._due and not self._sums.fits(words):
+        large = self._large(queue.tiles[tile])
+        while self._due and not self._sums.fits(words, large):
             self._release(self._due[0][0])
-        return self._sums.fits(words)
+        return self._sums.fits(words, True)
 
     def _words(self, tile: Tile) -> int:
         return tile.rows.size * -(-tile.columns.size // self._config.columns)
@@ -301,47 +329,52 @@ class _Scheduler:
         tile, piece = queue.works[queue.next]
         pieces = queue.tiles[tile].pieces
         cycles = pieces[piece].cycles
-        self._release(self._array - LEAD)
+        self._release(self._array - self._policy.lead)
         for maker, other in self._needs.of(index, tile, piece):
             for output in self._needs.outputs(index, tile, piece, maker):
                 if (maker, other, output) in {each[1:] for each in self._due}:
                     self._release(-inf, (maker, other, output))
         if piece == 0:
-            adds = self._adds(queue.tiles[tile])
-            if adds:
-                self._flush()
-            self._sums.get((index, tile), self._words(queue.tiles[tile]), adds)
+            large = self._large(queue.tiles[tile])
+            self._flush(only=None if large else index)
+            self._sums.get((index, tile), self._words(queue.tiles[tile]), large)
         self._out.append(Work(index, tile, piece, base=self._sums.place((index, tile))))
         queue.next += 1
         queue.spent += cycles
-        self._array += cycles
+        beats = sum(words for _, words in self._loads.missing(index, tile, piece))
+        self._load = max(self._load, self._array - self._policy.run) + beats
+        self._loads.take(index, tile, piece)
+        self._array = max(self._array, self._load) + cycles
         if piece + 1 == len(pieces):
             outputs = [
                 i for i, o in enumerate(queue.product.outputs) if windows(o, queue.tiles[tile])
             ]
             self._waiting.append((index, tile, outputs))
             self._left_of[index, tile] = len(outputs)
-            if not self._adds(queue.tiles[tile]):
+            if not self._large(queue.tiles[tile]):
                 self._flush(upto=(index, tile))
         return cycles
 
-    def _adds(self, tile: Tile) -> bool:
-        """Tell whether a tile's sums are added up in the output memory."""
-        return len(tile.pieces) > 1 or any(
-            p.k.size > self._config.rows and p.dataflow.name == "WS" for p in tile.pieces
-        )
+    def _large(self, tile: Tile) -> bool:
+        """Tell whether few tiles of this size fit the output memory."""
+        return self._words(tile) * SLOTS > self._config.output_depth
 
     def _flush(
-        self, everything: bool = False, upto: tuple[int, int] | None = None, wanted: int = -1
+        self,
+        everything: bool = False,
+        upto: tuple[int, int] | None = None,
+        wanted: int = -1,
+        only: int | None = None,
     ) -> None:
-        """Make outputs of tiles that are done: those that wait longest, or of one tile.
+        """Make outputs of tiles that are done: all, or of one tile, or of one product.
 
         Update scales are made when they are wanted, since many of them do not fit the memory.
         """
         kept = []
         for product, tile, outputs in self._waiting:
             made = outputs
-            if upto is not None and (product, tile) != upto:
+            other = only is not None and product != only
+            if other or (upto is not None and (product, tile) != upto):
                 kept.append((product, tile, outputs))
                 continue
             kinds = self._queues[product].product.outputs
@@ -363,12 +396,19 @@ class _Scheduler:
         for index in outputs:
             output = queue.product.outputs[index]
             rows, columns = windows(output, queue.tiles[tile])
-            words = rows.size * -(-columns.size // self._config.columns)
-            beats = 4 * self._config.columns // self._config.bus_bytes
             self._due.append((self._store, product, tile, index))
-            self._store += words * (max(1, beats) if isinstance(output, ir.Sums) else 1)
+            self._store += self._store_cycles(output, rows.size, columns.size)
         for index in outputs:
-            self._done.setdefault((product, tile), {})[index] = self._store + LATENCY
+            self._done.setdefault((product, tile), {})[index] = self._store + self._policy.latency
+
+    def _store_cycles(self, output: Output, rows: int, columns: int) -> int:
+        """Return how long the store engine works on an output, about."""
+        words = rows * -(-columns // self._config.columns)
+        if isinstance(output, Maxima) and output.axis is Axis.COLUMN:
+            return max(words, columns) + 20  # maxima are written one a cycle
+        if isinstance(output, ir.Sums):
+            words *= max(1, 4 * self._config.columns // self._config.bus_bytes)
+        return words + words // 8 + 20
 
     def _release(self, time: float, wanted: tuple[int, int, int] | None = None) -> None:
         """Write down outputs that start until a time, or until one that is wanted is among them.
@@ -387,6 +427,10 @@ class _Scheduler:
                 wanted = None
 
 
+LONG = 20000
+"""Cycles of a tile that does not wait for others."""
+PATIENCE = 100
+"""Cycles for which the array may wait for operands before another product takes over."""
 FILLER = 0.9
 """How far independent products keep behind the others, to have work left at the end."""
 
@@ -404,6 +448,49 @@ def _makers(segment: Segment) -> dict[str, list[tuple[int, int]]]:
             name = output.table if isinstance(output, Updates) else output.to.value
             made.setdefault(name, []).append((p, o))
     return made
+
+
+class _Loads:
+    """What pieces load, and what of it is still on the chip, about."""
+
+    def __init__(self, config: Config, queues: list[_Queue]) -> None:
+        self._config, self._queues = config, queues
+        self._held: tuple[OrderedDict[View, int], ...] = OrderedDict(), OrderedDict()
+        self._known: dict[tuple[int, int, int], tuple[tuple[View, int], ...]] = {}
+
+    def missing(self, product: int, tile: int, piece: int) -> list[tuple[View, int]]:
+        """Return the operands of a piece that must be loaded, with their beats."""
+        pairs = zip(self._held, self._operands(product, tile, piece), strict=True)
+        return [each for held, each in pairs if each[0] not in held]
+
+    def take(self, product: int, tile: int, piece: int) -> None:
+        """Note that a piece's operands are on the chip, and drive out the oldest."""
+        depths = self._config.input_depth, self._config.weight_depth
+        operands = self._operands(product, tile, piece)
+        for held, (view, beats), depth in zip(self._held, operands, depths, strict=True):
+            held[view] = beats
+            held.move_to_end(view)
+            while sum(held.values()) > 2 * depth and len(held) > 1:
+                held.popitem(last=False)
+
+    def _operands(self, product: int, tile: int, piece: int) -> tuple[tuple[View, int], ...]:
+        key = product, tile, piece
+        if key not in self._known:
+            queue = self._queues[product]
+            own = queue.tiles[tile]
+            term = queue.product.terms[own.pieces[piece].term]
+            views = term_part(term, own, own.pieces[piece].k)
+            self._known[key] = tuple((view, self._beats(view)) for view in views)
+        return self._known[key]
+
+    def _beats(self, view: View) -> int:
+        """Return the cycles of a load: a beat, or a word where it is transposed, in each."""
+        bus = self._config.bus_bytes
+        beats = view.rows.size * -(-view.columns.size // bus)
+        if not view.transposed:
+            return beats
+        lanes = min(self._config.rows, self._config.columns)
+        return max(beats, view.columns.size * -(-view.rows.size // lanes))
 
 
 class _Needs:

@@ -1,4 +1,4 @@
-"""What of a model is compiled as one: its text sites and its cross-attention modules, with sizes."""
+"""What of a model is compiled as one: text sites and cross-attention modules, with their sizes."""
 
 from __future__ import annotations
 
@@ -228,8 +228,8 @@ def _module(
     widths = [query.columns, sites[key].outputs, sites[value].outputs, out.reduction]
     if set(widths) != {channels}:
         raise GraphError(
-            f"{path}: {pair.count} heads of {pair.k} are {channels} channels, and q, k, v, out have "
-            f"{', '.join(map(str, widths))}"
+            f"{path}: {pair.count} heads of {pair.k} are {channels} channels, and q, k, v, out "
+            f"have {', '.join(map(str, widths))}"
         )
     return Module(path, query.path, out.path, query.reduction, channels, out.columns,
                   pair.count, pair.m, key, value)  # fmt: skip

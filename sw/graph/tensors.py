@@ -1,4 +1,4 @@
-"""The float tensors of a step: weights by their names in checkpoints, and what the step works on."""
+"""The float tensors of a step: weights by their names in checkpoints, and what it works on."""
 
 from __future__ import annotations
 
@@ -189,10 +189,11 @@ def load_weights(file: str | os.PathLike[str], shape: Shape) -> dict[str, np.nda
 def _places(found: Iterable[str], expected: Iterable[str]) -> dict[str, str]:
     """Return the names in a file of what is expected."""
     found, places = frozenset(found), {}
-    for name in expected:
-        inner = name.removesuffix(".weight") + ".base_layer.weight"
-        names = [prefix + each for prefix in _PREFIXES for each in (name, inner)]
-        places |= {name: each for each in reversed(names) if each in found}
+    for wanted in expected:
+        inner = wanted.removesuffix(".weight") + ".base_layer.weight"
+        names = [prefix + each for prefix in _PREFIXES for each in (wanted, inner)]
+        if name := next((each for each in names if each in found), None):
+            places[wanted] = name
     return places
 
 
@@ -206,9 +207,7 @@ def _loaded(
     if given != shape:
         raise WeightsError(f"{file}: {place} must be {_text(shape)}, not {_text(given)}")
     if described.get_dtype() not in ("F16", "F32", "F64"):
-        raise WeightsError(
-            f"{file}: {place} must be F16, F32 or F64, not {described.get_dtype()}"
-        )
+        raise WeightsError(f"{file}: {place} must be F16, F32 or F64, not {described.get_dtype()}")
     return opened.get_tensor(place)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from hw.isa.config import Config
@@ -11,7 +11,8 @@ from hw.isa.instructions import Axis, Dataflow
 
 from ..tile import Span, TileError, spans
 from .choose import Chosen
-from .ir import Copy, Maxima, Product, Segment, Sums, Term, Updates
+from .form import form
+from .ir import Copy, Maxima, Product, Segment, Sums, Term, Updates, View
 
 __all__ = ["Piece", "Tile", "Tiled", "cut", "tile_products"]
 
@@ -66,50 +67,82 @@ def tile_products(config: Config, chosen: Chosen) -> Tiled:
     TileError
         A product does not fit the memories; the message names it and the sizes.
     """
-    known: dict[object, tuple[Tile, ...]] = {}
+    known: dict[Hashable, list[tuple[Tile, ...]]] = {}
     tiles = {}
     for segment in chosen.fused.segments:
-        for product in segment.products:
-            flows = chosen.of(segment, product)
-            shape = _shape(product, flows)
-            if shape not in known:
-                known[shape] = _ramp(config, tuple(_tiles(config, product, flows)))
-            tiles[segment.name, product.name] = known[shape]
+        key = form(segment, chosen.fused.values)
+        if key not in known:
+            known[key] = _tile_segment(config, chosen, segment)
+        for product, found in zip(segment.products, known[key], strict=True):
+            tiles[segment.name, product.name] = found
     return Tiled(chosen, tiles)
 
 
-def _ramp(config: Config, tiles: tuple[Tile, ...]) -> tuple[Tile, ...]:
-    """Return the tiles with the first piece of the first one in short ones.
+def _tile_segment(config: Config, chosen: Chosen, segment: Segment) -> list[tuple[Tile, ...]]:
+    """Return the tiles of a segment's products; those that read the same have the same pieces."""
+    made = [
+        tuple(_tiles(config, product, chosen.of(segment, product), {}, set()))
+        for product in segment.products
+    ]
+    # The array waits for the first piece of the first product, and of those that share with it.
+    early = {term.left for term in segment.products[0].terms if not term.updates}
+    longest: dict[View, int] = {}
+    for product, tiles in zip(segment.products, made, strict=True):
+        for tile in tiles:
+            for piece in tile.pieces:
+                left = product.terms[piece.term].left
+                length = max(p.k.size for p in tile.pieces if p.term == piece.term)
+                longest[left] = min(length, longest.get(left, length))
+    return [
+        _taper(config, p, _in_order(_tiles(config, p, chosen.of(segment, p), longest, early)))
+        for p in segment.products
+    ]
 
-    The array starts when the first piece is loaded.
+
+def _in_order(tiles: Iterable[Tile]) -> tuple[Tile, ...]:
+    """Return tiles with those of the same columns together: others read them by columns."""
+    return tuple(sorted(tiles, key=lambda tile: (tile.columns.start, tile.rows.start)))
+
+
+def _taper(config: Config, product: Product, tiles: tuple[Tile, ...]) -> tuple[Tile, ...]:
+    """Return the tiles with the last one in smaller ones, where its sums are stored.
+
+    The program ends when the last tile is stored.
     """
-    first, rest = tiles[0], tiles[1:]
-    piece = first.pieces[0]
-    step = config.rows
-    if piece.dataflow is not Dataflow.WS or piece.k.size <= step:
+    last = tiles[-1]
+    words = last.rows.size * -(-last.columns.size // config.columns)
+    sums = any(isinstance(o, Sums) for o in product.outputs)
+    if not sums or words <= TAIL or len(tiles) == 1:
         return tiles
-    folds = -(-piece.k.size // step)
-    short = tuple(
-        Piece(piece.term, piece.dataflow, k, piece.cycles // folds) for k in cut(piece.k, step)
-    )
-    return Tile(first.rows, first.columns, (*short, *first.pieces[1:])), *rest
+    step = max(config.columns, config.bus_bytes)
+    parts = min(-(-words // TAIL), -(-last.columns.size // step))
+    size = -(-last.columns.size // (parts * step)) * step
+    small = []
+    for columns in cut(last.columns, size):
+        cycles = [
+            replace(p, cycles=_cycles(config, p.dataflow, last.rows.size, p.k.size, columns.size))
+            for p in last.pieces
+        ]
+        small.append(Tile(last.rows, columns, tuple(cycles)))
+    return *tiles[:-1], *small
 
 
-def _shape(product: Product, flows: tuple[Dataflow, ...]) -> object:
-    """Return what the tiles of a product depend on."""
-    terms = tuple((t.rows, t.columns, t.k, bool(t.updates)) for t in product.terms)
-    outputs = tuple((type(o), o.rows, o.columns) for o in product.outputs)
-    return product.m, product.n, terms, flows, outputs
-
-
-def _tiles(config: Config, product: Product, flows: tuple[Dataflow, ...]) -> Iterator[Tile]:
-    """Yield the tiles, those of the same columns together."""
+def _tiles(
+    config: Config,
+    product: Product,
+    flows: tuple[Dataflow, ...],
+    longest: Mapping[View, int],
+    early: Set[View],
+) -> Iterator[Tile]:
+    """Yield the tiles of all cells."""
     cells = list(_cells(product))
     for rows, columns, terms in cells:
         tile_m, tile_n = _sizes(config, product, rows, columns, terms, flows, len(cells))
         for n in cut(columns, tile_n):
             for m in cut(rows, tile_m):
-                yield Tile(m, n, tuple(_pieces(config, product, terms, flows, m, n)))
+                yield Tile(
+                    m, n, tuple(_pieces(config, product, terms, flows, m, n, longest, early))
+                )
 
 
 def _cells(product: Product) -> Iterator[tuple[Span, Span, list[int]]]:
@@ -147,11 +180,10 @@ def _sizes(
     unit_m, unit_n = _units(config, product, rows, columns)
     found: list[tuple[float, int, int, int]] = []
     alone = cells == 1
-    adds = (
-        any(flows[i] is Dataflow.WS and product.terms[i].k > config.rows for i in terms)
-        or len(terms) > 1
-    )
-    most = config.output_depth * 15 // 16 if adds else config.output_depth // SLOTS
+    # A tile that takes the array little longer than the store engine must not wait for its turn.
+    folds = sum(_cycles(config, flows[i], config.rows, product.terms[i].k, 1) for i in terms)
+    slow = folds >= SLOW * config.rows
+    most = config.output_depth * 15 // 16 if slow else config.output_depth // SLOTS
     for tile_m in _multiples(unit_m, rows.size):
         for tile_n in _multiples(unit_n, columns.size):
             words = tile_m * -(-tile_n // config.columns)
@@ -168,15 +200,27 @@ def _sizes(
             f"{config.input_depth} and {config.weight_depth} words of operands a half"
         )
     best = min(found)[0]
-    # Of those that cost about the same, the smallest that keeps the array long enough at work.
+    # Of those that cost about the same, the smallest that keeps the array long enough at work, and
+    # of such the one whose rows make long bursts.
     near = [each for each in found if each[0] <= 1.01 * best]
-    enough = [each for each in near if each[1] >= (ENOUGH if adds else 0.75) * most]
-    _, _, tile_m, tile_n = min(enough, key=lambda each: each[1]) if enough else max(near)
+    enough = [each for each in near if each[1] >= (ENOUGH if slow else 0.75) * most]
+    burst = BURST * config.bus_bytes
+    _, _, tile_m, tile_n = (
+        min(enough, key=lambda each: (each[1], abs(each[3] - burst)))
+        if enough
+        else max(near, key=lambda each: each[1])
+    )
     return tile_m, tile_n
 
 
-ENOUGH = 0.5
+TAIL = 384
+"""Words of the last tile of sums that go to DRAM, about."""
+BURST = 4
+"""Beats of a row of a tile, about, that make a good burst."""
+ENOUGH = 0.33
 """Part of a half that a tile should take whose sums are added up, to hide what starts and ends."""
+SLOW = 4
+"""Cycles a word of sums takes the array, at least, where tiles may be large."""
 SLOTS = 5
 """Tiles of other products that should fit a half: they come fast, and wait for the store engine."""
 
@@ -231,7 +275,7 @@ def _cost(
         loads += tiles_m * left * (1 if stays else tiles_n)
         loads += tiles_n * right * (1 if right <= config.weight_depth else tiles_m)
     beats = loads * max(config.rows, config.columns) / config.bus_bytes
-    return max(array, 1.1 * beats) + 0.1 * beats
+    return max(array, 1.1 * beats) + 0.1 * array + 0.3 * beats
 
 
 def _cycles(config: Config, flow: Dataflow, m: int, k: int, n: int) -> int:
@@ -249,14 +293,17 @@ def _words(config: Config, flow: Dataflow, m: int, k: int, n: int) -> tuple[int,
 def piece_length(config: Config, flow: Dataflow, k: int, m: int, n: int) -> int:
     """Return how much of a reduction one instruction takes: pieces that are equal, about.
 
-    Two of a piece's operands fit half of their memory, so that one is loaded under the other.
+    Two of a piece's operands fit half of their memory, so that one is loaded under the other. Where
+    loads take longer than the array, pieces are short, so that others come between them.
     """
     whole = k
     step = config.rows if flow is Dataflow.WS else max(config.bus_bytes, config.rows)
     count = 1
     while True:
         left, right = _words(config, flow, m, k, n)
-        if left <= config.input_depth // 2 and right <= config.weight_depth // 2:
+        slow = left + right > 0.8 * _cycles(config, flow, m, k, n)
+        most = SHORT if slow else 2
+        if most * left <= config.input_depth and most * right <= config.weight_depth:
             return k
         if k <= step:
             fits = left <= config.input_depth and right <= config.weight_depth
@@ -266,6 +313,10 @@ def piece_length(config: Config, flow: Dataflow, k: int, m: int, n: int) -> int:
         k = -(-k // step) * step
 
 
+SHORT = 4
+"""Operands of how many pieces fit half of a memory, where loads are slow."""
+
+
 def _pieces(
     config: Config,
     product: Product,
@@ -273,14 +324,32 @@ def _pieces(
     flows: tuple[Dataflow, ...],
     m: Span,
     n: Span,
+    longest: Mapping[View, int],
+    early: Set[View],
 ) -> Iterator[Piece]:
     for index in sorted(terms, key=lambda i: bool(product.terms[i].updates)):
         term, flow = product.terms[index], flows[index]
         length = piece_length(config, flow, term.k, m.size, n.size)
+        length = min(length, longest.get(term.left, length))
         if term.updates:
             length = term.k
-        for k in spans(term.k, length):
+        parts = _ramp if term.left in early and flow is Dataflow.WS else _even
+        for k in parts(config, term.k, length):
             yield Piece(index, flow, k, _cycles(config, flow, m.size, k.size, n.size))
+
+
+def _ramp(config: Config, whole: int, length: int) -> Iterator[Span]:
+    """Yield pieces of a reduction, short ones first; in all tiles, since they share operands."""
+    start, size = 0, config.rows
+    while start < whole:
+        size = min(size, length, whole - start)
+        yield Span(start, size)
+        start += size
+        size = start
+
+
+def _even(_: Config, whole: int, length: int) -> Iterator[Span]:
+    yield from spans(whole, length)
 
 
 def cut(span: Span, size: int) -> Iterator[Span]:

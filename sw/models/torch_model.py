@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from .classify import layers_of
@@ -61,18 +63,52 @@ def _calls(module: Any, args: tuple, kwargs: dict[str, Any]) -> list[Call]:
         with torch.device("meta"):
             torch.func.functional_call(module, state, given, named)
 
+    with _running(module) as running:
+        try:
+            return _record(on_shapes, shapes, *_moved((args, kwargs)))
+        except ModelError as error:
+            raise _located(running, error) from None
+        except Exception:  # it looks at values, or keeps tensors where they cannot be replaced
+            running.clear()
+        try:
+            return _record(module, weights, args, kwargs)
+        except ModelError as error:
+            raise _located(running, error) from None
+        except Exception as error:
+            line = f"its forward fails on the example inputs: {one_line(error)}"
+            raise ModelError(line) from None
+
+
+@contextmanager
+def _running(module: Any) -> Iterator[list[str]]:
+    """Keep the paths of the modules that run, from the outermost to the innermost.
+
+    Those in which an exception was raised stay.
+    """
+    running: list[str] = []
+    hooks = []
+
+    def leave(*_: Any) -> None:
+        running.pop()
+
+    for path, part in module.named_modules():
+        enter = partial(_enter, running, _path(path))
+        hooks += [part.register_forward_pre_hook(enter), part.register_forward_hook(leave)]
     try:
-        return _record(on_shapes, shapes, *_moved((args, kwargs)))
-    except ModelError:
-        raise
-    except Exception:  # it looks at values, or keeps tensors where they cannot be replaced
-        pass
-    try:
-        return _record(module, weights, args, kwargs)
-    except ModelError:
-        raise
-    except Exception as error:
-        raise ModelError(f"its forward fails on the example inputs: {one_line(error)}") from None
+        yield running
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _enter(running: list[str], path: str, *_: Any) -> None:
+    running.append(path)
+
+
+def _located(running: list[str], error: ModelError) -> ModelError:
+    """Return an error that says in which module it was found."""
+    path = running[-1] if running else ""
+    return ModelError(f"{path}: {error}") if path else error
 
 
 def _record(call: Callable, weights: dict[str, Any], args: tuple, kwargs: dict) -> list[Call]:

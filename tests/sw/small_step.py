@@ -1,47 +1,69 @@
-"""A step made by hand: two products, and what the host does between them."""
+"""A step made by hand: the projections of a text and their dX, without LoRA's products."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from hw.isa.config import Config
 from sw.gemm import compile_gemm
 from sw.graph.ir import Host, Value
 from sw.graph.program import StepProgram
-from sw.place import Layout, Role
+from sw.graph.shape import Shape, Site
+from sw.place import Buffer, Layout, Request, Role, place
 from sw.program import Program
 
-__all__ = ["CONFIG", "small_step"]
+__all__ = ["CONFIG", "SHAPE", "small_step"]
 
 CONFIG = Config()
-_SPACE = 4096
-"""Bytes of DRAM for each of the two programs."""
+SHAPE = Shape("kv", 2, 4, 6, tuple(Site(f"{i}.to_k", 6, 2) for i in range(2)), ()).placed(4)
 
 
-def small_step() -> StepProgram:
-    """Return C = A . W, D = double(C), E = D . W on a 4x4 array; W is constant."""
-    first = _named(compile_gemm(CONFIG, 8, 6, 6)[0], {"A": "A", "B": "W", "C": "C"}, 0)
-    second = _named(compile_gemm(CONFIG, 8, 6, 6)[0], {"A": "D", "B": "W", "C": "E"}, _SPACE)
+def small_step(config: Config = CONFIG) -> StepProgram:
+    """Return Y = X . W and dX = dY . W^T on a 4x4 array; W lies in DRAM for both, and for ever."""
+    rows, width, columns = SHAPE.rows, SHAPE.text_width, SHAPE.columns
     values = [
-        Value("A", "int8", 8, 6), Value("W", "int8", 6, 6, constant=True),
-        Value("C", "int32", 8, 6), Value("D", "int8", 8, 6), Value("E", "int32", 8, 6),
+        Value("text.W", "int8", width, columns, constant=True),
+        Value("text.X.row", "int8", rows, width), Value("text.Y", "int32", rows, columns),
+        Value("text.dY.row", "int8", rows, columns), Value("text.dX", "int32", rows, width),
     ]  # fmt: skip
-    host = Host("double", "double", ("C",), ("D",))
-    meta = {"kind": "step", "sites": [["a", 6], ["b", 6]], "scaling": 1.5}
-    named = {value.name: value for value in values}
-    return StepProgram("small", CONFIG, named, (first, host, second), meta)
+    roles = [Role.INPUT, Role.INPUT, Role.OUTPUT, Role.INPUT, Role.OUTPUT]
+    requests = [Request(value.name, value.dtype, value.rows, value.columns, role)
+                for value, role in zip(values, roles, strict=True)]  # fmt: skip
+    layout = place(config, requests)
+    (forward,) = compile_gemm(config, rows, width, columns)
+    (backward,) = compile_gemm(config, rows, columns, width, transpose_b=True)
+    kept = replace(layout["text.W"], role=Role.KEPT)
+    steps = (
+        Host("weights", "weights", (), ("text.W",)),
+        Host("text_inputs", "text.inputs", (), ("text.X.row",)),
+        _moved(forward, layout, {"A": layout["text.X.row"], "B": layout["text.W"],
+                                 "C": layout["text.Y"]}),
+        Host("text_loss", "text.loss", ("text.Y",), ("text.dY.row",)),
+        _moved(backward, layout, {"A": layout["text.dY.row"], "B": kept, "C": layout["text.dX"]}),
+    )  # fmt: skip
+    return StepProgram("small", config, {value.name: value for value in values}, steps, _meta())
 
 
-def _named(program: Program, names: dict[str, str], shift: int) -> Program:
-    """Return a product on buffers of other names, `shift` bytes further on in DRAM."""
-    buffers = tuple(
-        replace(each, name=names[each.name], address=each.address + shift)
-        for each in program.buffers
-    )
+def _meta() -> dict:
+    """Return what a file gives back: lists, and no tuples."""
+    return {key: list(value) if isinstance(value, tuple) else value
+            for key, value in SHAPE.meta.items()}  # fmt: skip
+
+
+def _moved(program: Program, layout: Layout, places: Mapping[str, Buffer]) -> Program:
+    """Return a product whose buffers are those of a layout."""
+    assert all(places[b.name].pitch == b.pitch for b in program.buffers)
+
+    def moved(address: int) -> int:
+        old = next(b for b in program.buffers if b.address <= address < b.end)
+        return address - old.address + places[old.name].address
+
     instructions = tuple(
-        replace(each, dram=each.dram + shift) if hasattr(each, "dram") else each
+        replace(each, dram=moved(each.dram)) if hasattr(each, "dram") else each
         for each in program.instructions
     )
-    layout = Layout(buffers, program.layout.program_address + shift)
-    assert all(each.role in (Role.INPUT, Role.OUTPUT) for each in buffers)
-    return replace(program, name=names["C"], layout=layout, instructions=instructions)
+    own = Layout(tuple(places.values()), layout.program_address)
+    name = places["C"].name
+    products = tuple(replace(each, name=name) for each in program.products)
+    return replace(program, name=name, layout=own, instructions=instructions, products=products)

@@ -152,6 +152,26 @@ def test_what_is_not_followed(function, message):
     assert str(error.value) == f"made: {message}"
 
 
+class Inside(nn.Module):
+    """Holds a module that does what is not followed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before = nn.Linear(C, C)
+        self.parts = nn.ModuleList([Odd(lambda m, x: torch.einsum("btc,cd->btd", x, m.weight))])
+
+    def forward(self, x):
+        return self.parts[0](self.before(x))
+
+
+def test_what_is_not_followed_is_named_with_its_module():
+    module = Inside()
+    with pytest.raises(ModelError) as error:
+        trace("made", module, torch.zeros(1, 7, C))
+    assert str(error.value).startswith("made: parts.0: products of torch's einsum are not followed")
+    assert not any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
+
+
 def test_constants_may_be_multiplied_in_any_way():
     """And outer products, of which rotary embeddings are made, multiply nothing that is summed."""
 

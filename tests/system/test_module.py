@@ -20,7 +20,7 @@ from sw.models.layers import Model
 from ..sw.golden_step import GoldenStep, assert_bits, assert_near, loss, modules_model
 
 SCALING = 2
-DEPTHS = {"input_depth": 64, "weight_depth": 64, "output_depth": 64}
+DEPTHS = {"input_depth": 128, "weight_depth": 128, "output_depth": 128}
 TINY = Config(rows=4, columns=4, bus_bytes=4, **DEPTHS)
 MEDIUM = Config(
     rows=16, columns=16, bus_bytes=16, input_depth=256, weight_depth=256, output_depth=512
@@ -65,7 +65,7 @@ def test_every_fusion_on_a_tiny_array(reading: str, off: str) -> None:
     """The same program on both: RTL = functional model = golden, with every fusion off in turn."""
     fusions = Fusions.parse({"": "all", "all": "none"}.get(off, f"-{off}"))
     if reading == "kv":
-        model = modules_model([(1, 10, 1), (1, 6, 1)], text_tokens=5, text_width=9)
+        model = modules_model([(1, 12, 1), (1, 8, 1)], text_tokens=5, text_width=9)
     else:
         model = modules_model([(4, 8, 2)], text_tokens=5, text_width=9)
     run(Device(TINY, "rtl", options=WATCHED), model, reading=reading, rank=2, fusions=fusions)

@@ -14,6 +14,7 @@ from .dataflow import Choice
 from .decide import Objective
 from .gemm import compile_gemm
 from .layer import compile_layer
+from .models import DESCRIPTIONS
 from .place import PlacementError
 from .program import Program
 from .tile import TileError
@@ -71,5 +72,8 @@ def parse_sizes(workload: str) -> tuple[str, list[int]]:
             if min(sizes) < 1:
                 raise click.UsageError(f"workload {workload}: sizes must be at least 1")
             return kind, sizes
-    accepted = " or ".join(form for _, form in _FORMS.values())
-    raise click.UsageError(f"workload must be {accepted}, not {workload!r}")
+    accepted = ", ".join(form for _, form in _FORMS.values())
+    raise click.UsageError(
+        f"workload must be {accepted}, {', '.join(DESCRIPTIONS)} or module:function, "
+        f"not {workload!r}"
+    )

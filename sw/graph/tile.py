@@ -14,7 +14,7 @@ from .choose import Chosen
 from .form import form
 from .ir import Copy, Maxima, Product, Segment, Sums, Term, Updates, View
 
-__all__ = ["Piece", "Tile", "Tiled", "cut", "tile_products"]
+__all__ = ["Piece", "Tile", "Tiled", "cut", "term_columns", "term_part", "tile_products"]
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,17 @@ def _tiles(
 
 
 def _cells(product: Product) -> Iterator[tuple[Span, Span, list[int]]]:
-    """Yield the rectangles between the edges of terms, with the terms that reach over each."""
+    """Yield the rectangles between the edges of terms, with the terms that reach over each.
+
+    Where maxima are those of whole rows, all columns are one cell, and terms may be narrower.
+    """
+    if _joins_columns(product):
+        edges = sorted({e for t in product.terms for e in _ends(t.rows)})
+        for top, bottom in pairwise(edges):
+            rows = Span(top, bottom - top)
+            terms = [i for i, t in enumerate(product.terms) if _holds(t.rows, rows)]
+            yield rows, Span(0, product.n), terms
+        return
     row_edges = sorted({e for t in product.terms for e in _ends(t.rows)})
     column_edges = sorted({e for t in product.terms for e in _ends(t.columns)})
     for left, right in pairwise(column_edges):
@@ -157,6 +167,16 @@ def _cells(product: Product) -> Iterator[tuple[Span, Span, list[int]]]:
             terms = [i for i in inside if _holds(product.terms[i].rows, rows)]
             if terms:
                 yield rows, columns, terms
+
+
+def _joins_columns(product: Product) -> bool:
+    """Tell whether rows have maxima over columns of several terms."""
+    axes = {
+        output.axis if isinstance(output, Maxima) else Axis.ROW
+        for output in product.outputs
+        if isinstance(output, Maxima | Updates)
+    }
+    return bool(axes - {Axis.COLUMN}) and len({term.columns for term in product.terms}) > 1
 
 
 def _ends(span: Span) -> tuple[int, int]:
@@ -265,11 +285,12 @@ def _cost(
     tiles_m, tiles_n = -(-rows.size // tile_m), -(-columns.size // tile_n)
     for index in terms:
         k, flow = product.terms[index].k, flows[index]
-        length = piece_length(config, flow, k, tile_m, tile_n)
+        width = min(tile_n, product.terms[index].columns.size)
+        length = piece_length(config, flow, k, tile_m, width)
         if length < 1 or (product.terms[index].updates and length < k):
             return None
-        array += tiles_m * tiles_n * _cycles(config, flow, tile_m, k, tile_n)
-        left, right = _words(config, flow, tile_m, k, tile_n)
+        array += tiles_m * tiles_n * _cycles(config, flow, tile_m, k, width)
+        left, right = _words(config, flow, tile_m, k, width)
         # Columns outer: the left operand stays for all columns if it fits, the right one for a row.
         stays = tiles_m * left <= config.input_depth * 3 // 2
         loads += tiles_m * left * (1 if stays else tiles_n)
@@ -329,13 +350,14 @@ def _pieces(
 ) -> Iterator[Piece]:
     for index in sorted(terms, key=lambda i: bool(product.terms[i].updates)):
         term, flow = product.terms[index], flows[index]
-        length = piece_length(config, flow, term.k, m.size, n.size)
+        width = term_columns(term, n).size
+        length = piece_length(config, flow, term.k, m.size, width)
         length = min(length, longest.get(term.left, length))
         if term.updates:
             length = term.k
         parts = _ramp if term.left in early and flow is Dataflow.WS else _even
         for k in parts(config, term.k, length):
-            yield Piece(index, flow, k, _cycles(config, flow, m.size, k.size, n.size))
+            yield Piece(index, flow, k, _cycles(config, flow, m.size, k.size, width))
 
 
 def _ramp(config: Config, whole: int, length: int) -> Iterator[Span]:
@@ -358,8 +380,15 @@ def cut(span: Span, size: int) -> Iterator[Span]:
         yield Span(span.start + part.start, part.size)
 
 
+def term_columns(term: Term, columns: Span) -> Span:
+    """Return the columns of a tile that a term reaches over, as those of the product."""
+    start = max(term.columns.start, columns.start)
+    return Span(start, min(_ends(term.columns)[1], _ends(columns)[1]) - start)
+
+
 def term_part(term: Term, tile: Tile, k: Span) -> tuple:
     """Return the views of a tile's operands in a piece of a term."""
     m = Span(tile.rows.start - term.rows.start, tile.rows.size)
-    n = Span(tile.columns.start - term.columns.start, tile.columns.size)
+    columns = term_columns(term, tile.columns)
+    n = Span(columns.start - term.columns.start, columns.size)
     return term.left.part(m, k), term.right.part(k, n)

@@ -69,8 +69,7 @@ class TextProducts:
         if self.fusions.low_rank:
             return [Term(rows, Span(0, self.shape.ranks), x, self._view("A"))]
         terms, start = [], 0
-        width = sum(site.width for _, site in self._lora())
-        self.values[ALONE] = Value(ALONE, "int8", self.shape.text_width, width)
+        self.values[ALONE] = Value(ALONE, "int8", self.shape.text_width, self._alone())
         for _, site in self._lora():
             right = self._view("A.alone", columns=Span(start, site.width))
             terms.append(Term(rows, Span(site.group, site.width), x, right))
@@ -171,19 +170,16 @@ class TextProducts:
                 hosts.append(self._sum())
             drafts.append(self._dx("dX.update", [update], [Role.LORA_DX]))
             hosts.append(self._add("dX", "dH"))
-        drafts += self._dbt() if self.fusions.low_rank else self._dbt_sites()
-        drafts += self._da()
-        return drafts, hosts
+        gradients, taken = self._da()
+        return [*drafts, *self._dbt(), *gradients], [*hosts, *taken]
 
     def _dh_terms(self) -> list[Term]:
         rows, terms = Span(0, self.shape.rows), []
-        for sites in self.shape.groups:
-            runs = [sites] if self.fusions.low_rank else [[site] for site in sites]
-            for run in runs:
-                columns, width = _columns(run), run[0].width
-                right = self._view("Bt", Span(0, width), columns).T
-                left = self._view("dY.row", columns=columns)
-                terms.append(Term(rows, Span(run[0].group, width), left, right))
+        for _, sites in self._runs():
+            columns, width = _columns(sites), sites[0].width
+            right = self._view("Bt", Span(0, width), columns).T
+            left = self._view("dY.row", columns=columns)
+            terms.append(Term(rows, Span(sites[0].group, width), left, right))
         return terms
 
     def _dx_term(self) -> Term:
@@ -212,8 +208,11 @@ class TextProducts:
         return Host("sum", f"{TEXT}.dX.sum", (f"{TEXT}.dX.sites",), (plain,))
 
     def _dbt(self) -> Iterator[Draft]:
-        """Yield a product for each group, of which sites keep windows."""
-        for index, sites in enumerate(self.shape.groups):
+        """Yield a product for each group, or each site; it has all the group's rows.
+
+        Sites keep their windows of it.
+        """
+        for index, sites in self._runs():
             columns, width = _columns(sites), sites[0].width
             left = self._view("H.column", columns=Span(sites[0].group, width)).T
             right = self._view("dY.column", columns=columns)
@@ -223,35 +222,47 @@ class TextProducts:
                      self._view("dBt", Span(0, s.rank), Span(s.first, s.outputs)))
                 for s in sites
             )  # fmt: skip
-            product = Product(
-                f"{TEXT}.dBt.{index}", TEXT, width, columns.size, (term,), outputs
-            )  # fmt: skip
+            name = f"{TEXT}.dBt.{index}"
+            product = Product(name, TEXT, width, columns.size, (term,), outputs)
             yield Draft(product, outputs[0].to, self._useful([Role.DB], sites))
 
-    def _dbt_sites(self) -> Iterator[Draft]:
-        for index, site in self._lora():
-            columns = Span(site.first, site.outputs)
-            left = self._view("H.column", columns=Span(site.column, site.rank)).T
-            right = self._view("dY.column", columns=columns)
-            term = Term(Span(0, site.rank), Span(0, site.outputs), left, right)
-            sums = self._view("dBt", Span(0, site.rank), columns)
-            yield self._draft(f"{TEXT}.dBt.{index}", site.rank, site.outputs, [term], sums,
-                              [Role.DB], [site])  # fmt: skip
+    def _runs(self) -> Iterator[tuple[int, list[Site]]]:
+        """Yield sites that are computed at once on the axis of ranks, with a number for each."""
+        if self.fusions.low_rank:
+            yield from enumerate(self.shape.groups)
+        else:
+            yield from ((index, [site]) for index, site in self._lora())
 
-    def _da(self) -> Iterator[Draft]:
+    def _da(self) -> tuple[list[Draft], list[Host]]:
+        """Return the product dA, or one for each site and what takes their columns together.
+
+        In DRAM a site's own columns need not start at a whole beat: so its product has all columns
+        of the group, and the host takes those of the site.
+        """
         x, rows = self._view("X.column").T, Span(0, self.shape.text_width)
         if self.fusions.low_rank:
             term = Term(rows, Span(0, self.shape.ranks), x, self._view("dH.column"))
-            yield self._draft(f"{TEXT}.dA", rows.size, self.shape.ranks, [term],
-                              self._view("dA"), [Role.DA])  # fmt: skip
-            return
+            whole = self._view("dA")
+            name = whole.value
+            return [self._draft(name, rows.size, self.shape.ranks, [term], whole, [Role.DA])], []
+        sites = Value(f"{TEXT}.dA.sites", "int32", rows.size, self._alone())
+        self.values[sites.name] = sites
+        drafts, kept, start = [], [], 0
         for index, site in self._lora():
-            columns = Span(site.column, site.rank)
-            right = self._view("dH.column", columns=columns)
-            term = Term(rows, Span(0, site.rank), x, right)
-            sums = self._view("dA", columns=columns)
-            yield self._draft(f"{TEXT}.dA.{index}", rows.size, site.rank, [term], sums,
-                              [Role.DA], [site])  # fmt: skip
+            right = self._view("dH.column", columns=Span(site.group, site.width))
+            term = Term(rows, Span(0, site.width), x, right)
+            sums = self._view("dA.sites", columns=Span(start, site.width))
+            drafts.append(self._draft(f"{TEXT}.dA.{index}", rows.size, site.width, [term], sums,
+                                      [Role.DA], [site]))  # fmt: skip
+            own = self._view("dA", columns=Span(site.column, site.rank))
+            kept.append(Sums(rows, Span(start + site.row, site.rank), own))
+            start += site.width
+        host = Host("drain", f"{TEXT}.dA.drain", (sites.name,), (f"{TEXT}.dA",), tuple(kept))
+        return drafts, [host]
+
+    def _alone(self) -> int:
+        """Return the columns of all sites on the axis of ranks, if no two share a group."""
+        return sum(site.width for _, site in self._lora())
 
 
 def _columns(sites: list[Site]) -> Span:

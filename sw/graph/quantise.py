@@ -23,8 +23,8 @@ _SCORES = Role.QK, Role.DP
 
 
 def unit_of(config: Config) -> int:
-    """Return the size to which parts of joint matrices are aligned."""
-    return math.lcm(config.rows, config.columns)
+    """Return the size to which parts of joint matrices are aligned, on the chip and in DRAM."""
+    return math.lcm(config.rows, config.columns, config.bus_bytes)
 
 
 def quantise(graph: Graph, config: Config) -> Graph:
@@ -36,12 +36,20 @@ def quantise(graph: Graph, config: Config) -> Graph:
     Raises
     ------
     GraphError
-        The graph is quantised already, or scales lie where no operand can take them.
+        The graph is quantised already, scales lie where no operand can take them, or samples of a
+        module do not start at whole beats of the bus.
     """
     for op in graph.ops:
         if isinstance(op, Quantise):
             raise GraphError(f"graph {graph.name} is quantised already: {op}")
-    return _Quantiser(graph, Shape.of(graph.meta).placed(unit_of(config))).graph()
+    shape = Shape.of(graph.meta)
+    for module in shape.modules:
+        if shape.batch > 1 and module.tokens % config.bus_bytes:
+            raise GraphError(
+                f"{module.path}: with batch {shape.batch}, its {module.tokens} tokens of a sample "
+                f"must be a multiple of bus_bytes {config.bus_bytes}"
+            )
+    return _Quantiser(graph, shape.placed(unit_of(config))).graph()
 
 
 class _Quantiser:

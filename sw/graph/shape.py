@@ -12,6 +12,9 @@ from .ir import GraphError
 
 __all__ = ["Module", "Shape", "Site", "cut", "module_model", "shape_of"]
 
+_OWN = "text", "plain"
+"""First parts of names of values that belong to no module."""
+
 
 @dataclass(frozen=True)
 class Site:
@@ -120,11 +123,6 @@ class Shape:
         """Rows of the text, of all samples."""
         return self.batch * self.text_tokens
 
-    @property
-    def latents(self) -> dict[str, int]:
-        """Columns of the latent matrices of each module, by its path."""
-        return {module.path: self.batch * module.tokens for module in self.modules}
-
     def placed(self, unit: int) -> Shape:
         """Return the shape with places for the sites in joint matrices.
 
@@ -176,6 +174,9 @@ def shape_of(model: Model, step: TrainingStep) -> Shape:
     if not any(site.rank for site in sites):
         raise GraphError(f"model {model.name} has no LoRA on K and V of cross-attention")
     paths = {product.site for product in step.products}
+    for path in sorted(paths):
+        if path.partition(".")[0] in _OWN:
+            raise GraphError(f"{path}: values of the step are named so; call the module otherwise")
     pairs = [layer for layer in kept if isinstance(layer, Pair) and layer.scores
              and layer.reading is Reading.XATTN and layer.path in paths]  # fmt: skip
     modules = tuple(_module(pair, kept, sites, ranks) for pair in pairs)
@@ -204,9 +205,11 @@ def _module(
 ) -> Module:
     """Return the module around the scores of cross-attention."""
     path, channels = pair.path, pair.count * pair.k
+    # Attention whose layers are in no module together has a path that holds none of them.
+    prefix = f"{path}." if any(site.path.startswith(f"{path}.") for site in sites) else ""
     inside = [layer for layer in layers if isinstance(layer, Dense)
-              and layer.reading is Reading.XATTN and layer.path.startswith(f"{path}.")]  # fmt: skip
-    own = [i for i, site in enumerate(sites) if site.path.startswith(f"{path}.")]
+              and layer.reading is Reading.XATTN and layer.path.startswith(prefix)]  # fmt: skip
+    own = [i for i, site in enumerate(sites) if site.path.startswith(prefix)]
     at = layers.index(pair)
     before = [layer for layer in inside if layers.index(layer) < at]
     after = [layer for layer in inside if layers.index(layer) > at]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -9,6 +10,7 @@ from itertools import pairwise
 from hw.isa.config import Config
 from hw.isa.instructions import Axis, Dataflow
 
+from ..place import align
 from ..tile import Span, TileError, spans
 from .choose import Chosen
 from .form import form
@@ -249,6 +251,8 @@ def _units(config: Config, product: Product, rows: Span, columns: Span) -> tuple
     """Return the least rows and columns of a tile of a cell."""
     beat = max(config.columns, config.bus_bytes)
     unit_m, unit_n = 1, min(beat, columns.size)
+    if any(term.left.transposed for term in product.terms):
+        unit_m = min(config.bus_bytes, rows.size)  # loads start at whole beats
     for output in product.outputs:
         if isinstance(output, Sums):
             continue
@@ -318,7 +322,7 @@ def piece_length(config: Config, flow: Dataflow, k: int, m: int, n: int) -> int:
     loads take longer than the array, pieces are short, so that others come between them.
     """
     whole = k
-    step = config.rows if flow is Dataflow.WS else max(config.bus_bytes, config.rows)
+    step = _fold(config) if flow is Dataflow.WS else align(config.rows, config.bus_bytes)
     count = 1
     while True:
         left, right = _words(config, flow, m, k, n)
@@ -332,6 +336,11 @@ def piece_length(config: Config, flow: Dataflow, k: int, m: int, n: int) -> int:
         count += 1
         k = -(-whole // count)
         k = -(-k // step) * step
+
+
+def _fold(config: Config) -> int:
+    """Return what a reduction is cut at: whole folds of the array, and beats of the bus."""
+    return math.lcm(config.rows, config.bus_bytes)
 
 
 SHORT = 4
@@ -362,7 +371,7 @@ def _pieces(
 
 def _ramp(config: Config, whole: int, length: int) -> Iterator[Span]:
     """Yield pieces of a reduction, short ones first; in all tiles, since they share operands."""
-    start, size = 0, config.rows
+    start, size = 0, _fold(config)
     while start < whole:
         size = min(size, length, whole - start)
         yield Span(start, size)

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from sw.graph.session import StepResult
 from torch import Tensor
 
+from sw.graph.session import StepResult
 from sw.graph.shape import Module, Shape, module_model
 from sw.graph.tensors import TEXT_INPUT, latent_input, lora_names, weight_name
 from sw.models.layers import Dense, Model, Pair

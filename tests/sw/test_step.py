@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sw.graph.compile import compile_step
-from sw.graph.session import StepResult, shape_in
 
 from hw.isa.config import Config
 from sw.driver import Device
+from sw.graph.compile import compile_step
 from sw.graph.fusions import Fusions
+from sw.graph.session import StepResult, shape_in
 from sw.graph.shape import Shape
 from sw.graph.tensors import frozen_shapes, lora_names, random_tensors
 from sw.models.layers import Model

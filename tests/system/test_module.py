@@ -6,13 +6,13 @@ Softmax and loss are the host's, between two programs.
 from __future__ import annotations
 
 import pytest
-from sw.graph.compile import compile_step
-from sw.graph.session import StepResult, shape_in
 
 from hw.isa.config import Config
 from sim.axi import Stalls
 from sw.driver import Device
+from sw.graph.compile import compile_step
 from sw.graph.fusions import Fusions
+from sw.graph.session import StepResult, shape_in
 from sw.graph.shape import module_model
 from sw.graph.tensors import random_tensors
 from sw.models.layers import Model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from hw.isa.config import Config
@@ -10,7 +11,12 @@ from hw.isa.instructions import INSTRUCTION_BYTES, Instruction
 
 from .place import Buffer, Layout, Role, check_fits
 
-__all__ = ["Program", "ProductSpan"]
+__all__ = ["Program", "ProductSpan", "encode_all"]
+
+
+def encode_all(instructions: Iterable[Instruction]) -> bytes:
+    """Return instructions as the hardware fetches them."""
+    return b"".join(map(encode, instructions))
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,7 @@ class Program:
 
     def encode(self) -> bytes:
         """Return the instructions as the hardware fetches them."""
-        return b"".join(map(encode, self.instructions))
+        return encode_all(self.instructions)
 
     def __str__(self) -> str:
         lines = [f"program {self.name}: {len(self.instructions)} instructions"]

@@ -111,7 +111,7 @@ def compile_model(
         show("compile", 0)
     started = time.perf_counter()
     step = compile_step(
-        load_model(workload), config, **given, fusions=fusions, objective=objective,
+        config, load_model(workload), **given, fusions=fusions, objective=objective,
         dump=None if wanted is None else _printer(report, wanted),
     )  # fmt: skip
     seconds = time.perf_counter() - started

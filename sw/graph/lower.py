@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from hw.isa.config import Config
@@ -13,6 +13,7 @@ from ..place import Buffer, Layout, Role, align
 from ..program import ProductSpan, Program
 from ..step import Emit, Fetch, Measure, Multiply, Step, Table
 from ..tokens import add_tokens
+from .form import form
 from .ir import Fused, Host, Segment
 from .place import Placed, read_by, template_layout, used_by, written_by
 from .program import StepProgram
@@ -87,14 +88,14 @@ def lower_step(config: Config, scheduled: Scheduled, placed: Placed) -> StepProg
     """Return the programs of all segments, one behind the other behind the values."""
     tiled = scheduled.tiled
     fused = placed.fused
-    known: dict[str, Template] = {}
+    known: dict[Hashable, Template] = {}
     address, made = placed.data_end, set()
     steps: list[Program | Host] = []
     for step in fused.steps:
         if isinstance(step, Host):
             steps.append(step)
             continue
-        kind = step.kind or step.name
+        kind = form(step, fused.values)
         if kind not in known:
             known[kind] = template(config, fused, step, tiled, scheduled.works[step.name])
         steps.append(_program(config, step, known[kind], placed, address, made))

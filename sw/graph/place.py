@@ -143,13 +143,13 @@ def used_by(segment: Segment) -> list[str]:
     """Return the values in DRAM that a segment reads or writes, in the order of its products."""
     names: dict[str, None] = {}
     for product in segment.products:
-        names |= dict.fromkeys([*_read(product), *_written(product)])
+        names |= dict.fromkeys([*_read(segment, product), *_written(product)])
     return list(names)
 
 
 def read_by(segment: Segment) -> set[str]:
     """Return the values in DRAM that a segment reads."""
-    return {name for product in segment.products for name in _read(product)}
+    return {name for product in segment.products for name in _read(segment, product)}
 
 
 def written_by(segment: Segment) -> set[str]:
@@ -157,10 +157,13 @@ def written_by(segment: Segment) -> set[str]:
     return {name for product in segment.products for name in _written(product)}
 
 
-def _read(product: Product) -> Iterator[str]:
+def _read(segment: Segment, product: Product) -> Iterator[str]:
+    tables = {o.table for p in segment.products for o in p.outputs if isinstance(o, Updates)}
     for term in product.terms:
         yield term.left.value
         yield term.right.value
+        if term.updates and term.updates not in tables:
+            yield term.updates
     for output in product.outputs:
         if isinstance(output, Updates):
             yield output.factor.value

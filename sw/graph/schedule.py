@@ -11,7 +11,7 @@ The order is found by walking through time: a clock for the array, and one for t
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 
@@ -20,6 +20,7 @@ from hw.isa.instructions import Axis
 
 from ..tile import Span, TileError
 from . import ir
+from .form import form
 from .ir import Copy, Maxima, Output, Product, Segment, Updates, View
 from .memory import Sums
 from .tile import SLOTS, Tile, Tiled, term_part
@@ -106,12 +107,12 @@ def _runs(segment: Segment, works: Sequence[Work]) -> Iterator[str]:
             start = i + 1
 
 
-def schedule(config: Config, tiled: Tiled, policies: Mapping[str, Policy]) -> Scheduled:
-    """Return the order of each segment's work; `policies` by the segments' kinds."""
-    known: dict[object, tuple[Work, ...]] = {}
+def schedule(config: Config, tiled: Tiled, policies: Mapping[Hashable, Policy]) -> Scheduled:
+    """Return the order of each segment's work; `policies` by the segments' forms."""
+    known: dict[Hashable, tuple[Work, ...]] = {}
     works = {}
     for segment in tiled.chosen.fused.segments:
-        key = segment.kind or segment.name
+        key = form(segment, tiled.chosen.fused.values)
         if key not in known:
             known[key] = schedule_segment(config, tiled, segment, policies.get(key, Policy()))
         works[segment.name] = known[key]
@@ -219,9 +220,18 @@ class _Scheduler:
                 self._refuse()
             return self._choose(last, since)
         waits = {index: self._waits(index) for index in now}
+        if last in now and self._in_large(last):
+            return last
         if last in now and since < self._policy.chunk and waits[last] <= PATIENCE:
             return last
         return min(now, key=lambda i: self._rank(i, waits[i]))
+
+    def _in_large(self, index: int) -> bool:
+        """Tell whether a product is in a large tile that others would keep from being stored."""
+        queue = self._queues[index]
+        tile, piece = queue.works[queue.next]
+        whole = queue.tiles[tile]
+        return piece > 0 and self._large(whole) and sum(p.cycles for p in whole.pieces) < LONG
 
     def _waits(self, index: int) -> int:
         """Return how long the array would wait for the operands of a product's next piece."""
@@ -417,6 +427,8 @@ class _Scheduler:
                 wanted = None
 
 
+LONG = 20000
+"""Cycles of a tile that does not wait for others."""
 PATIENCE = 100
 """Cycles for which the array may wait for operands before another product takes over."""
 FILLER = 0.9
@@ -472,9 +484,13 @@ class _Loads:
         return self._known[key]
 
     def _beats(self, view: View) -> int:
-        """Return the beats of a view: its rows as they lie, or columns where it is transposed."""
+        """Return the cycles of a load: a beat, or a word where it is transposed, in each."""
         bus = self._config.bus_bytes
-        return view.rows.size * -(-view.columns.size // bus)
+        beats = view.rows.size * -(-view.columns.size // bus)
+        if not view.transposed:
+            return beats
+        lanes = min(self._config.rows, self._config.columns)
+        return max(beats, view.columns.size * -(-view.rows.size // lanes))
 
 
 class _Needs:

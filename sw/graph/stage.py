@@ -114,14 +114,18 @@ class Stager:
                 yield self._fetch(where, view, first, count, words)
             places += [first, count]
         scales = 0
-        if term.updates:
+        if term.updates in self._values:
+            entries = View.of(self._values[term.updates])
+            whole = Span(own.rows.start - term.rows.start, own.rows.size)
+            scales = yield from self._loaded(Memory.ACCUMULATE_SCALE, entries, whole)
+        elif term.updates:
             table = self._made(Memory.ACCUMULATE_SCALE, term.updates, term.rows)
             scales = table + own.rows.start - term.rows.start
         yield Multiply(
-            piece.dataflow, own.rows.size, piece.k.size, own.columns.size, *places, work.base, blocks,
-            int(work.piece > 0), int(bool(term.updates)), scales,
+            piece.dataflow, own.rows.size, piece.k.size, own.columns.size, *places,
+            work.base, blocks, int(work.piece > 0), int(bool(term.updates)), scales,
         )  # fmt: skip
-        if term.updates:
+        if term.updates and term.updates not in self._values:
             self._table_uses[term.updates] -= 1
             if not self._table_uses[term.updates]:
                 self._tables[Memory.ACCUMULATE_SCALE].free(lambda k: k[0] == term.updates)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -11,6 +11,7 @@ from hw.isa.instructions import Axis, Dataflow
 
 from ..tile import Span, TileError, spans
 from .choose import Chosen
+from .form import form
 from .ir import Copy, Maxima, Product, Segment, Sums, Term, Updates, View
 
 __all__ = ["Piece", "Tile", "Tiled", "cut", "tile_products"]
@@ -66,13 +67,13 @@ def tile_products(config: Config, chosen: Chosen) -> Tiled:
     TileError
         A product does not fit the memories; the message names it and the sizes.
     """
-    known: dict[object, tuple[Tile, ...]] = {}
+    known: dict[Hashable, list[tuple[Tile, ...]]] = {}
     tiles = {}
     for segment in chosen.fused.segments:
-        shapes = tuple(_shape(product, chosen.of(segment, product)) for product in segment.products)
-        if shapes not in known:
-            known[shapes] = _tile_segment(config, chosen, segment)
-        for product, found in zip(segment.products, known[shapes], strict=True):
+        key = form(segment, chosen.fused.values)
+        if key not in known:
+            known[key] = _tile_segment(config, chosen, segment)
+        for product, found in zip(segment.products, known[key], strict=True):
             tiles[segment.name, product.name] = found
     return Tiled(chosen, tiles)
 
@@ -124,13 +125,6 @@ def _taper(config: Config, product: Product, tiles: tuple[Tile, ...]) -> tuple[T
         ]
         small.append(Tile(last.rows, columns, tuple(cycles)))
     return *tiles[:-1], *small
-
-
-def _shape(product: Product, flows: tuple[Dataflow, ...]) -> object:
-    """Return what the tiles of a product depend on."""
-    terms = tuple((t.rows, t.columns, t.k, bool(t.updates)) for t in product.terms)
-    outputs = tuple((type(o), o.rows, o.columns) for o in product.outputs)
-    return product.m, product.n, terms, flows, outputs
 
 
 def _tiles(
@@ -206,16 +200,24 @@ def _sizes(
             f"{config.input_depth} and {config.weight_depth} words of operands a half"
         )
     best = min(found)[0]
-    # Of those that cost about the same, the smallest that keeps the array long enough at work.
+    # Of those that cost about the same, the smallest that keeps the array long enough at work, and
+    # of such the one whose rows make long bursts.
     near = [each for each in found if each[0] <= 1.01 * best]
     enough = [each for each in near if each[1] >= (ENOUGH if slow else 0.75) * most]
-    _, _, tile_m, tile_n = min(enough, key=lambda each: each[1]) if enough else max(near)
+    burst = BURST * config.bus_bytes
+    _, _, tile_m, tile_n = (
+        min(enough, key=lambda each: (each[1], abs(each[3] - burst)))
+        if enough
+        else max(near, key=lambda each: each[1])
+    )
     return tile_m, tile_n
 
 
 TAIL = 384
 """Words of the last tile of sums that go to DRAM, about."""
-ENOUGH = 0.5
+BURST = 4
+"""Beats of a row of a tile, about, that make a good burst."""
+ENOUGH = 0.33
 """Part of a half that a tile should take whose sums are added up, to hide what starts and ends."""
 SLOW = 4
 """Cycles a word of sums takes the array, at least, where tiles may be large."""
@@ -273,7 +275,7 @@ def _cost(
         loads += tiles_m * left * (1 if stays else tiles_n)
         loads += tiles_n * right * (1 if right <= config.weight_depth else tiles_m)
     beats = loads * max(config.rows, config.columns) / config.bus_bytes
-    return max(array, 1.1 * beats) + 0.1 * (array + beats)
+    return max(array, 1.1 * beats) + 0.1 * array + 0.3 * beats
 
 
 def _cycles(config: Config, flow: Dataflow, m: int, k: int, n: int) -> int:
@@ -337,7 +339,7 @@ def _pieces(
 
 
 def _ramp(config: Config, whole: int, length: int) -> Iterator[Span]:
-    """Yield pieces of a reduction, short ones first; in every tile, because tiles share operands."""
+    """Yield pieces of a reduction, short ones first; in all tiles, since they share operands."""
     start, size = 0, config.rows
     while start < whole:
         size = min(size, length, whole - start)

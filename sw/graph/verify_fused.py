@@ -135,17 +135,17 @@ class _Product:
             )
 
     def _output(self, output: Output) -> None:
+        checks: dict[type, Callable] = {
+            Sums: self._sums, Maxima: self._maxima, Updates: self._updates, Copy: self._copy,
+        }  # fmt: skip
+        if type(output) not in checks:
+            raise GraphError(f"{self._what}: unknown output {output!r}")
         kind = type(output).__name__.lower()
         window = output.rows, output.columns
         self._window(kind, *window)
         if not covered(window, [(t.rows, t.columns) for t in self._product.terms]):
             goal = output.table if isinstance(output, Updates) else output.to
             raise GraphError(f"{self._what}: {kind} -> {goal} reads sums that no term makes")
-        checks: dict[type, Callable] = {
-            Sums: self._sums, Maxima: self._maxima, Updates: self._updates, Copy: self._copy,
-        }  # fmt: skip
-        if type(output) not in checks:
-            raise GraphError(f"{self._what}: unknown output {output!r}")
         checks[type(output)](output)
 
     def _made_as(self, view: View, dtype: str, shape: tuple[int, int], of: str) -> None:

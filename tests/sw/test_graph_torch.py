@@ -1,0 +1,89 @@
+"""Graphs of torch modules, with LoRA of their own, and what in them is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from sw.graph.build import build
+from sw.graph.fuse import fuse
+from sw.graph.ir import Gemm, Quantise
+from sw.graph.quantise import quantise
+from sw.graph.verify import verify
+from sw.graph.verify_fused import verify_fused
+from sw.models import ModelError, training_step
+from sw.models.torch_model import trace
+
+from .graph_samples import ARRAY
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+
+from .torch_models import CHANNELS, TEXT, TOKENS, Net, example  # noqa: E402
+
+
+def checked(model, reading, batch=1, rank=None):
+    """Return the fused step of a model; every stage is verified."""
+    graph = build(model, reading, batch, rank)
+    verify(graph)
+    macs = sum(g.out.shape[0] * g.left.shape[1] * g.out.shape[1]
+               for g in graph.ops if isinstance(g, Gemm))  # fmt: skip
+    assert macs == training_step(model, reading, batch, rank).macs
+    graph = quantise(graph, ARRAY)
+    verify(graph)
+    assert any(isinstance(op, Quantise) for op in graph.ops)
+    fused = fuse(graph, ARRAY)
+    verify_fused(fused, ARRAY)
+    return fused
+
+
+@pytest.mark.parametrize("form", ["sdpa", "matmul", "bmm"])
+@pytest.mark.parametrize("reading", ["kv", "xattn", "unet"])
+def test_a_net(form, reading):
+    fused = checked(trace("net", Net(form), example()), reading, 2, 3)
+    assert [site["path"] for site in fused.meta["sites"]] == [
+        "block.cross.to_k", "block.cross.to_v",
+    ]  # fmt: skip
+    assert fused.values["text.X.row"].rows == 2 * TOKENS
+    assert fused.values["text.X.row"].columns == TEXT
+    if reading != "kv":
+        assert fused.values["block.cross.Q.token"].rows == CHANNELS
+
+
+def test_a_net_with_lora_of_its_own():
+    peft = pytest.importorskip("peft")
+    config = peft.LoraConfig(
+        r=3, target_modules=["cross.to_k", "cross.to_v"], rank_pattern={"cross.to_v": 6}
+    )
+    fused = checked(trace("net", peft.get_peft_model(Net(), config), example()), "xattn")
+    assert [site["rank"] for site in fused.meta["sites"]] == [3, 6]
+
+
+class Crossed(nn.Module):
+    """A net with something in it that is not followed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = Net()
+        self.net.block.widen = Mixed()
+
+    def forward(self, *inputs):
+        return self.net(*inputs)
+
+
+class Mixed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(CHANNELS, 16))
+
+    def forward(self, x):
+        return torch.einsum("btc,cd->btd", x, self.weight)
+
+
+def test_an_operation_that_is_not_known_is_named_with_its_module():
+    with pytest.raises(ModelError) as error:
+        checked(trace("crossed", Crossed(), example()), "xattn")
+    assert str(error.value) == (
+        "crossed: net.block.widen: products of torch's einsum are not followed; accepted: linear, "
+        "conv2d, matmul, mm, bmm, baddbmm, scaled_dot_product_attention"
+    )

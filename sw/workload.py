@@ -72,8 +72,7 @@ def parse_sizes(workload: str) -> tuple[str, list[int]]:
             if min(sizes) < 1:
                 raise click.UsageError(f"workload {workload}: sizes must be at least 1")
             return kind, sizes
-    accepted = ", ".join(form for _, form in _FORMS.values())
+    models, forms = ", ".join(DESCRIPTIONS), " or ".join(form for _, form in _FORMS.values())
     raise click.UsageError(
-        f"workload must be {accepted}, {', '.join(DESCRIPTIONS)} or module:function, "
-        f"not {workload!r}"
+        f"workload must be a model ({models}, module:function), {forms}, not {workload!r}"
     )

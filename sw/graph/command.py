@@ -13,7 +13,6 @@ import click
 import numpy as np
 
 from hw.isa.config import Config
-from sim.functional import ProgramError
 from sim.result import DramTiming, RunResult
 
 from ..console import Report
@@ -24,6 +23,7 @@ from ..runner import write_trace
 from .figures import print_step, print_time, step_figures, time_figures
 from .fusions import Fusions
 from .host import QuadraticLoss
+from .ir import GraphError
 from .program import StepProgram
 from .session import StepResult, StepSession, shape_in
 from .tensors import load_weights, random_tensors
@@ -231,7 +231,7 @@ def _run_data(
         if target.backend != "rtl":
             return expected, None
         found = run("rtl", **({"timeline": True} if timeline else {}))
-    except ProgramError as error:
+    except GraphError as error:
         raise ProgramFileError(f"{file}: {error}") from None
     pairs = ((found.values[name], array) for name, array in expected.values.items())
     return found, all(np.array_equal(*pair) for pair in pairs)

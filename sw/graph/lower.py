@@ -102,7 +102,7 @@ def lower_step(config: Config, scheduled: Scheduled, placed: Placed) -> StepProg
         made |= written_by(step) | read_by(step)
         size = len(known[kind].instructions) * INSTRUCTION_BYTES
         address = align(address + size, max(config.bus_bytes, 64))
-    return StepProgram(fused.name, config, fused.values, tuple(steps), fused.meta)
+    return StepProgram(fused.name, config, fused.values, tuple(steps), dict(fused.meta))
 
 
 def _program(

@@ -12,7 +12,7 @@ from sw.graph.fusions import Fusions
 from sw.graph.session import StepResult, shape_in
 from sw.graph.shape import Shape
 from sw.graph.tensors import frozen_shapes, lora_names, random_tensors
-from sw.models.layers import Model
+from sw.models.layers import Dense, Model, Reading
 
 from .golden_step import GoldenStep, assert_bits, assert_near, loss, modules_model
 
@@ -76,6 +76,18 @@ def test_modules_one_behind_the_other() -> None:
 def test_sizes_that_fill_no_tile() -> None:
     model = modules_model([(6, 15, 3)], text_tokens=5, text_width=9)
     run(SMALL, model, "xattn", 3, batch=1)
+
+
+def test_other_layers_are_products_that_stand_for_themselves() -> None:
+    """Feed-forward around a module: forward, and the gradient of its input."""
+    around = (
+        Dense("down.0.ff.0", 8, 16, 24, Reading.TRANSFORMER),
+        Dense("down.0.ff.2", 8, 24, 16, Reading.TRANSFORMER),
+    )
+    model = Model("transformer", (*MODULE.layers, *around))
+    _, (result,) = run(SQUARE, model, "transformer", 2)
+    sums = [name for name in result.values if name.startswith("plain.") and name.endswith(".out")]
+    assert len(sums) == 4
 
 
 @pytest.mark.parametrize("off", [*Fusions.names(), "all"])

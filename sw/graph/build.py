@@ -312,6 +312,6 @@ class _Builder:
         for index in range(product.count):
             views = {each: View(f"{name}.{each}", Span(index * rows, rows), Span(0, columns))
                      for each, (rows, columns) in sizes.items()}  # fmt: skip
-            self.gemm(f"{product.role}.{self.plain - 1}.{index}", product.site, views["out"],
+            self.gemm(f"{name}.{product.role}.{index}", product.site, views["out"],
                       views["left"], views["right"])  # fmt: skip
         self.host("collect", f"{name}.collect", [f"{name}.out"], [])

@@ -51,7 +51,7 @@ def fuse(graph: Graph, config: Config, fusions: Fusions | None = None) -> Fused:
     Raises
     ------
     GraphError
-        The graph is not quantised.
+        The graph is not quantised, or a fusion makes sums too long.
     """
     if not any(isinstance(op, Quantise) for op in graph.ops):
         raise GraphError(f"graph {graph.name} is not quantised")

@@ -5,12 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from hw.isa.numerics import MAX_REDUCTION
+
 from ..models.product import Role
 from ..tile import Span
 from .build import TEXT
 from .draft import Draft, outputs_of
 from .fusions import Fusions
-from .ir import Host, Output, Product, Quantise, Sums, Term, Updates, Value, View
+from .ir import (
+    GraphError,
+    Host,
+    Output,
+    Product,
+    Quantise,
+    Sums,
+    Term,
+    Updates,
+    Value,
+    View,
+)
 from .shape import Shape, Site
 
 __all__ = ["ALONE", "TextProducts"]
@@ -97,7 +110,7 @@ class TextProducts:
 
     def _y_terms(self, site: Site, table: str) -> tuple[Term, list[Term]]:
         """Return the plain term of a site's columns, and its update if it has LoRA."""
-        rows, columns = Span(0, self.shape.rows), Span(site.first, site.outputs)
+        rows, columns = Span(0, self.shape.rows), Span(site.first, site.padded)
         plain = Term(rows, columns, self._view("X.row"), self._view("W", columns=columns))
         if not site.rank:
             return plain, []
@@ -121,9 +134,9 @@ class TextProducts:
             return [_in_windows(draft) if name == "Y.update" else draft]
         drafts = []
         for index, site, own in parts:
-            sums = self._view(name, columns=Span(site.first, site.outputs))
-            terms = [Term(t.rows, Span(0, site.outputs), t.left, t.right, t.updates) for t in own]
-            drafts.append(self._draft(f"{full}.{index}", shape.rows, site.outputs, terms, sums,
+            sums = self._view(name, columns=Span(site.first, site.padded))
+            terms = [Term(t.rows, Span(0, site.padded), t.left, t.right, t.updates) for t in own]
+            drafts.append(self._draft(f"{full}.{index}", shape.rows, site.padded, terms, sums,
                                       roles, [site]))  # fmt: skip
         return drafts
 
@@ -151,7 +164,18 @@ class TextProducts:
     # Backward
 
     def backward(self) -> tuple[list[Draft], list[Host]]:
-        """Return dH, dX, dBt and dA, in order, and what the host does after them."""
+        """Return dH, dX, dBt and dA, in order, and what the host does after them.
+
+        Raises
+        ------
+        GraphError
+            dX of all sites together is longer than sums hold.
+        """
+        if self.fusions.sum_dx and self.shape.columns > MAX_REDUCTION:
+            raise GraphError(
+                f"{TEXT}.dX reduces {self.shape.columns} columns of all sites, sums hold "
+                f"{MAX_REDUCTION}: compile without the fusion sum-dx"
+            )
         table, joined = f"{TEXT}.dX.updates", self.fusions.update and self.fusions.sum_dx
         drafts = [
             self._low_rank("dH", Role.DH, self._dh_terms(), [(table, Span(0, 1))], joined)
@@ -272,7 +296,7 @@ def _columns(sites: list[Site]) -> Span:
 
 
 def _in_windows(draft: Draft) -> Draft:
-    """Return a product that stores the windows of its terms: between sites there is nothing."""
+    """Return a product that stores the windows of its terms: sites without LoRA have none."""
     outputs = tuple(Sums(t.rows, t.columns, draft.sums.part(t.rows, t.columns))
                     for t in draft.product.terms)  # fmt: skip
     return replace(draft, product=replace(draft.product, outputs=outputs))

@@ -32,6 +32,8 @@ class Site:
         First of its columns on the axis of all ranks.
     group, width : int
         First column and columns of its group there; whole units.
+    padded : int
+        Its columns where the sites stand side by side, with what fills the last unit.
     """
 
     path: str
@@ -41,6 +43,8 @@ class Site:
     column: int = 0
     group: int = 0
     width: int = 0
+
+    padded: int = 0
 
     @property
     def row(self) -> int:
@@ -136,8 +140,10 @@ class Shape:
             if site.rank and (not width or width > unit or end + site.rank > start + unit):
                 start = end = start + width
                 width = _up(site.rank, unit)
-            sites.append(replace(site, first=first, column=end, group=start, width=width))
-            first, end = first + _up(site.outputs, unit), end + site.rank
+            padded = _up(site.outputs, unit)
+            place = {"first": first, "column": end, "group": start, "width": width}
+            sites.append(replace(site, padded=padded, **place))
+            first, end = first + padded, end + site.rank
         return replace(
             self, sites=tuple(sites), unit=unit, columns=first, ranks=start + width
         )  # fmt: skip
@@ -198,6 +204,11 @@ def _check_sites(sites: list[Dense]) -> None:
                 f"{site.path} reads {site.rows}x{site.reduction} and {first.path} reads "
                 f"{first.rows}x{first.reduction}: all text sites must read one text"
             )
+        if site.source != first.source:
+            raise GraphError(
+                f"{site.path} reads {site.source}, and {first.path} reads {first.source}: all text "
+                "sites must read one text"
+            )
 
 
 def _module(
@@ -223,6 +234,8 @@ def _module(
                 f"{len(found)} layers for {what}"
             )
     (query,), (out,), (key, value) = before, after, own
+    if pair.right == sites[value].path:  # V may run first
+        key, value = value, key
     for layer in (query, out):
         if layer.path in ranks:
             raise GraphError(f"{layer.path} has LoRA: only K and V of cross-attention may")

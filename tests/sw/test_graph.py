@@ -159,6 +159,13 @@ def test_what_the_host_reads_and_gives_between_products():
     )  # fmt: skip
 
 
+def test_each_module_gives_its_own_entries():
+    for name, op in hosts(quantised(model(), "unet")).items():
+        module = name.rpartition(".")[0]
+        entries = [each for each in op.writes if each.endswith(("entry", "entries", "unit"))]
+        assert all(each.startswith(f"{module}.") for each in entries), name
+
+
 def test_scales_of_windows():
     """Of Q there is one for each head and token, of O they come for each head of each sample."""
     ops = [op for op in quantised(MODULE).ops if isinstance(op, Quantise)]

@@ -180,6 +180,18 @@ def test_fusions_that_are_none(text):
     )
 
 
+def test_sums_of_all_sites_that_are_too_long():
+    """Those of SDXL are."""
+    graph = quantised(walk(DESCRIPTIONS["sdxl"]), "kv", 1, 4)
+    with pytest.raises(GraphError) as error:
+        fuse(graph, ARRAY)
+    assert str(error.value) == (
+        "text.dX reduces 166400 columns of all sites, sums hold 131071: compile without the fusion "
+        "sum-dx"
+    )
+    verify_fused(fuse(graph, ARRAY, Fusions.parse("-sum-dx")), ARRAY)
+
+
 def test_a_graph_that_is_not_quantised_is_refused():
     graph = quantised(MODELS["two"])
     with pytest.raises(GraphError, match="^graph two xattn batch 2 is not quantised$"):

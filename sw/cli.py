@@ -23,6 +23,16 @@ from .console import BAD_INPUT, Report, keep_clear, progress
 from .explore.command import explore_command
 from .firmware.command import firmware_command
 from .gemm import SCALINGS, run_gemm
+from .graph.command import (
+    compile_model,
+    is_model,
+    refuse_options,
+    refuse_run_options,
+    run_options,
+    run_step_file,
+    step_options,
+)
+from .graph.program import StepProgram
 from .options import (
     Margin,
     OutputFile,
@@ -230,9 +240,26 @@ def gemm(
 @click.option("-o", "--output", type=OutputFile(), required=True, metavar="FILE")
 @click.option("--dataflow", type=DATAFLOW, default="auto", show_default=True)
 @OBJECTIVE
-def compile_(config: Config, report: Report, workload: str, output: str, **options: Any) -> None:
-    """Compile WORKLOAD, gemm:MxKxN or lora:NxD1xD2:rR, to a program file."""
+@step_options
+def compile_(
+    config: Config,
+    report: Report,
+    workload: str,
+    output: str,
+    model: dict[str, Any],
+    **options: Any,
+) -> None:
+    """Compile WORKLOAD to a program file.
+
+    It is gemm:MxKxN, lora:NxD1xD2:rR, or, for a whole training step with LoRA, a model: sd15, sd21,
+    sdxl or module:function, as `workload` takes them.
+    """
     report.keep_clear({"--output": output})
+    if is_model(workload):
+        with progress() as show:
+            compile_model(config, report, workload, output, model, show=show, **options)
+        return
+    refuse_options(model, workload)
     with progress() as show:
         if show is not None:
             show("compile", 0)
@@ -280,6 +307,7 @@ def assemble(file: str, output: str) -> None:
     "--waves", type=OutputFile(), metavar="FILE.vcd",
     help="Every signal of the RTL, cycle by cycle.",
 )  # fmt: skip
+@run_options
 @SEED
 def run(
     settings: Settings,
@@ -288,21 +316,33 @@ def run(
     file: str,
     trace: str | None,
     waves: str | None,
+    weights: str | None,
+    check: bool,
     seed: int,
 ) -> None:
     """Run a program file on data made from the seed; the RTL is checked bit for bit.
 
     --backend timing gives the counters of the RTL, all of them to the cycle, in a fraction of the
-    time.
+    time; those of a whole training step without any data.
 
     The configuration is the file's own; --preset, --config and --set may change only what its
     hardware does not depend on.
     """
-    report.keep_clear({"--trace": trace, "--waves": waves}, (file,))
+    report.keep_clear({"--trace": trace, "--waves": waves}, (file, weights))
     programs = runner.load_job(file)
     config = runner.configuration(file, programs, settings)
     check_recording(target, trace, waves)
     extra = recording(trace, waves)
+    if isinstance(programs, StepProgram):
+        with progress() as show:
+            same = run_step_file(
+                programs, config, report, target, file=file, seed=seed, weights=weights,
+                check=check, trace=trace, waves=waves, show=show,
+            )  # fmt: skip
+        if not same:
+            fail("what the RTL gives differs from the functional model")
+        return
+    refuse_run_options(file, weights, check)
     with progress() as show:
         device = target.device(config, show, **extra)
         outputs, results = runner.run_programs(device, programs, seed, file)

@@ -21,6 +21,8 @@ from sim.compiled import is_kept
 from sim.result import BackendError
 
 from .driver import InputError
+from .graph.ir import GraphError
+from .graph.tensors import WeightsError
 from .models import ModelError
 from .place import PlacementError
 from .program_file import ProgramFileError, write_file
@@ -31,12 +33,14 @@ __all__ = ["BAD_INPUT", "Report", "keep_clear", "progress"]
 BAD_INPUT = (
     BackendError,
     ConfigError,
+    GraphError,
     InputError,
     InstructionError,
     ModelError,
     PlacementError,
     ProgramFileError,
     TileError,
+    WeightsError,
 )
 """Errors that are one line for the user, exit code 2."""
 

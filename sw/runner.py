@@ -21,6 +21,7 @@ from .console import Report
 from .demo import make_site
 from .driver import Device
 from .gemm import GemmResult, run_gemm_program
+from .graph.program import StepProgram
 from .layer_run import quantise_site, run_layer
 from .options import Settings
 from .product_rows import product_rows
@@ -41,8 +42,8 @@ __all__ = [
 ]
 
 
-def load_job(file: str) -> tuple[Program, ...]:
-    """Read a program file that holds the program of a job.
+def load_job(file: str) -> tuple[Program, ...] | StepProgram:
+    """Read a program file that holds the program of a job, or a step.
 
     Raises
     ------
@@ -50,6 +51,8 @@ def load_job(file: str) -> tuple[Program, ...]:
         The file cannot be read, or holds something else.
     """
     programs = read_programs(file)
+    if isinstance(programs, StepProgram):
+        return programs
     if not programs:
         raise ProgramFileError(f"{file} holds no program")
     meta = programs[0].meta
@@ -61,15 +64,17 @@ def load_job(file: str) -> tuple[Program, ...]:
     return programs
 
 
-def configuration(file: str, programs: Sequence[Program], settings: Settings) -> Config:
-    """Return the configuration of a job, with the settings laid over it.
+def configuration(
+    file: str, programs: Sequence[Program] | StepProgram, settings: Settings
+) -> Config:
+    """Return the configuration of a job or a step, with the settings laid over it.
 
     Raises
     ------
     ConfigError
         The settings ask for other hardware.
     """
-    own = programs[0].config
+    own = programs.config if isinstance(programs, StepProgram) else programs[0].config
     asked = settings.over(own)
     for key, value in own.to_mapping().items():
         if key not in SIMULATED and getattr(asked, key) != value:

@@ -14,6 +14,7 @@ from .dataflow import Choice
 from .decide import Objective
 from .gemm import compile_gemm
 from .layer import compile_layer
+from .models import DESCRIPTIONS
 from .place import PlacementError
 from .program import Program
 from .tile import TileError
@@ -71,5 +72,7 @@ def parse_sizes(workload: str) -> tuple[str, list[int]]:
             if min(sizes) < 1:
                 raise click.UsageError(f"workload {workload}: sizes must be at least 1")
             return kind, sizes
-    accepted = " or ".join(form for _, form in _FORMS.values())
-    raise click.UsageError(f"workload must be {accepted}, not {workload!r}")
+    models, forms = ", ".join(DESCRIPTIONS), " or ".join(form for _, form in _FORMS.values())
+    raise click.UsageError(
+        f"workload must be a model ({models}, module:function), {forms}, not {workload!r}"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ import click
 import numpy as np
 
 from hw.isa.config import Config
-from sim.functional import ProgramError
 from sim.result import DramTiming, RunResult
 
 from ..console import Report
@@ -20,16 +20,24 @@ from ..models import DESCRIPTIONS, Reading, load_model
 from ..options import Target
 from ..program_file import ProgramFileError, write_programs
 from ..runner import write_trace
-from .compile import PASSES, compile_step
 from .figures import print_step, print_time, step_figures, time_figures
 from .fusions import Fusions
 from .host import QuadraticLoss
+from .ir import GraphError
 from .program import StepProgram
 from .session import StepResult, StepSession, shape_in
 from .tensors import load_weights, random_tensors
 from .timing import time_step
 
-__all__ = ["compile_model", "is_model", "run_options", "run_step_file", "step_options"]
+__all__ = [
+    "compile_model",
+    "is_model",
+    "refuse_options",
+    "refuse_run_options",
+    "run_options",
+    "run_step_file",
+    "step_options",
+]
 
 Show = Callable[[str, int], None] | None
 
@@ -57,17 +65,15 @@ def step_options(command: Callable) -> Callable:
         "--fusions", metavar="all|none|NAMES", show_default="all",
         help=f"Of a model: {', '.join(Fusions.names())}; with - before each, those that are off.",
     )  # fmt: skip
-    @click.option(
-        "--dump-after", type=click.Choice(PASSES), metavar="PASS",
-        help=f"Of a model: print what a pass makes, one of {', '.join(PASSES)}.",
-    )  # fmt: skip
+    @click.option("--dump-after", metavar="PASS", help="Of a model: print what a pass makes.")
+    @wraps(command)
     def run(**options: Any) -> None:
-        names = "reading", "batch", "rank", "fusions", "dump_after"
-        command(model={name: options.pop(name) for name in names}, **options)
+        command(model={name: options.pop(name) for name in _NAMES}, **options)
 
-    run.__name__, run.__doc__ = command.__name__, command.__doc__
-    run.__click_params__ = run.__click_params__ + getattr(command, "__click_params__", [])
     return run
+
+
+_NAMES = "reading", "batch", "rank", "fusions", "dump_after"
 
 
 def refuse_options(model: dict[str, Any], workload: str) -> None:
@@ -94,8 +100,12 @@ def compile_model(
         raise click.UsageError(
             f"--dataflow {dataflow} is of gemm: and lora:, a step has the best for each product"
         )
+    from .compile import PASSES, compile_step
+
     given = {"reading": "xattn", "batch": 1} | {k: v for k, v in model.items() if v is not None}
     wanted = given.pop("dump_after", None)
+    if wanted not in (None, *PASSES):
+        raise click.UsageError(f"--dump-after must be one of {', '.join(PASSES)}, not {wanted!r}")
     fusions = Fusions.parse(given.pop("fusions", "all"))
     if show is not None:
         show("compile", 0)
@@ -134,6 +144,13 @@ def run_options(command: Callable) -> Callable:
         help="Of a step, with --backend timing: run data on the functional model, too.",
     )
     return weights(check(command))
+
+
+def refuse_run_options(file: str, weights: str | None, check: bool) -> None:
+    """Refuse options of a step for a file that holds none."""
+    for option, given in (("--weights", weights is not None), ("--check", check)):
+        if given:
+            raise click.UsageError(f"{option} is of a step, and {file} holds none")
 
 
 def run_step_file(
@@ -214,7 +231,7 @@ def _run_data(
         if target.backend != "rtl":
             return expected, None
         found = run("rtl", **({"timeline": True} if timeline else {}))
-    except ProgramError as error:
+    except GraphError as error:
         raise ProgramFileError(f"{file}: {error}") from None
     pairs = ((found.values[name], array) for name, array in expected.values.items())
     return found, all(np.array_equal(*pair) for pair in pairs)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from hw.isa.instructions import INSTRUCTION_BYTES
+from hw.isa.instructions import INSTRUCTION_BYTES, Engine
 from sim.activity import activity
 from sim.energy import energy
 from sim.result import RunResult
 
 from ..console import Report
-from ..product_rows import product_rows
 from ..program import Program
 from .ir import Host
 from .program import StepProgram
@@ -85,11 +84,25 @@ def time_figures(step: StepProgram, results: Sequence[RunResult]) -> dict[str, A
 
 
 def _products(program: Program, result: RunResult) -> list[dict[str, Any]]:
-    """Return the products of a program, and what it takes behind the last of them."""
-    rows = product_rows(program, result)
-    rest = result.counters["cycles"] - sum(row.get("cycles", 0) for row in rows)
-    return [*(row | {"cycles": row.get("cycles", 0)} for row in rows),
-            {"product": "start and end", "macs": 0, "cycles": rest}]  # fmt: skip
+    """Return the products of a program, and what it takes behind the last of them.
+
+    Instructions of products are mixed. The time from one multiplication's end to that of the next
+    one's counts for the product of the next.
+    """
+    owner: dict[int, str] = {}
+    rows: dict[str, dict[str, Any]] = {}
+    for span in program.products:
+        owner |= dict.fromkeys(range(span.start, span.stop), span.name)
+        row = rows.setdefault(span.name, {"product": span.name, "shape": [span.m, span.k, span.n],
+                                          "macs": 0, "cycles": 0})  # fmt: skip
+        row["macs"] += span.macs
+    before = 0
+    for event in result.events:
+        if event.kind == "done" and event.engine is Engine.EXECUTE and event.index in owner:
+            rows[owner[event.index]]["cycles"] += event.cycle - before
+            before = event.cycle
+    rest = result.counters["cycles"] - before
+    return [*rows.values(), {"product": "last results", "macs": 0, "cycles": rest}]
 
 
 def kind_of(name: str) -> str:
@@ -97,7 +110,7 @@ def kind_of(name: str) -> str:
     words = name.split(".")
     while len(words) > 1 and words[-1].isdigit():
         words.pop()
-    return ".".join(words[-2:]) if words[0] in ("text", "plain") else words[-1]
+    return ".".join(words) if words[0] == "text" else words[-1]
 
 
 def _grouped(rows: Sequence[dict[str, Any]], *keys: str) -> list[dict[str, Any]]:
@@ -145,7 +158,7 @@ def print_step(report: Report, figures: dict[str, Any]) -> None:
 
 def print_time(report: Report, figures: dict[str, Any]) -> None:
     """Print what a run took: by kind of program, by kind of product, and in all."""
-    report.table([_shown(row, dram=True) for row in figures["kinds"]], section="")
+    report.table([_shown(row, dram=True) for row in figures["kinds"]], section="section")
     report.line("")
     rows = [row for row in figures["parts"] if row["cycles"]]
     report.table([_shown(row, dram=False) for row in rows], section="program")
@@ -162,5 +175,5 @@ def _shown(row: dict[str, Any], *, dram: bool) -> dict[str, Any]:
               "gap": round(row["gap_cycles"]), "util.": row["utilisation"]}  # fmt: skip
     if dram:
         shown |= {"array cycles": row["array_cycles"], "DRAM read": row["dram_read_bytes"],
-                  "written": row["dram_write_bytes"]}  # fmt: skip
+                  "written": row["dram_write_bytes"], "section": ""}  # fmt: skip
     return shown

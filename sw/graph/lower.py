@@ -102,7 +102,7 @@ def lower_step(config: Config, scheduled: Scheduled, placed: Placed) -> StepProg
         made |= written_by(step) | read_by(step)
         size = len(known[kind].instructions) * INSTRUCTION_BYTES
         address = align(address + size, max(config.bus_bytes, 64))
-    return StepProgram(fused.name, config, fused.values, tuple(steps))
+    return StepProgram(fused.name, config, fused.values, tuple(steps), dict(fused.meta))
 
 
 def _program(
@@ -121,7 +121,7 @@ def _program(
         for each, place in zip(found.instructions, found.buffers, strict=True)
     )
     layout = Layout(tuple(_roles(buffers, segment, made)), address)
-    return Program(segment.name, config, instructions, layout, _spans(segment, found), {})
+    return Program(segment.name, config, instructions, layout, _spans(placed, segment, found), {})
 
 
 def _moved(instruction: Load | Store | Absmax, address: int) -> Instruction:
@@ -140,7 +140,17 @@ def _roles(buffers: dict[str, Buffer], segment: Segment, made: set[str]) -> list
     return found
 
 
-def _spans(segment: Segment, found: Template) -> tuple[ProductSpan, ...]:
-    """Return a span for the whole segment."""
-    macs = segment.useful or sum(product.macs for product in segment.products)
-    return (ProductSpan(segment.name, 0, 0, 0, "", False, macs, 0, len(found.instructions) - 1),)
+def _spans(placed: Placed, segment: Segment, found: Template) -> tuple[ProductSpan, ...]:
+    """Return a span for each run of instructions of one product; its last has all that is asked."""
+    last = {product: index for index, (product, _) in enumerate(found.runs)}
+    spans, start = [], 0
+    for index, (number, count) in enumerate(found.runs):
+        product = segment.products[number]
+        asked = placed.fused.useful.get(product.name, product.macs) if last[number] == index else 0
+        k = max((term.k for term in product.terms if not term.updates), default=0)
+        spans.append(
+            ProductSpan(product.name, product.m, k, product.n, "", False, asked, start,
+                        start + count)
+        )  # fmt: skip
+        start += count
+    return tuple(spans)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sim.machine import ProgramError
 from sim.result import RunResult
 
 from ..driver import InputError, read_outputs, unshared, write_inputs
@@ -117,6 +118,8 @@ class StepSession:
         ------
         InputError
             A tensor does not fit: nothing has changed then. Or the loss gives no gradient.
+        GraphError
+            What a program does is undefined.
         MachineError
             The machine stopped with an error.
         """
@@ -146,7 +149,10 @@ class StepSession:
             ) from None
         write_inputs(program, given, self._dram, kept=self._written)
         self._written |= names & self._constants
-        result = self._device.execute(program, self._dram, noise_seed)
+        try:
+            result = self._device.execute(program, self._dram, noise_seed)
+        except ProgramError as error:
+            raise GraphError(f"program {program.name}: {error}") from None
         self._state.values |= read_outputs(program, self._dram)
         return result
 

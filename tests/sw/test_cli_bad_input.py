@@ -40,7 +40,7 @@ COMMANDS = (
         (
             (*COMPILE, "--goal", "edp"),
             "no option --goal; accepted: --preset, --config, --set, --json, --output, "
-            "--dataflow, --objective, --help",
+            "--dataflow, --objective, --reading, --batch, --rank, --fusions, --dump-after, --help",
         ),
         (
             (*COMPILE, "--objective", "area"),
@@ -263,9 +263,12 @@ def test_workloads_that_cannot_be(refused, workload, message):
     refused(("compile", workload, "-o", "x.prog"), f"workload {workload}: {message}")
 
 
-@pytest.mark.parametrize("workload", ["gemm:4x4", "gemm:4x4x-4", "lora:4x4x4", "sd15", ""])
+@pytest.mark.parametrize("workload", ["gemm:4x4", "gemm:4x4x-4", "lora:4x4x4", "sd16", ":f", ""])
 def test_workloads_that_have_no_meaning(refused, workload):
-    message = f"workload must be gemm:MxKxN or lora:NxD1xD2:rR, not {workload!r}"
+    message = (
+        "workload must be a model (sd15, sd21, sdxl, module:function), gemm:MxKxN or "
+        f"lora:NxD1xD2:rR, not {workload!r}"
+    )
     refused(("compile", workload, "-o", "x.prog"), message)
 
 

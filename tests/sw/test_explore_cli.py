@@ -203,8 +203,8 @@ def refusals() -> list[tuple[list[str], str]]:
         ),
         (["--sweep", "workload=gemm"], "workload must be a model (sd15, sd21, sdxl, "
          "module:function), gemm:MxKxN or lora:NxD1xD2:rR, not 'gemm'"),
-        (["--sweep", "workload=gemm:4x4"], "workload must be gemm:MxKxN or lora:NxD1xD2:rR, "
-         "not 'gemm:4x4'"),
+        (["--sweep", "workload=gemm:4x4"], "workload must be a model (sd15, sd21, sdxl, "
+         "module:function), gemm:MxKxN or lora:NxD1xD2:rR, not 'gemm:4x4'"),
         (["--sweep", "workload=gemm:4x0x4"], "workload gemm:4x0x4: sizes must be at least 1"),
         (["--reading", "kv"], "reading is of a model, and gemm:9x10x11 is none"),
         (["--full"], "full is of a model, and gemm:9x10x11 is none"),

@@ -40,7 +40,8 @@ With fusions off, these come in between. They compute with integers, as the arra
 
 drain : ``V.drain``
     Of V.sums, what `Host.outputs` say, rows and columns being those of V.sums; with the entries,
-    units and factors that these name. A table of `Updates` is uint32, (1, rows).
+    units and factors that these name. A table of `Updates` is uint32, (1, rows). Without
+    `low_rank`, also text.dA of windows of text.dA.sites.
 sum : ``text.dX.sum``
     Of text.dX.sites, int32, rows of each site below one another: text.dX.plain, their sum.
 add_update : ``text.Y.add_update``, ``text.dX.add_update``
@@ -311,6 +312,6 @@ class _Builder:
         for index in range(product.count):
             views = {each: View(f"{name}.{each}", Span(index * rows, rows), Span(0, columns))
                      for each, (rows, columns) in sizes.items()}  # fmt: skip
-            self.gemm(f"{product.role}.{self.plain - 1}.{index}", product.site, views["out"],
+            self.gemm(f"{name}.{product.role}.{index}", product.site, views["out"],
                       views["left"], views["right"])  # fmt: skip
         self.host("collect", f"{name}.collect", [f"{name}.out"], [])

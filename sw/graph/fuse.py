@@ -51,7 +51,7 @@ def fuse(graph: Graph, config: Config, fusions: Fusions | None = None) -> Fused:
     Raises
     ------
     GraphError
-        The graph is not quantised.
+        The graph is not quantised, or a fusion makes sums too long.
     """
     if not any(isinstance(op, Quantise) for op in graph.ops):
         raise GraphError(f"graph {graph.name} is not quantised")
@@ -121,20 +121,19 @@ class _Fuser:
         for op in ops:
             if isinstance(op, Quantise):
                 run.quantises[op.source.value].append(op)
-        prefix, _, value = run.gemms[0].out.value.partition(".") if (
-            run.gemms[0].out.value.startswith(f"{TEXT}.")
-        ) else run.gemms[0].out.value.removesuffix(".sums").rpartition(".")  # fmt: skip
-        hosts: list[Host] = []
-        if prefix == TEXT:
+        first = run.gemms[0]
+        prefix, _, value = first.out.value.removesuffix(".sums").rpartition(".")
+        if prefix == TEXT or prefix.startswith(f"{TEXT}."):
             drafts, hosts = self._text(run)
-            kind = "forward" if run.gemms[0].name in (Role.LORA_H, Role.FORWARD) else "backward"
-            self._emit(f"{TEXT}.{kind}", f"{TEXT}.{kind}", TEXT, [drafts])
-        elif value == "out" and prefix.startswith("plain."):
-            self._emit(prefix, "plain", prefix, [self._plain(run, prefix)])
+            way = "forward" if Role(first.name).forward else "backward"
+            self._emit(f"{TEXT}.{way}", f"{TEXT}.{way}", TEXT, [drafts])
+            self._steps += hosts
+        elif prefix.startswith("plain."):
+            draft = self._whole(run, first.out.value, first.site, prefix)
+            self._emit(prefix, "plain", prefix, [[draft]])
         else:
             kind = _SEGMENTS[value]
             self._emit(f"{prefix}.{kind}", kind, prefix, self._attention(run))
-        self._steps += hosts
 
     def _emit(self, name: str, kind: str, prefix: str, groups: list[list[Draft]]) -> None:
         """Append a segment for each group, cut where the host makes copies."""
@@ -155,7 +154,7 @@ class _Fuser:
             own, own_kind = name, kind
             if len(pieces) > 1:
                 tail = piece[0].product.name.removeprefix(f"{prefix}.")
-                own, own_kind = f"{name}.{tail}", f"{kind}.{tail.split('.')[0]}"
+                own, own_kind = f"{name}.{tail}", f"{kind}.{tail}"
             self._steps.append(self._segment(own, own_kind, piece))
             if host:
                 self._tables(host)
@@ -177,11 +176,7 @@ class _Fuser:
         for gemm in run.gemms:
             useful[gemm.site, gemm.name] = _macs(gemm)
         made = TextProducts(self._shape, self._values, run.quantises, useful, self._fusions)
-        forward = any(gemm.name == Role.FORWARD for gemm in run.gemms)
-        return made.forward() if forward else made.backward()
-
-    def _plain(self, run: _Run, prefix: str) -> list[Draft]:
-        return [self._whole(run, run.gemms[0].out.value, run.gemms[0].site, prefix)]
+        return made.forward() if Role(run.gemms[0].name).forward else made.backward()
 
     def _whole(self, run: _Run, value: str, site: str, name: str) -> Draft:
         """Return one product for all gemms that make a value, each a term."""

@@ -5,12 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from hw.isa.numerics import MAX_REDUCTION
+
 from ..models.product import Role
 from ..tile import Span
 from .build import TEXT
 from .draft import Draft, outputs_of
 from .fusions import Fusions
-from .ir import Host, Output, Product, Quantise, Sums, Term, Updates, Value, View
+from .ir import (
+    GraphError,
+    Host,
+    Output,
+    Product,
+    Quantise,
+    Sums,
+    Term,
+    Updates,
+    Value,
+    View,
+)
 from .shape import Shape, Site
 
 __all__ = ["ALONE", "TextProducts"]
@@ -69,8 +82,7 @@ class TextProducts:
         if self.fusions.low_rank:
             return [Term(rows, Span(0, self.shape.ranks), x, self._view("A"))]
         terms, start = [], 0
-        width = sum(site.width for _, site in self._lora())
-        self.values[ALONE] = Value(ALONE, "int8", self.shape.text_width, width)
+        self.values[ALONE] = Value(ALONE, "int8", self.shape.text_width, self._alone())
         for _, site in self._lora():
             right = self._view("A.alone", columns=Span(start, site.width))
             terms.append(Term(rows, Span(site.group, site.width), x, right))
@@ -98,7 +110,7 @@ class TextProducts:
 
     def _y_terms(self, site: Site, table: str) -> tuple[Term, list[Term]]:
         """Return the plain term of a site's columns, and its update if it has LoRA."""
-        rows, columns = Span(0, self.shape.rows), Span(site.first, site.outputs)
+        rows, columns = Span(0, self.shape.rows), Span(site.first, site.padded)
         plain = Term(rows, columns, self._view("X.row"), self._view("W", columns=columns))
         if not site.rank:
             return plain, []
@@ -116,17 +128,24 @@ class TextProducts:
             terms = [term for _, _, own in parts for term in own if name != "Y.plain"]
             if name != "Y.update":
                 whole, x, w = self._view(name), self._view("X.row"), self._view("W")
-                updates = [term for term in terms if term.updates]
+                updates = [self._padded(term) for term in terms if term.updates]
                 terms = [Term(whole.rows, whole.columns, x, w), *updates]
             draft = self._draft(full, shape.rows, shape.columns, terms, self._view(name), roles)
             return [_in_windows(draft) if name == "Y.update" else draft]
         drafts = []
         for index, site, own in parts:
-            sums = self._view(name, columns=Span(site.first, site.outputs))
-            terms = [Term(t.rows, Span(0, site.outputs), t.left, t.right, t.updates) for t in own]
-            drafts.append(self._draft(f"{full}.{index}", shape.rows, site.outputs, terms, sums,
+            sums = self._view(name, columns=Span(site.first, site.padded))
+            terms = [Term(t.rows, Span(0, site.padded), t.left, t.right, t.updates) for t in own]
+            drafts.append(self._draft(f"{full}.{index}", shape.rows, site.padded, terms, sums,
                                       roles, [site]))  # fmt: skip
         return drafts
+
+    def _padded(self, term: Term) -> Term:
+        """Return an update of a site's columns that reaches to the next site's: B is zero there."""
+        unit, (start, size) = self.shape.unit, term.columns
+        columns = Span(start, -(-size // unit) * unit)
+        right = self._view("Bt", term.right.rows, columns)
+        return Term(term.rows, columns, term.left, right, term.updates)
 
     def _draft(
         self, name: str, m: int, n: int, terms: list[Term], sums: View, roles: list[Role],
@@ -145,7 +164,18 @@ class TextProducts:
     # Backward
 
     def backward(self) -> tuple[list[Draft], list[Host]]:
-        """Return dH, dX, dBt and dA, in order, and what the host does after them."""
+        """Return dH, dX, dBt and dA, in order, and what the host does after them.
+
+        Raises
+        ------
+        GraphError
+            dX of all sites together is longer than sums hold.
+        """
+        if self.fusions.sum_dx and self.shape.columns > MAX_REDUCTION:
+            raise GraphError(
+                f"{TEXT}.dX reduces {self.shape.columns} columns of all sites, sums hold "
+                f"{MAX_REDUCTION}: compile without the fusion sum-dx"
+            )
         table, joined = f"{TEXT}.dX.updates", self.fusions.update and self.fusions.sum_dx
         drafts = [
             self._low_rank("dH", Role.DH, self._dh_terms(), [(table, Span(0, 1))], joined)
@@ -164,19 +194,16 @@ class TextProducts:
                 hosts.append(self._sum())
             drafts.append(self._dx("dX.update", [update], [Role.LORA_DX]))
             hosts.append(self._add("dX", "dH"))
-        drafts += self._dbt() if self.fusions.low_rank else self._dbt_sites()
-        drafts += self._da()
-        return drafts, hosts
+        gradients, taken = self._da()
+        return [*drafts, *self._dbt(), *gradients], [*hosts, *taken]
 
     def _dh_terms(self) -> list[Term]:
         rows, terms = Span(0, self.shape.rows), []
-        for sites in self.shape.groups:
-            runs = [sites] if self.fusions.low_rank else [[site] for site in sites]
-            for run in runs:
-                columns, width = _columns(run), run[0].width
-                right = self._view("Bt", Span(0, width), columns).T
-                left = self._view("dY.row", columns=columns)
-                terms.append(Term(rows, Span(run[0].group, width), left, right))
+        for _, sites in self._runs():
+            columns, width = _columns(sites), sites[0].width
+            right = self._view("Bt", Span(0, width), columns).T
+            left = self._view("dY.row", columns=columns)
+            terms.append(Term(rows, Span(sites[0].group, width), left, right))
         return terms
 
     def _dx_term(self) -> Term:
@@ -205,8 +232,11 @@ class TextProducts:
         return Host("sum", f"{TEXT}.dX.sum", (f"{TEXT}.dX.sites",), (plain,))
 
     def _dbt(self) -> Iterator[Draft]:
-        """Yield a product for each group, of which sites keep windows."""
-        for index, sites in enumerate(self.shape.groups):
+        """Yield a product for each group, or each site; it has all the group's rows.
+
+        Sites keep their windows of it.
+        """
+        for index, sites in self._runs():
             columns, width = _columns(sites), sites[0].width
             left = self._view("H.column", columns=Span(sites[0].group, width)).T
             right = self._view("dY.column", columns=columns)
@@ -216,35 +246,47 @@ class TextProducts:
                      self._view("dBt", Span(0, s.rank), Span(s.first, s.outputs)))
                 for s in sites
             )  # fmt: skip
-            product = Product(
-                f"{TEXT}.dBt.{index}", TEXT, width, columns.size, (term,), outputs
-            )  # fmt: skip
+            name = f"{TEXT}.dBt.{index}"
+            product = Product(name, TEXT, width, columns.size, (term,), outputs)
             yield Draft(product, outputs[0].to, self._useful([Role.DB], sites))
 
-    def _dbt_sites(self) -> Iterator[Draft]:
-        for index, site in self._lora():
-            columns = Span(site.first, site.outputs)
-            left = self._view("H.column", columns=Span(site.column, site.rank)).T
-            right = self._view("dY.column", columns=columns)
-            term = Term(Span(0, site.rank), Span(0, site.outputs), left, right)
-            sums = self._view("dBt", Span(0, site.rank), columns)
-            yield self._draft(f"{TEXT}.dBt.{index}", site.rank, site.outputs, [term], sums,
-                              [Role.DB], [site])  # fmt: skip
+    def _runs(self) -> Iterator[tuple[int, list[Site]]]:
+        """Yield sites that are computed at once on the axis of ranks, with a number for each."""
+        if self.fusions.low_rank:
+            yield from enumerate(self.shape.groups)
+        else:
+            yield from ((index, [site]) for index, site in self._lora())
 
-    def _da(self) -> Iterator[Draft]:
+    def _da(self) -> tuple[list[Draft], list[Host]]:
+        """Return the product dA, or one for each site and what takes their columns together.
+
+        In DRAM a site's own columns need not start at a whole beat: so its product has all columns
+        of the group, and the host takes those of the site.
+        """
         x, rows = self._view("X.column").T, Span(0, self.shape.text_width)
         if self.fusions.low_rank:
             term = Term(rows, Span(0, self.shape.ranks), x, self._view("dH.column"))
-            yield self._draft(f"{TEXT}.dA", rows.size, self.shape.ranks, [term],
-                              self._view("dA"), [Role.DA])  # fmt: skip
-            return
+            whole = self._view("dA")
+            name = whole.value
+            return [self._draft(name, rows.size, self.shape.ranks, [term], whole, [Role.DA])], []
+        sites = Value(f"{TEXT}.dA.sites", "int32", rows.size, self._alone())
+        self.values[sites.name] = sites
+        drafts, kept, start = [], [], 0
         for index, site in self._lora():
-            columns = Span(site.column, site.rank)
-            right = self._view("dH.column", columns=columns)
-            term = Term(rows, Span(0, site.rank), x, right)
-            sums = self._view("dA", columns=columns)
-            yield self._draft(f"{TEXT}.dA.{index}", rows.size, site.rank, [term], sums,
-                              [Role.DA], [site])  # fmt: skip
+            right = self._view("dH.column", columns=Span(site.group, site.width))
+            term = Term(rows, Span(0, site.width), x, right)
+            sums = self._view("dA.sites", columns=Span(start, site.width))
+            drafts.append(self._draft(f"{TEXT}.dA.{index}", rows.size, site.width, [term], sums,
+                                      [Role.DA], [site]))  # fmt: skip
+            own = self._view("dA", columns=Span(site.column, site.rank))
+            kept.append(Sums(rows, Span(start + site.row, site.rank), own))
+            start += site.width
+        host = Host("drain", f"{TEXT}.dA.drain", (sites.name,), (f"{TEXT}.dA",), tuple(kept))
+        return drafts, [host]
+
+    def _alone(self) -> int:
+        """Return the columns of all sites on the axis of ranks, if no two share a group."""
+        return sum(site.width for _, site in self._lora())
 
 
 def _columns(sites: list[Site]) -> Span:
@@ -254,7 +296,7 @@ def _columns(sites: list[Site]) -> Span:
 
 
 def _in_windows(draft: Draft) -> Draft:
-    """Return a product that stores the windows of its terms: between sites there is nothing."""
+    """Return a product that stores the windows of its terms: sites without LoRA have none."""
     outputs = tuple(Sums(t.rows, t.columns, draft.sums.part(t.rows, t.columns))
                     for t in draft.product.terms)  # fmt: skip
     return replace(draft, product=replace(draft.product, outputs=outputs))

@@ -23,8 +23,8 @@ _SCORES = Role.QK, Role.DP
 
 
 def unit_of(config: Config) -> int:
-    """Return the size to which parts of joint matrices are aligned."""
-    return math.lcm(config.rows, config.columns)
+    """Return the size to which parts of joint matrices are aligned, on the chip and in DRAM."""
+    return math.lcm(config.rows, config.columns, config.bus_bytes)
 
 
 def quantise(graph: Graph, config: Config) -> Graph:
@@ -36,12 +36,20 @@ def quantise(graph: Graph, config: Config) -> Graph:
     Raises
     ------
     GraphError
-        The graph is quantised already, or scales lie where no operand can take them.
+        The graph is quantised already, scales lie where no operand can take them, or samples of a
+        module do not start at whole beats of the bus.
     """
     for op in graph.ops:
         if isinstance(op, Quantise):
             raise GraphError(f"graph {graph.name} is quantised already: {op}")
-    return _Quantiser(graph, Shape.of(graph.meta).placed(unit_of(config))).graph()
+    shape = Shape.of(graph.meta)
+    for module in shape.modules:
+        if shape.batch > 1 and module.tokens % config.bus_bytes:
+            raise GraphError(
+                f"{module.path}: with batch {shape.batch}, its {module.tokens} tokens of a sample "
+                f"must be a multiple of bus_bytes {config.bus_bytes}"
+            )
+    return _Quantiser(graph, shape.placed(unit_of(config))).graph()
 
 
 class _Quantiser:
@@ -154,7 +162,7 @@ class _Quantiser:
         """Return the index of the host operation after which the host can make a copy."""
         index, side = need.readers[0]
         if need.name == f"{TEXT}.Au":
-            return self._before(self._at[index])
+            return self._before(self._at[index], TEXT)
         name = getattr(self._gemms[index], side).value
         at = self._maker(name)
         if need.weights:
@@ -171,10 +179,11 @@ class _Quantiser:
         return next(i for i, op in enumerate(self._ops)
                     if isinstance(op, Host) and name in op.writes)  # fmt: skip
 
-    def _before(self, at: int) -> int:
-        """Return the index of the last host operation that gives values before an operation."""
+    def _before(self, at: int, owner: str) -> int:
+        """Return the index of the last host operation of a module that gives values before `at`."""
         return max(i for i, op in enumerate(self._ops[:at])
-                   if isinstance(op, Host) and op.kind not in ("sum", "collect"))  # fmt: skip
+                   if isinstance(op, Host) and op.name.rpartition(".")[0] == owner
+                   and op.kind not in ("sum", "collect"))  # fmt: skip
 
     def _next(self, at: int) -> int:
         return next(i for i in range(at, len(self._ops)) if isinstance(self._ops[i], Host))
@@ -224,7 +233,7 @@ class _Quantiser:
         """Yield copies by entries of the host, one for each window that a gemm makes."""
         module, left = need.of.rpartition(".")[0], self._copies.of(makers[0], "left")
         heads = next(m for m in self._shape.modules if m.path == module).heads
-        batch, at = self._shape.batch, self._before(self._at[makers[0]])
+        batch, at = self._shape.batch, self._before(self._at[makers[0]], module)
         entries, unit = f"{need.of}.entries", f"{left.of}.unit"
         self._declare(entries, "uint32", heads, sums.columns.size)
         self._declare(unit, "uint32", batch, sums.rows.size)
@@ -245,7 +254,7 @@ class _Quantiser:
         sums = self._values[self._sums(name)]
         copy = self._declare(name, "int8", sums.rows, sums.columns)
         entry = self._declare(f"{name}.entry", "uint32", 1, 1)
-        at = self._before(self._at[makers[0]])
+        at = self._before(self._at[makers[0]], name.rpartition(".")[0])
         self._writes.setdefault(at, []).append(entry.name)
         made = Quantise(View.of(sums), View.of(copy), Axis.TENSOR, "loaded", View.of(entry))
         self._after.setdefault(self._at[makers[-1]], []).append(made)
@@ -259,7 +268,7 @@ class _Quantiser:
             at = self._at[self._gemms.index(gemm)]
             first = min(self._at[i] for i, g in enumerate(self._gemms)
                         if self._copies.joint(g.out.value) == joint)  # fmt: skip
-            self._writes.setdefault(self._before(min(at, first)), []).append(name)
+            self._writes.setdefault(self._before(min(at, first), TEXT), []).append(name)
 
     # The host
 

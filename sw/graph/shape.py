@@ -12,6 +12,9 @@ from .ir import GraphError
 
 __all__ = ["Module", "Shape", "Site", "cut", "module_model", "shape_of"]
 
+_OWN = "text", "plain"
+"""First parts of names of values that belong to no module."""
+
 
 @dataclass(frozen=True)
 class Site:
@@ -29,6 +32,8 @@ class Site:
         First of its columns on the axis of all ranks.
     group, width : int
         First column and columns of its group there; whole units.
+    padded : int
+        Its columns where the sites stand side by side, with what fills the last unit.
     """
 
     path: str
@@ -38,6 +43,8 @@ class Site:
     column: int = 0
     group: int = 0
     width: int = 0
+
+    padded: int = 0
 
     @property
     def row(self) -> int:
@@ -120,11 +127,6 @@ class Shape:
         """Rows of the text, of all samples."""
         return self.batch * self.text_tokens
 
-    @property
-    def latents(self) -> dict[str, int]:
-        """Columns of the latent matrices of each module, by its path."""
-        return {module.path: self.batch * module.tokens for module in self.modules}
-
     def placed(self, unit: int) -> Shape:
         """Return the shape with places for the sites in joint matrices.
 
@@ -138,8 +140,10 @@ class Shape:
             if site.rank and (not width or width > unit or end + site.rank > start + unit):
                 start = end = start + width
                 width = _up(site.rank, unit)
-            sites.append(replace(site, first=first, column=end, group=start, width=width))
-            first, end = first + _up(site.outputs, unit), end + site.rank
+            padded = _up(site.outputs, unit)
+            place = {"first": first, "column": end, "group": start, "width": width}
+            sites.append(replace(site, padded=padded, **place))
+            first, end = first + padded, end + site.rank
         return replace(
             self, sites=tuple(sites), unit=unit, columns=first, ranks=start + width
         )  # fmt: skip
@@ -176,6 +180,9 @@ def shape_of(model: Model, step: TrainingStep) -> Shape:
     if not any(site.rank for site in sites):
         raise GraphError(f"model {model.name} has no LoRA on K and V of cross-attention")
     paths = {product.site for product in step.products}
+    for path in sorted(paths):
+        if path.partition(".")[0] in _OWN:
+            raise GraphError(f"{path}: values of the step are named so; call the module otherwise")
     pairs = [layer for layer in kept if isinstance(layer, Pair) and layer.scores
              and layer.reading is Reading.XATTN and layer.path in paths]  # fmt: skip
     modules = tuple(_module(pair, kept, sites, ranks) for pair in pairs)
@@ -197,6 +204,11 @@ def _check_sites(sites: list[Dense]) -> None:
                 f"{site.path} reads {site.rows}x{site.reduction} and {first.path} reads "
                 f"{first.rows}x{first.reduction}: all text sites must read one text"
             )
+        if site.source != first.source:
+            raise GraphError(
+                f"{site.path} reads {site.source}, and {first.path} reads {first.source}: all text "
+                "sites must read one text"
+            )
 
 
 def _module(
@@ -204,9 +216,11 @@ def _module(
 ) -> Module:
     """Return the module around the scores of cross-attention."""
     path, channels = pair.path, pair.count * pair.k
+    # Attention whose layers are in no module together has a path that holds none of them.
+    prefix = f"{path}." if any(site.path.startswith(f"{path}.") for site in sites) else ""
     inside = [layer for layer in layers if isinstance(layer, Dense)
-              and layer.reading is Reading.XATTN and layer.path.startswith(f"{path}.")]  # fmt: skip
-    own = [i for i, site in enumerate(sites) if site.path.startswith(f"{path}.")]
+              and layer.reading is Reading.XATTN and layer.path.startswith(prefix)]  # fmt: skip
+    own = [i for i, site in enumerate(sites) if site.path.startswith(prefix)]
     at = layers.index(pair)
     before = [layer for layer in inside if layers.index(layer) < at]
     after = [layer for layer in inside if layers.index(layer) > at]
@@ -220,6 +234,8 @@ def _module(
                 f"{len(found)} layers for {what}"
             )
     (query,), (out,), (key, value) = before, after, own
+    if pair.right == sites[value].path:  # V may run first
+        key, value = value, key
     for layer in (query, out):
         if layer.path in ranks:
             raise GraphError(f"{layer.path} has LoRA: only K and V of cross-attention may")

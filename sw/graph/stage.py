@@ -14,7 +14,7 @@ from ..tile import Span
 from . import memory
 from .ir import Copy, Maxima, Product, Segment, Sums, Updates, Value, View
 from .schedule import Work, windows
-from .tile import Tile, term_part
+from .tile import Tile, term_columns, term_part
 
 __all__ = ["Stager"]
 
@@ -121,14 +121,24 @@ class Stager:
         elif term.updates:
             table = self._made(Memory.ACCUMULATE_SCALE, term.updates, term.rows)
             scales = table + own.rows.start - term.rows.start
+        columns = term_columns(term, own.columns)
+        base = work.base + (columns.start - own.columns.start) // self._config.columns
         yield Multiply(
-            piece.dataflow, own.rows.size, piece.k.size, own.columns.size, *places,
-            work.base, blocks, int(work.piece > 0), int(bool(term.updates)), scales,
+            piece.dataflow, own.rows.size, piece.k.size, columns.size, *places,
+            base, blocks, int(self._adds(work)), int(bool(term.updates)), scales,
         )  # fmt: skip
         if term.updates and term.updates not in self._values:
             self._table_uses[term.updates] -= 1
             if not self._table_uses[term.updates]:
                 self._tables[Memory.ACCUMULATE_SCALE].free(lambda k: k[0] == term.updates)
+
+    def _adds(self, work: Work) -> bool:
+        """Tell whether a piece before has sums where this one has its own."""
+        terms = self._products[work.product].terms
+        own = self._tiles[work.product][work.tile]
+        columns = term_columns(self._term(work), own.columns)
+        before = (terms[piece.term] for piece in own.pieces[: work.piece])
+        return any(term_columns(term, columns).size > 0 for term in before)
 
     def _fetch(self, where: Memory, view: View, base: int, blocks: int, words: int) -> Fetch:
         value = self._values[view.value]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -9,12 +10,13 @@ from itertools import pairwise
 from hw.isa.config import Config
 from hw.isa.instructions import Axis, Dataflow
 
+from ..place import align
 from ..tile import Span, TileError, spans
 from .choose import Chosen
 from .form import form
 from .ir import Copy, Maxima, Product, Segment, Sums, Term, Updates, View
 
-__all__ = ["Piece", "Tile", "Tiled", "cut", "tile_products"]
+__all__ = ["Piece", "Tile", "Tiled", "cut", "term_columns", "term_part", "tile_products"]
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,17 @@ def _tiles(
 
 
 def _cells(product: Product) -> Iterator[tuple[Span, Span, list[int]]]:
-    """Yield the rectangles between the edges of terms, with the terms that reach over each."""
+    """Yield the rectangles between the edges of terms, with the terms that reach over each.
+
+    Where maxima are those of whole rows, all columns are one cell, and terms may be narrower.
+    """
+    if _joins_columns(product):
+        edges = sorted({e for t in product.terms for e in _ends(t.rows)})
+        for top, bottom in pairwise(edges):
+            rows = Span(top, bottom - top)
+            terms = [i for i, t in enumerate(product.terms) if _holds(t.rows, rows)]
+            yield rows, Span(0, product.n), terms
+        return
     row_edges = sorted({e for t in product.terms for e in _ends(t.rows)})
     column_edges = sorted({e for t in product.terms for e in _ends(t.columns)})
     for left, right in pairwise(column_edges):
@@ -157,6 +169,16 @@ def _cells(product: Product) -> Iterator[tuple[Span, Span, list[int]]]:
             terms = [i for i in inside if _holds(product.terms[i].rows, rows)]
             if terms:
                 yield rows, columns, terms
+
+
+def _joins_columns(product: Product) -> bool:
+    """Tell whether rows have maxima over columns of several terms."""
+    axes = {
+        output.axis if isinstance(output, Maxima) else Axis.ROW
+        for output in product.outputs
+        if isinstance(output, Maxima | Updates)
+    }
+    return bool(axes - {Axis.COLUMN}) and len({term.columns for term in product.terms}) > 1
 
 
 def _ends(span: Span) -> tuple[int, int]:
@@ -229,6 +251,8 @@ def _units(config: Config, product: Product, rows: Span, columns: Span) -> tuple
     """Return the least rows and columns of a tile of a cell."""
     beat = max(config.columns, config.bus_bytes)
     unit_m, unit_n = 1, min(beat, columns.size)
+    if any(term.left.transposed for term in product.terms):
+        unit_m = min(config.bus_bytes, rows.size)  # loads start at whole beats
     for output in product.outputs:
         if isinstance(output, Sums):
             continue
@@ -265,11 +289,12 @@ def _cost(
     tiles_m, tiles_n = -(-rows.size // tile_m), -(-columns.size // tile_n)
     for index in terms:
         k, flow = product.terms[index].k, flows[index]
-        length = piece_length(config, flow, k, tile_m, tile_n)
+        width = min(tile_n, product.terms[index].columns.size)
+        length = piece_length(config, flow, k, tile_m, width)
         if length < 1 or (product.terms[index].updates and length < k):
             return None
-        array += tiles_m * tiles_n * _cycles(config, flow, tile_m, k, tile_n)
-        left, right = _words(config, flow, tile_m, k, tile_n)
+        array += tiles_m * tiles_n * _cycles(config, flow, tile_m, k, width)
+        left, right = _words(config, flow, tile_m, k, width)
         # Columns outer: the left operand stays for all columns if it fits, the right one for a row.
         stays = tiles_m * left <= config.input_depth * 3 // 2
         loads += tiles_m * left * (1 if stays else tiles_n)
@@ -297,7 +322,7 @@ def piece_length(config: Config, flow: Dataflow, k: int, m: int, n: int) -> int:
     loads take longer than the array, pieces are short, so that others come between them.
     """
     whole = k
-    step = config.rows if flow is Dataflow.WS else max(config.bus_bytes, config.rows)
+    step = _fold(config) if flow is Dataflow.WS else align(config.rows, config.bus_bytes)
     count = 1
     while True:
         left, right = _words(config, flow, m, k, n)
@@ -311,6 +336,11 @@ def piece_length(config: Config, flow: Dataflow, k: int, m: int, n: int) -> int:
         count += 1
         k = -(-whole // count)
         k = -(-k // step) * step
+
+
+def _fold(config: Config) -> int:
+    """Return what a reduction is cut at: whole folds of the array, and beats of the bus."""
+    return math.lcm(config.rows, config.bus_bytes)
 
 
 SHORT = 4
@@ -329,18 +359,19 @@ def _pieces(
 ) -> Iterator[Piece]:
     for index in sorted(terms, key=lambda i: bool(product.terms[i].updates)):
         term, flow = product.terms[index], flows[index]
-        length = piece_length(config, flow, term.k, m.size, n.size)
+        width = term_columns(term, n).size
+        length = piece_length(config, flow, term.k, m.size, width)
         length = min(length, longest.get(term.left, length))
         if term.updates:
             length = term.k
         parts = _ramp if term.left in early and flow is Dataflow.WS else _even
         for k in parts(config, term.k, length):
-            yield Piece(index, flow, k, _cycles(config, flow, m.size, k.size, n.size))
+            yield Piece(index, flow, k, _cycles(config, flow, m.size, k.size, width))
 
 
 def _ramp(config: Config, whole: int, length: int) -> Iterator[Span]:
     """Yield pieces of a reduction, short ones first; in all tiles, since they share operands."""
-    start, size = 0, config.rows
+    start, size = 0, _fold(config)
     while start < whole:
         size = min(size, length, whole - start)
         yield Span(start, size)
@@ -358,8 +389,15 @@ def cut(span: Span, size: int) -> Iterator[Span]:
         yield Span(span.start + part.start, part.size)
 
 
+def term_columns(term: Term, columns: Span) -> Span:
+    """Return the columns of a tile that a term reaches over, as those of the product."""
+    start = max(term.columns.start, columns.start)
+    return Span(start, min(_ends(term.columns)[1], _ends(columns)[1]) - start)
+
+
 def term_part(term: Term, tile: Tile, k: Span) -> tuple:
     """Return the views of a tile's operands in a piece of a term."""
     m = Span(tile.rows.start - term.rows.start, tile.rows.size)
-    n = Span(tile.columns.start - term.columns.start, tile.columns.size)
+    columns = term_columns(term, tile.columns)
+    n = Span(columns.start - term.columns.start, columns.size)
     return term.left.part(m, k), term.right.part(k, n)

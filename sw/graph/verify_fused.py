@@ -27,7 +27,7 @@ def verify_fused(fused: Fused, config: Config) -> None:
 
     Views are inside their values and shapes agree; everything is made once and before it is read;
     terms cover what outputs read, updates follow plain terms; sums cannot overflow; columns start
-    at multiples of the array's.
+    at multiples of the array's, rows of windows in DRAM at whole beats of the bus.
 
     Raises
     ------
@@ -105,6 +105,7 @@ class _Product:
         self._window(f"term {number}", *window)
         for view in (term.left, term.right):
             expect_type(what, self._made.read(what, view), "int8")
+            self._beat(what, view, 1)
         check_product(what, term.left, term.right, term.rows.size, term.columns.size)
         before = self._product.terms[:number]
         near = [each for each in before if overlap(window, (each.rows, each.columns))]
@@ -148,8 +149,18 @@ class _Product:
             raise GraphError(f"{self._what}: {kind} -> {goal} reads sums that no term makes")
         checks[type(output)](output)
 
+    def _beat(self, what: str, view: View, size: int) -> None:
+        """Check that rows of a window start at whole beats of the bus."""
+        start = view.columns.start * size
+        if start % self._config.bus_bytes:
+            raise GraphError(
+                f"{what}: rows of {view} start at byte {start}, no multiple of bus_bytes "
+                f"{self._config.bus_bytes}"
+            )
+
     def _made_as(self, view: View, dtype: str, shape: tuple[int, int], of: str) -> None:
         expect_shape(self._what, view, shape, of)
+        self._beat(self._what, view, 1 if dtype == "int8" else 4)
         expect_type(self._what, self._made.write(self._what, view), dtype)
 
     def _entries(self, view: View, count: int, of: str) -> None:
@@ -177,6 +188,8 @@ class _Product:
         if output.entries:
             count = scales_of(output.axis, output.rows, output.columns)
             self._entries(output.entries, count, "the entries")
+            if output.axis is Axis.COLUMN:
+                self._beat(what, output.entries, 4)
         elif self._scales.get(output.table) != (output.rows, output.columns, output.axis):
             raise GraphError(f"{what}: no maxima of its window make its table {output.table}")
         if output.unit:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from .layers import Dense, Layer, Other, Pair, Reading
 from .product import ModelError
-from .record import Call
+from .record import Call, Origin
 
 __all__ = ["layers_of"]
 
@@ -40,8 +40,9 @@ def layers_of(calls: list[Call], sizes: dict[str, int], lora: set[str]) -> tuple
     for index, call in enumerate(calls):
         if call.weight is None:
             where, reading = marks.pairs[index], marks.readings[index]
+            right = ", ".join(_makers(calls, call.right, lora))
             layers.append(Pair(where, call.scores, call.rows, call.inputs, call.outputs,
-                               call.count, reading))  # fmt: skip
+                               call.count, reading, right))  # fmt: skip
             continue
         path, part = _part(call.weight, lora)
         if part is None:
@@ -51,6 +52,7 @@ def layers_of(calls: list[Call], sizes: dict[str, int], lora: set[str]) -> tuple
                     path, call.rows, call.inputs, call.outputs,
                     marks.readings.get(index, Reading.UNET), call.kernel, call.stride, call.groups,
                     bias, not call.left.inputs & marks.followed, ranks.get(path),
+                    _source(calls, call.left, lora),
                 )
             )  # fmt: skip
     return tuple(_in_transformers(layers)) + tuple(_others(layers, sizes, lora))
@@ -124,6 +126,18 @@ def _around(paths: list[str]) -> str:
             break
         shared.append(names[0])
     return ".".join(shared)
+
+
+def _makers(calls: list[Call], origin: Origin, lora: set[str]) -> list[str]:
+    """Return the paths of the layers whose results make an operand."""
+    weights = [calls[index].weight for index in origin.calls]
+    return sorted({_part(weight, lora)[0] for weight in weights if weight is not None})
+
+
+def _source(calls: list[Call], origin: Origin, lora: set[str]) -> str:
+    """Return a text of where an operand comes from: inputs of the model, and layers on the way."""
+    inputs = [f"input {index}" for index in sorted(origin.inputs)]
+    return ", ".join(inputs + _makers(calls, origin, lora))
 
 
 def _part(weight: str, lora: set[str]) -> tuple[str, str | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import product
 from math import prod
@@ -53,6 +53,9 @@ class Dense:
         Its input depends neither on the sample nor on the text: it is made of the time step.
     rank : int or None
         Of LoRA layers that are in the model already.
+    source : str
+        Where its input comes from, if that is known; those of one tensor are equal. It is no part
+        of what a layer is: equal layers may have different ones.
     """
 
     path: str
@@ -66,6 +69,7 @@ class Dense:
     bias: bool = True
     conditioning: bool = False
     rank: int | None = None
+    source: str = field(default="", compare=False)
 
     @property
     def reduction(self) -> int:
@@ -114,6 +118,8 @@ class Pair:
         Heads.
     reading : Reading
         The smallest one that holds it.
+    right : str
+        Path of the layer that makes the right operand, if that is known: as `Dense.source`.
     """
 
     path: str
@@ -123,6 +129,7 @@ class Pair:
     n: int
     count: int
     reading: Reading
+    right: str = field(default="", compare=False)
 
     @property
     def parameters(self) -> int:

@@ -134,8 +134,8 @@ class _Walk:
             yield self._linear(
                 f"{path}.{name}", source, channels, **{"reading": around, "bias": False} | inside
             )
-        yield Pair(path, True, tokens, head, keys, heads, around)
-        yield Pair(path, False, tokens, keys, head, heads, around)
+        yield Pair(path, True, tokens, head, keys, heads, around, f"{path}.to_k")
+        yield Pair(path, False, tokens, keys, head, heads, around, f"{path}.to_v")
         yield self._linear(f"{path}.to_out.0", channels, channels, reading=around)
 
     def _linear(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .attention import Sizes
-from .numerics import delayed_entry, quantise
+from .numerics import quantise
 from .scales import entry, multipliers, parts
 
 __all__ = [
@@ -95,12 +95,12 @@ def largest_sum(text_row: Tensor) -> int:
     return LEVELS * int(text_row.long().abs().sum(dim=1).max())
 
 
-def tensor_entry(largest: int, margin: Fraction | int = 1) -> Tensor:
-    """Return the one entry, (1, 1), of a copy by tensor with delayed scaling."""
-    return delayed_entry(torch.tensor([[largest]]), margin)
+def tensor_entry(largest: Fraction | int, margin: Fraction | int = 1) -> Tensor:
+    """Return the one entry, (1, 1), of a copy by tensor that `margin` times `largest` fills."""
+    return entry(*multipliers([LEVELS], [Fraction(largest) * margin])).reshape(1, 1)
 
 
-def largest_seen(copy: Tensor, made_by: Tensor) -> int:
+def largest_seen(copy: Tensor, made_by: Tensor) -> Fraction:
     """Return the largest sum of an earlier step, as its copy by tensor tells: within half a step.
 
     Parameters
@@ -109,7 +109,7 @@ def largest_seen(copy: Tensor, made_by: Tensor) -> int:
     made_by : entry (1, 1)
     """
     m, s = (int(part) for part in parts(made_by))
-    return int(Fraction(int(copy.long().abs().max())) / m * Fraction(2) ** s) if m else 0
+    return Fraction(int(copy.long().abs().max())) / m * Fraction(2) ** s if m else Fraction(0)
 
 
 def softmax(s: Tensor, s_entry: Tensor, keys: Tensor, queries: Tensor, sizes: Sizes) -> Tensor:

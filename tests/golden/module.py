@@ -28,13 +28,13 @@ class History:
 
     Members
     -------
-    scores, dp : int
+    scores, dp : Fraction
         Of K Q and V dO.
     margin : number
     """
 
-    scores: int
-    dp: int
+    scores: Fraction
+    dp: Fraction
     margin: Fraction = Fraction(5, 4)
 
 
@@ -235,8 +235,8 @@ def module_backward(
 
 
 def _expected(
-    copies: TextCopies, seen: int | None, history: History | None
-) -> tuple[int, Fraction | int]:
+    copies: TextCopies, seen: Fraction | None, history: History | None
+) -> tuple[Fraction | int, Fraction | int]:
     """Return the maximum of sums that a copy by tensor is made for, and the margin."""
     bound = attention_host.largest_sum(copies.row)
     if history is None or not seen or seen * history.margin > bound:

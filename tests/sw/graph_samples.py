@@ -39,7 +39,7 @@ from sw.models.layers import Dense, Model, Pair, Reading
 
 __all__ = ["ARRAY", "Values", "cross", "model", "quantised", "run", "run_graph"]
 
-ARRAY = Config(rows=8, columns=4)
+ARRAY = Config(rows=8, columns=16, bus_bytes=4)
 
 
 def cross(path: str, tokens: int, channels: int, heads: int, text: int, width: int, ranks=()):
@@ -65,9 +65,9 @@ def model(*ranks: tuple[int | None, int | None]) -> Model:
     return Model(
         "two",
         (
-            *cross("a", 6, 12, 2, 5, 10, first),
+            *cross("a", 12, 20, 2, 5, 10, first),
             Dense("between", 4, 3, 6, Reading.UNET, (3, 3), (2, 2)),
-            *cross("b", 9, 10, 2, 5, 10, second),
+            *cross("b", 36, 18, 3, 5, 10, second),
         ),
     )
 

@@ -19,7 +19,7 @@ from sw.models.layers import Dense, Model, Pair
 from .graph_samples import ARRAY, cross, model, quantised
 
 SD15 = walk(DESCRIPTIONS["sd15"])
-MODULE = module_model(6, 8, 2, 5, 12)
+MODULE = module_model(8, 8, 2, 5, 12)
 
 
 def gemms(graph):
@@ -51,11 +51,11 @@ def test_the_products_of_a_module():
     }
     assert shapes["attn2.to_k", "forward"] == (10, 8, 12)
     assert shapes["attn2.to_v", "up"] == (10, 8, 4)
-    assert shapes["attn2.to_q", "forward"] == (8, 12, 8)
-    assert shapes["attn2", "qk.1.1"] == (5, 6, 4)
-    assert shapes["attn2", "pv.0.1"] == (4, 6, 5)
-    assert shapes["attn2.to_out.0", "dx"] == (8, 12, 8)
-    assert shapes["attn2", "dk.1.0"] == (5, 4, 6)
+    assert shapes["attn2.to_q", "forward"] == (8, 16, 8)
+    assert shapes["attn2", "qk.1.1"] == (5, 8, 4)
+    assert shapes["attn2", "pv.0.1"] == (4, 8, 5)
+    assert shapes["attn2.to_out.0", "dx"] == (8, 16, 8)
+    assert shapes["attn2", "dk.1.0"] == (5, 4, 8)
     assert len(shapes) == 2 * 8 + 4 + 4 * 6
 
 
@@ -98,7 +98,8 @@ def test_equal_ranks_fill_groups():
     shape = Shape.of(build(SD15, "kv").meta).placed(64)
     assert [s.column for s in shape.sites] == [(i // 16) * 64 + i % 16 * 4 for i in range(32)]
     assert (shape.columns, shape.ranks) == (24960, 128)
-    assert unit_of(Config(rows=8, columns=4)) == 8 and unit_of(replace(ARRAY, columns=6)) == 24
+    assert unit_of(Config(rows=8, columns=4, bus_bytes=16)) == 16
+    assert unit_of(replace(ARRAY, columns=6)) == 24
 
 
 COPIES = {
@@ -158,18 +159,25 @@ def test_what_the_host_reads_and_gives_between_products():
     )  # fmt: skip
 
 
+def test_each_module_gives_its_own_entries():
+    for name, op in hosts(quantised(model(), "unet")).items():
+        module = name.rpartition(".")[0]
+        entries = [each for each in op.writes if each.endswith(("entry", "entries", "unit"))]
+        assert all(each.startswith(f"{module}.") for each in entries), name
+
+
 def test_scales_of_windows():
     """Of Q there is one for each head and token, of O they come for each head of each sample."""
     ops = [op for op in quantised(MODULE).ops if isinstance(op, Quantise)]
     q = [op for op in ops if op.copy.value == "attn2.Q.token"]
     assert [str(op.maxima) for op in q] == [
-        "attn2.Q.maxima[0:1, 0:12]",
-        "attn2.Q.maxima[1:2, 0:12]",
+        "attn2.Q.maxima[0:1, 0:16]",
+        "attn2.Q.maxima[1:2, 0:16]",
     ]
     o = [op for op in ops if op.copy.value == "attn2.O.token"]
     assert [(str(op.entries), str(op.unit)) for op in o[1:3]] == [
-        ("attn2.O.entries[1:2, 0:6]", "attn2.V.unit[0:1, 4:8]"),
-        ("attn2.O.entries[0:1, 6:12]", "attn2.V.unit[1:2, 0:4]"),
+        ("attn2.O.entries[1:2, 0:8]", "attn2.V.unit[0:1, 4:8]"),
+        ("attn2.O.entries[0:1, 8:16]", "attn2.V.unit[1:2, 0:4]"),
     ]
     (s,) = (op for op in ops if op.copy.value == "attn2.S")
     assert s.axis is Axis.TENSOR and str(s.entries) == "attn2.S.entry[0:1, 0:1]"
@@ -177,12 +185,12 @@ def test_scales_of_windows():
 
 def test_graphs_print_as_text():
     text = str(build(MODULE, "kv")).splitlines()
-    assert text[0] == "graph module:6x8:h2:t5x12 kv batch 1"
+    assert text[0] == "graph module:8x8:h2:t5x12 kv batch 1"
     assert "attn2.to_k.W: float[12x8] constant" in text
     assert ("gemm up: attn2.to_k.Y[0:5, 0:8] += [text.Y.updates.0] attn2.to_k.H[0:5, 0:4] . "
             "attn2.to_k.Bt[0:4, 0:8]") in text  # fmt: skip
     text = str(quantised(MODULE, "kv", 1)).splitlines()
-    assert ("quantise text.dY.column[0:5, 0:16] = text.dY[0:5, 0:16] by column "
+    assert ("quantise text.dY.column[0:5, 0:32] = text.dY[0:5, 0:32] by column "
             "(host, weighted by text.X.row)") in text  # fmt: skip
     assert "gemm da: text.dA[0:12, 3:6] = text.X.column[0:5, 0:12].T . " \
            "text.dH.column[0:5, 3:6]" in text  # fmt: skip
@@ -228,7 +236,7 @@ def with_layer(made, at, /, **members):
         ("attn2.to_out.0", {"reading": Reading.UNET},
          "attn2: cross-attention is compiled with one q, k, v and out, and this one has 0 layers "
          "for out after its values"),
-        ("attn2.to_q", {"rows": 9}, "attn2.to_q is no linear layer of the 6 tokens of attn2"),
+        ("attn2.to_q", {"rows": 9}, "attn2.to_q is no linear layer of the 8 tokens of attn2"),
     ],
     ids=["tokens", "width", "grouped", "twice", "heads", "sites", "out", "latent"],
 )  # fmt: skip
@@ -241,15 +249,15 @@ def test_models_without_what_is_compiled():
     assert refused(alone, "unet", None) == "model alone has no K and V of cross-attention"
     made = with_layer(MODULE, "attn2.to_q", rank=2)
     assert refused(made, rank=None) == (
-        "model module:6x8:h2:t5x12 has no LoRA on K and V of cross-attention"
+        "model module:8x8:h2:t5x12 has no LoRA on K and V of cross-attention"
     )
     made = with_layer(made, "attn2.to_v", rank=2)
     assert refused(made, rank=None) == (
         "attn2.to_q has LoRA: only K and V of cross-attention may"
     )  # fmt: skip
-    scores = Pair("attn2", True, 6, 4, 5, 2, Reading.XATTN)
+    scores = Pair("attn2", True, 8, 4, 5, 2, Reading.XATTN)
     assert scores in MODULE.layers
-    with pytest.raises(GraphError, match="^model module:6x8:h2:t5x12 has no module attn$"):
+    with pytest.raises(GraphError, match="^model module:8x8:h2:t5x12 has no module attn$"):
         cut(MODULE, "attn")
 
 
@@ -267,7 +275,34 @@ def test_sizes_of_no_module(sizes, message):
     assert str(error.value) == message
 
 
+def test_samples_start_at_whole_beats():
+    made = module_model(6, 8, 2, 5, 12)
+    verify(quantised(made, batch=1))
+    with pytest.raises(GraphError) as error:
+        quantised(made, batch=3)
+    assert str(error.value) == (
+        "attn2: with batch 3, its 6 tokens of a sample must be a multiple of bus_bytes 4"
+    )
+
+
+def test_paths_that_values_of_the_step_have():
+    made = Model("named", cross("text.cross", 8, 8, 2, 5, 12))
+    assert refused(made) == (
+        "text.cross: values of the step are named so; call the module otherwise"
+    )
+
+
+def test_attention_whose_layers_are_in_no_module():
+    """As a torch module that is one attention is traced."""
+    layers = []
+    for layer in cross("a", 8, 8, 2, 5, 12):
+        path = layer.path.removeprefix("a.") if isinstance(layer, Dense) else "attention.0"
+        layers.append(replace(layer, path=path))
+    (module,) = Shape.of(build(Model("root", tuple(layers))).meta).modules
+    assert (module.path, module.query, module.out) == ("attention.0", "q", "out")
+
+
 def test_a_graph_is_quantised_once():
     graph = quantised(MODULE, "kv")
-    with pytest.raises(GraphError, match="^graph module:6x8:h2:t5x12 kv batch 2 is quantised alr"):
+    with pytest.raises(GraphError, match="^graph module:8x8:h2:t5x12 kv batch 2 is quantised alr"):
         quantise(graph, ARRAY)

@@ -6,7 +6,7 @@ import pytest
 
 from sw.graph.build import build
 from sw.graph.fuse import fuse
-from sw.graph.ir import Gemm, Quantise
+from sw.graph.ir import Gemm, GraphError, Quantise
 from sw.graph.quantise import quantise
 from sw.graph.verify import verify
 from sw.graph.verify_fused import verify_fused
@@ -19,7 +19,7 @@ torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
-from .torch_models import CHANNELS, TEXT, TOKENS, Net, example  # noqa: E402
+from .torch_models import CHANNELS, TEXT, TOKENS, Attention, Net, example  # noqa: E402
 
 
 def checked(model, reading, batch=1, rank=None):
@@ -46,6 +46,9 @@ def test_a_net(form, reading):
     ]  # fmt: skip
     assert fused.values["text.X.row"].rows == 2 * TOKENS
     assert fused.values["text.X.row"].columns == TEXT
+    if reading == "unet":
+        plain = [value for name, value in fused.values.items() if name.startswith("plain.")]
+        assert {value.dtype for value in plain} == {"int8", "int32"} and len(plain) % 3 == 0
     if reading != "kv":
         assert fused.values["block.cross.Q.token"].rows == CHANNELS
 
@@ -57,6 +60,42 @@ def test_a_net_with_lora_of_its_own():
     )
     fused = checked(trace("net", peft.get_peft_model(Net(), config), example()), "xattn")
     assert [site["rank"] for site in fused.meta["sites"]] == [3, 6]
+
+
+class Texts(nn.Module):
+    """Cross-attention to two texts, V before K."""
+
+    def __init__(self, one: bool) -> None:
+        super().__init__()
+        self.one = one
+        self.attention = Attention(CHANNELS, TEXT)
+
+    def forward(self, sample, text, other):
+        layers = self.attention
+        v, k = layers.to_v(text), layers.to_k(text if self.one else other)
+        values = nn.functional.scaled_dot_product_attention(layers.to_q(sample), k, v)
+        return layers.to_out(values)
+
+
+@pytest.fixture
+def texts():
+    return torch.zeros(1, 16, CHANNELS), *torch.zeros(2, 1, TOKENS, TEXT).unbind()
+
+
+def test_k_is_what_the_scores_read(texts):
+    fused = checked(trace("texts", Texts(one=True), texts), "xattn", 1, 3)
+    (module,), sites = fused.meta["modules"], fused.meta["sites"]
+    assert sites[module["key"]]["path"] == "attention.to_k" and module["key"] == 1
+    assert sites[module["value"]]["path"] == "attention.to_v"
+
+
+def test_sites_of_different_texts_are_refused(texts):
+    with pytest.raises(GraphError) as error:
+        checked(trace("texts", Texts(one=False), texts), "kv")
+    assert str(error.value) == (
+        "attention.to_k reads input 2, and attention.to_v reads input 1: all text sites must read "
+        "one text"
+    )
 
 
 class Crossed(nn.Module):

@@ -128,7 +128,7 @@ class TextProducts:
             terms = [term for _, _, own in parts for term in own if name != "Y.plain"]
             if name != "Y.update":
                 whole, x, w = self._view(name), self._view("X.row"), self._view("W")
-                updates = [self._padded(term) for term in terms if term.updates]
+                updates = [term for term in terms if term.updates]
                 terms = [Term(whole.rows, whole.columns, x, w), *updates]
             draft = self._draft(full, shape.rows, shape.columns, terms, self._view(name), roles)
             return [_in_windows(draft) if name == "Y.update" else draft]
@@ -139,13 +139,6 @@ class TextProducts:
             drafts.append(self._draft(f"{full}.{index}", shape.rows, site.padded, terms, sums,
                                       roles, [site]))  # fmt: skip
         return drafts
-
-    def _padded(self, term: Term) -> Term:
-        """Return an update of a site's columns that reaches to the next site's: B is zero there."""
-        unit, (start, size) = self.shape.unit, term.columns
-        columns = Span(start, -(-size // unit) * unit)
-        right = self._view("Bt", term.right.rows, columns)
-        return Term(term.rows, columns, term.left, right, term.updates)
 
     def _draft(
         self, name: str, m: int, n: int, terms: list[Term], sums: View, roles: list[Role],

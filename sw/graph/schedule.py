@@ -234,7 +234,7 @@ class _Scheduler:
         queue = self._queues[index]
         tile, piece = queue.works[queue.next]
         whole = queue.tiles[tile]
-        return piece > 0 and self._large(whole) and sum(p.cycles for p in whole.pieces) < LONG
+        return piece > 0 and self._large(queue) and sum(p.cycles for p in whole.pieces) < LONG
 
     def _waits(self, index: int) -> int:
         """Return how long the array would wait for the operands of a product's next piece."""
@@ -269,7 +269,9 @@ class _Scheduler:
             place, cycles = queue.next, 0
             while place < len(queue.works) and cycles <= self._policy.ahead:
                 for maker, tile in self._needs.of(index, *queue.works[place]):
-                    if self._left(maker, tile) and maker not in found:
+                    # Who needs all of a product can wait until it is there, unless it has begun.
+                    waits = not queue.spent and len(self._queues[maker].tiles) == 1
+                    if not waits and self._left(maker, tile) and maker not in found:
                         found.append(maker)
                 cycles += queue.cost(place)
                 place += 1
@@ -337,7 +339,7 @@ class _Scheduler:
                 if (maker, other, output) in {each[1:] for each in self._due}:
                     self._release(-inf, (maker, other, output))
         if piece == 0:
-            large = self._large(queue.tiles[tile])
+            large = self._large(queue)
             self._flush(only=None if large else index)
             self._sums.get((index, tile), self._words(queue.tiles[tile]), large, self._array)
         self._out.append(Work(index, tile, piece, base=self._sums.place((index, tile))))
@@ -353,13 +355,13 @@ class _Scheduler:
             ]
             self._waiting.append((index, tile, outputs))
             self._left_of[index, tile] = len(outputs)
-            if not self._large(queue.tiles[tile]):
+            if not self._large(queue):
                 self._flush(upto=(index, tile))
         return cycles
 
-    def _large(self, tile: Tile) -> bool:
-        """Tell whether few tiles of this size fit the output memory."""
-        return self._words(tile) * SLOTS > self._config.output_depth
+    def _large(self, queue: _Queue) -> bool:
+        """Tell whether few tiles of a product fit the output memory."""
+        return max(map(self._words, queue.tiles)) * SLOTS > self._config.output_depth
 
     def _flush(
         self,

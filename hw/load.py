@@ -15,12 +15,12 @@ from .bursts import Bursts, burst_layout
 from .chunks import Chunks
 from .isa.config import Config
 from .isa.instructions import Load, Memory
-from .isa.pipeline import LOADS_AHEAD
+from .isa.pipeline import ENTRY_BYTES, LOADS_AHEAD, scale_group
 from .layout import SCALE, instruction_layout
 from .regroup import Regroup, beats_layout
 from .shared import Builder
 
-__all__ = ["LoadEngine", "entry_layout", "lane_entry_layout"]
+__all__ = ["LoadEngine", "entry_layout", "lane_entry_layout", "lane_group_layout"]
 
 
 def entry_layout(depth: int) -> data.StructLayout:
@@ -35,6 +35,23 @@ def lane_entry_layout(config: Config) -> data.StructLayout:
             "address": exact_log2(config.column_scale_depth),
             "lane": range(config.columns),
             "data": SCALE.size,
+        }
+    )
+
+
+def lane_group_layout(config: Config) -> data.StructLayout:
+    """Return a write of a group of entries of a word of column scales.
+
+    There is an entry for each lane of the group, and the group after it begins at the next lane.
+    `given` says which of the entries are written.
+    """
+    group = scale_group(config.bus_bytes, config.columns)
+    return data.StructLayout(
+        {
+            "address": exact_log2(config.column_scale_depth),
+            "group": range(config.columns // group),
+            "given": group,
+            "data": data.ArrayLayout(SCALE.size, group),
         }
     )
 
@@ -95,7 +112,7 @@ class LoadEngine(wiring.Component):
                     stream.Signature(entry_layout(config.accumulate_scale_depth))
                 ),
                 "row_scale": Out(stream.Signature(entry_layout(config.row_scale_depth))),
-                "column_scale": Out(stream.Signature(lane_entry_layout(config))),
+                "column_scale": Out(stream.Signature(lane_group_layout(config))),
                 "end": Out(1),
                 "signal_execute": Out(1),
                 "signal_store": Out(1),
@@ -184,21 +201,23 @@ class LoadEngine(wiring.Component):
         with m.Elif(end):
             m.d.sync += active.eq(0)
 
-        rows_left, lane = Signal(16), Signal(range(self._config.columns))
+        config = self._config
+        groups = config.columns // scale_group(config.bus_bytes, config.columns)
+        rows_left, group = Signal(16), Signal(range(groups))
         line_ends, wraps = Signal(), Signal()
         m.d.comb += [
             line_ends.eq(written & word.line_ends),
             end.eq(line_ends & Mux(job.transpose, word.ends, rows_left == 1)),
-            wraps.eq((job.memory != Memory.COLUMN_SCALE) | (lane == self._config.columns - 1)),
+            wraps.eq((job.memory != Memory.COLUMN_SCALE) | (group == groups - 1)),
         ]
         with m.If(fresh):
-            m.d.sync += [rows_left.eq(following.rows), lane.eq(0)]
+            m.d.sync += [rows_left.eq(following.rows), group.eq(0)]
         with m.Elif(line_ends):
-            m.d.sync += [rows_left.eq(rows_left - 1), lane.eq(0)]
+            m.d.sync += [rows_left.eq(rows_left - 1), group.eq(0)]
         with m.Elif(written):
-            m.d.sync += lane.eq(Mux(wraps, 0, lane + 1))
+            m.d.sync += group.eq(Mux(wraps, 0, group + 1))
         address = self._address(m, job, fresh, following.base, written & wraps, line_ends, word)
-        self._ports(m, job, active, regroup, address, lane)
+        self._ports(m, job, active, regroup, address, group)
 
     def _address(
         self,
@@ -236,7 +255,7 @@ class LoadEngine(wiring.Component):
         return address
 
     def _ports(
-        self, m: Module, job: Any, active: Signal, regroup: Regroup, address: Signal, lane: Signal
+        self, m: Module, job: Any, active: Signal, regroup: Regroup, address: Signal, group: Signal
     ) -> None:
         """Offer the word to its memory."""
         ports = {
@@ -246,8 +265,13 @@ class LoadEngine(wiring.Component):
             Memory.ROW_SCALE: self.row_scale,
             Memory.COLUMN_SCALE: self.column_scale,
         }
-        m.d.comb += self.column_scale.p.lane.eq(lane)
+        word, entries = regroup.o.p, self.column_scale.p
+        m.d.comb += [entries.group.eq(group), entries.given.eq(word.given)]
         for memory, port in ports.items():
-            m.d.comb += [port.p.address.eq(address), port.p.data.eq(regroup.o.p.data)]
+            m.d.comb += port.p.address.eq(address)
+            if memory is not Memory.COLUMN_SCALE:
+                m.d.comb += port.p.data.eq(word.data)
             with m.If(active & (job.memory == memory)):
                 m.d.comb += [port.valid.eq(regroup.o.valid), regroup.o.ready.eq(port.ready)]
+        for index in range(len(word.given)):
+            m.d.comb += entries.data[index].eq(word.data.word_select(index, 8 * ENTRY_BYTES))

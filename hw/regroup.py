@@ -11,13 +11,11 @@ from amaranth.lib.wiring import In, Out
 from .gearbox import Gearbox
 from .isa.config import Config
 from .isa.instructions import Memory
+from .isa.pipeline import ENTRY_BYTES, scale_group
 from .shared import Builder
 from .transpose import Transpose
 
 __all__ = ["Regroup", "beats_layout", "word_layout"]
-
-ENTRY_BYTES = 4
-"""Bytes of a scale entry in DRAM."""
 
 
 def beats_layout() -> data.StructLayout:
@@ -26,14 +24,16 @@ def beats_layout() -> data.StructLayout:
 
 
 def word_layout(config: Config) -> data.StructLayout:
-    """Return a word of any memory, and where it ends.
+    """Return a word of any memory, and where it ends; of column scales, a group of entries.
 
     A line is a row in blocks of the memory; transposed, a block of the memory in rows, as far as
     they are of one chunk.
     """
+    group = scale_group(config.bus_bytes, config.columns)
     return data.StructLayout(
         {
-            "data": 8 * max(config.rows, config.columns, ENTRY_BYTES),
+            "data": 8 * max(config.rows, config.columns, ENTRY_BYTES * group),
+            "given": group,  # column scales: of the entries, those that the line has
             "line_ends": 1,
             "chunk_ends": 1,  # transposed: with this line
             "ends": 1,  # transposed: the instruction, with this line
@@ -67,12 +67,13 @@ class Regroup(wiring.Component):
 
     def __init__(self, config: Config, builder: Builder) -> None:
         self._config, self._builder = config, builder
+        self._group = scale_group(config.bus_bytes, config.columns)
         self._sizes = {
             Memory.INPUT: config.rows,
             Memory.WEIGHT: config.columns,
             Memory.ACCUMULATE_SCALE: ENTRY_BYTES,
             Memory.ROW_SCALE: ENTRY_BYTES,
-            Memory.COLUMN_SCALE: ENTRY_BYTES,
+            Memory.COLUMN_SCALE: ENTRY_BYTES * self._group,
         }
         super().__init__(
             {
@@ -195,6 +196,10 @@ class Regroup(wiring.Component):
                         self.o.p.line_ends.eq(box.o.p.last),
                         box.o.ready.eq(self.o.ready),
                     ]
+        count = boxes[self._sizes[Memory.COLUMN_SCALE]].o.p.count
+        m.d.comb += self.o.p.given.eq(
+            Cat(count > ENTRY_BYTES * entry for entry in range(self._group))
+        )
 
 
 def _least(value: Any, limited: Any, limit: int) -> Any:

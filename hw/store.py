@@ -30,7 +30,7 @@ from .isa.pipeline import (
     wide_depth,
 )
 from .layout import INSTRUCTION_BITS, SCALE
-from .load import entry_layout, lane_entry_layout
+from .load import entry_layout, lane_group_layout
 from .maxima import Maxima
 from .noise import Keys
 from .pack import Pack
@@ -92,7 +92,7 @@ class StoreEngine(wiring.Component):
             {
                 "i": In(stream.Signature(INSTRUCTION_BITS)),
                 "row_scale": In(stream.Signature(entry_layout(config.row_scale_depth))),
-                "column_scale": In(stream.Signature(lane_entry_layout(config))),
+                "column_scale": In(stream.Signature(lane_group_layout(config))),
                 "accumulate_scale": Out(stream.Signature(update_entry)),
                 "seed": In(32),
                 "read_enable": Out(1),
@@ -236,26 +236,25 @@ class StoreEngine(wiring.Component):
             self._builder,
             granularity=SCALE.size,
         )
-        row, column = maxima.row_scale, Signal(lane_entry_layout(config), name="column_entry")
+        row, made, loaded = maxima.row_scale, maxima.column_scale, self.column_scale
+        group = len(loaded.p.given)
+        enable, entries = Signal(config.columns), Signal(SCALE.size * group)
         m.d.comb += [
             self.row_scale.ready.eq(~row.valid),
             rows.write_enable.eq(row.valid | self.row_scale.valid),
             rows.write_address.eq(Mux(row.valid, row.p.address, self.row_scale.p.address)),
             rows.write_data.eq(Mux(row.valid, row.p.data, self.row_scale.p.data)),
-            self.column_scale.ready.eq(~maxima.column_scale.valid),
-            column.eq(Mux(maxima.column_scale.valid, maxima.column_scale.p, self.column_scale.p)),
-            columns.write_enable.eq(
-                Mux(
-                    maxima.column_scale.valid | self.column_scale.valid,
-                    Cat(column.lane == lane for lane in range(config.columns)),
-                    0,
-                )
-            ),
-            columns.write_address.eq(column.address),
-            columns.write_data.eq(column.data.replicate(config.columns)),
+            loaded.ready.eq(~made.valid),
+            entries.eq(Mux(made.valid, made.p.data.replicate(group), loaded.p.data.as_value())),
+            columns.write_enable.eq(enable),
+            columns.write_address.eq(Mux(made.valid, made.p.address, loaded.p.address)),
+            columns.write_data.eq(entries.replicate(config.columns // group)),
             columns.read_enable.eq(later.valid[RESCALE]),
             columns.read_address.eq(later.word[RESCALE].column_scale),
         ]
+        for lane in range(config.columns):
+            given = loaded.valid & loaded.p.given[lane % group] & (loaded.p.group == lane // group)
+            m.d.comb += enable[lane].eq(Mux(made.valid, made.p.lane == lane, given))
         row_later = delayed(m, rows.read_data, RESCALE, "row_scales_later")
         for index, lane in enumerate(lanes):
             m.d.comb += [

@@ -28,7 +28,7 @@ class Fetch(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Bring a part of a table of scale entries, in a row of a buffer, to `words` words at `base`."""
+    """Bring a part of a table of scale entries, in a row of a buffer, to `words` words."""
 
     memory: Memory
     buffer: str
@@ -58,6 +58,11 @@ class Multiply(NamedTuple):
     scale: int = 0
     scale_base: int = 0
     held: bool = False
+
+    @property
+    def left_rows(self) -> int:
+        """Rows of the left operand on the chip."""
+        return self.rows if self.dataflow is Dataflow.WS else self.reduction
 
 
 class Emit(NamedTuple):

@@ -73,7 +73,7 @@ class Memory(IntEnum):
     ROW_SCALE = 3
     """Row scales of the requantiser: words of one 32-bit scale entry."""
     COLUMN_SCALE = 4
-    """Column scales of the requantiser: words of `columns` scale entries, loaded entry by entry."""
+    """Column scales of the requantiser: words of `columns` scale entries, loaded in groups."""
 
 
 class Dataflow(IntEnum):

@@ -12,6 +12,7 @@ __all__ = [
     "BEATS_DEPTH",
     "BLOCK_LEAD",
     "DIVISION",
+    "ENTRY_BYTES",
     "FETCH_BURST",
     "FRESH_ENTRY",
     "LOADS_AHEAD",
@@ -30,6 +31,7 @@ __all__ = [
     "WRITE_DEPTH",
     "Kind",
     "inside_depth",
+    "scale_group",
     "wide_depth",
 ]
 
@@ -67,6 +69,8 @@ FRESH_ENTRY = 1 + DIVISION + 1
 UPDATE_ENTRY = 3
 """Stages from a maximum to its entry for scale-and-accumulate."""
 
+ENTRY_BYTES = 4
+"""Of a scale entry in DRAM."""
 MAXIMUM_BYTES = 4
 NARROW_DEPTH = 2 * RESCALE + 6
 """Words of the INT8 queue: those between read and queue and back, at full rate."""
@@ -91,6 +95,16 @@ def inside_depth(rows: int, columns: int) -> int:
     instructions of one fold each may be inside, or the queue would hold the array up.
     """
     return (2 * rows + columns + 16) // rows + 4
+
+
+def scale_group(bus_bytes: int, columns: int) -> int:
+    """Return the column scales that a load writes in a cycle.
+
+    As many as a beat holds, and as divide a word of `columns` of them evenly: a group never lies in
+    two words.
+    """
+    most = min(columns, bus_bytes // ENTRY_BYTES)
+    return max(group for group in range(1, most + 1) if columns % group == 0)
 
 
 def wide_depth(bus_bytes: int, columns: int) -> int:

@@ -140,12 +140,12 @@ def _reads(h, w, fold, tile):
     w.left_read = w.right_read = NONE
     w.array_fed = w.macs = 0
     if tile.reads:
-        w.right_read = 1 if tile.address & h.weight_depth else 0
+        w.right_read = tile.address & 1
     if fold.waves:
         w.array_fed, w.macs = 1, fold.macs
-        w.left_read = 1 if fold.left & h.input_depth else 0
+        w.left_read = fold.left & 1
         if fold.os:
-            w.right_read = 1 if fold.right & h.weight_depth else 0
+            w.right_read = fold.right & 1
     w.fed = 1 if fold.waves or tile.reads else 0
 
 

@@ -95,14 +95,11 @@ def _addresses(
     right += np.where(os, 0, skipped * field("right_row_stride"))
     out = field("out_base") + column_block * field("out_block_stride")
     out += np.where(os, skipped * field("out_row_stride"), 0)
-    right_words = np.where(os, folds["waves"], folds["right_rows"])
-    for name, base, words, depth in (
-        ("left", left, folds["waves"], config.input_depth),
-        ("right", right, right_words, config.weight_depth),
-        ("out", out, folds["out_rows"], config.output_depth),
-    ):
-        stride = field(f"{name}_row_stride")
-        folds[name], folds[f"{name}_stride"] = _halves(base, stride, words, depth)
+    for name, base in (("left", left), ("right", right)):
+        folds[name], folds[f"{name}_stride"] = base % 2, field(f"{name}_row_stride") % 2
+    folds["out"], folds["out_stride"] = _halves(
+        out, field("out_row_stride"), folds["out_rows"], config.output_depth
+    )
     # A result that overwrites keeps no half busy.
     for name in ("out", "out_stride"):
         folds[name] *= folds["accumulate"]

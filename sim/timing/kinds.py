@@ -31,9 +31,9 @@ def settle(config: Config, code: np.ndarray) -> np.ndarray:
     code = code.copy()
     for name in _TIMELESS:
         code[name] = 0
-    _settle_words(config, code, np.flatnonzero(code["opcode"] == Opcode.LOAD), _load_words)
+    _settle_loads(code, np.flatnonzero(code["opcode"] == Opcode.LOAD))
     stores = np.flatnonzero(code["engine"] == Engine.STORE)
-    _settle_words(config, code, stores, _store_words)
+    _settle_stores(config, code, stores)
     _settle_dram(config, code)
     return code
 
@@ -53,32 +53,22 @@ def instruction_kinds(code: np.ndarray) -> np.ndarray:
     return kinds_of(code)
 
 
-def _load_words(config: Config, code: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return rows and blocks on the chip, and the words of a half; 0 of a memory without halves."""
-    into_input, into_weight = code["memory"] == Memory.INPUT, code["memory"] == Memory.WEIGHT
-    depth = np.where(into_input, config.input_depth, np.where(into_weight, config.weight_depth, 0))
-    lanes = np.where(into_input, config.rows, config.columns)
-    turned = code["transpose"] == 1
-    rows = np.where(turned, code["columns"], code["rows"])
-    blocks = -(-np.where(turned, code["rows"], code["columns"]) // lanes)
-    return rows, blocks, depth
+def _settle_loads(code: np.ndarray, at: np.ndarray) -> None:
+    """Replace places by their banks, which scale memories have none of."""
+    operands = np.isin(code["memory"][at], (Memory.INPUT, Memory.WEIGHT))
+    for name in ("base", "row_stride", "block_stride"):
+        code[name][at] = np.where(operands, code[name][at] % 2, 0)
 
 
-def _store_words(config: Config, code: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return rows, blocks and words of a half."""
-    blocks = -(-code["columns"] // config.columns)
-    return code["rows"], blocks, np.full(len(code), config.output_depth)
-
-
-def _settle_words(config: Config, code: np.ndarray, at: np.ndarray, words) -> None:
+def _settle_stores(config: Config, code: np.ndarray, at: np.ndarray) -> None:
     """Replace places within one half by its first word."""
-    part = code[at]
-    rows, blocks, depth = words(config, part)
-    last = part["base"] + (rows - 1) * part["row_stride"] + (blocks - 1) * part["block_stride"]
-    halves = np.maximum(depth, 1)
-    within = (depth == 0) | ((last < 2 * depth) & (part["base"] // halves == last // halves))
-    first = np.where(depth == 0, 0, part["base"] - part["base"] % halves)
-    code["base"][at] = np.where(within, first, part["base"])
+    part, half = code[at], config.output_depth
+    blocks = -(-part["columns"] // config.columns)
+    last = (
+        part["base"] + (part["rows"] - 1) * part["row_stride"] + (blocks - 1) * part["block_stride"]
+    )
+    within = (last < 2 * half) & (part["base"] // half == last // half)
+    code["base"][at] = np.where(within, part["base"] - part["base"] % half, part["base"])
     for name in ("row_stride", "block_stride"):
         code[name][at] = np.where(within, 0, part[name])
 

@@ -129,16 +129,16 @@ def _write(words, g, h, w):
 def _accepted(words, h, w):
     """Offer a word to its memory; return whether that takes it."""
     if words.memory == _INPUT:
-        half = 1 if words.address & h.input_depth else 0
-        if half == w.left_read:
+        bank = words.address & 1
+        if bank == w.left_read:
             return False
-        w.left_write = half
+        w.left_write = bank
         return True
     if words.memory == _WEIGHT:
-        half = 1 if words.address & h.weight_depth else 0
-        if half == w.right_read:
+        bank = words.address & 1
+        if bank == w.right_read:
             return False
-        w.right_write = half
+        w.right_write = bank
         return True
     if words.memory == _ACCUMULATE_SCALE:
         return not w.update_made

@@ -6,6 +6,7 @@ In a cycle: if a word is `offered`, `give` takes it; then `step` takes a beat an
 from __future__ import annotations
 
 from hw.isa.instructions import Memory
+from hw.isa.pipeline import ENTRY_BYTES
 
 from . import gearbox, transpose
 from .compiled import compiled
@@ -19,30 +20,37 @@ LINE_ENDS = 4
 """Bit of what `give` returns, beside those of a tag of `sim.timing.transpose`."""
 
 _INPUT, _WEIGHT = int(Memory.INPUT), int(Memory.WEIGHT)
-_ENTRY_BYTES = 4
+_COLUMN_SCALE = int(Memory.COLUMN_SCALE)
 
 REGROUP = record(
     active=1, transpose=1, size=1, rows=1, height=1,
     bytes_left=1, rows_left=1, columns_left=1, block_row=1,
-    boxes=(GEARBOX, 3), transposer=TRANSPOSE,
+    boxes=(GEARBOX, 4), transposer=TRANSPOSE,
 )  # fmt: skip
 """The instruction whose beats are taken, and what waits of it and of those before. `size` is bytes
 of a word; transposed, it is 0, and `height` rows make a block. There is a gearbox for the size of
-a word of the input memory, of the weight memory and of scales, as far as these differ."""
+a word of the input memory, of the weight memory, of a scale entry and of a group of column scales,
+as far as these differ."""
 
 
 @compiled
 def word_size(h, memory):
-    """Return the bytes of a word of a memory."""
+    """Return the bytes of a word of a memory, of the column scales those written in a cycle."""
     if memory == _INPUT:
         return h.rows
-    return h.columns if memory == _WEIGHT else _ENTRY_BYTES
+    if memory == _WEIGHT:
+        return h.columns
+    return h.group_bytes if memory == _COLUMN_SCALE else ENTRY_BYTES
 
 
 @compiled
 def _box(g, h, size):
     """Return the gearbox of a size, the first that has it."""
-    return g.boxes[0 if size == h.rows else 1 if size == h.columns else 2]
+    if size == h.rows:
+        return g.boxes[0]
+    if size == h.columns:
+        return g.boxes[1]
+    return g.boxes[2 if size == ENTRY_BYTES else 3]
 
 
 @compiled

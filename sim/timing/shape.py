@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hw.isa.config import Config
-from hw.isa.pipeline import inside_depth
+from hw.isa.pipeline import ENTRY_BYTES, inside_depth, scale_group
 
 from ..result import DramTiming
 from .record import record
@@ -15,11 +15,13 @@ __all__ = ["SHAPE", "shape_of"]
 SHAPE = record(
     rows=1, columns=1, input_depth=1, weight_depth=1, output_depth=1,
     bus=1, bus_bits=1, page=1, burst_beats=1, read_outstanding=1, write_outstanding=1,
-    queue_depth=1, transpose_columns=1, chunk_beats=1, inside_depth=1, latency=1, rate=1, cost=1,
+    queue_depth=1, transpose_columns=1, chunk_beats=1, inside_depth=1, group_bytes=1,
+    latency=1, rate=1, cost=1,
 )  # fmt: skip
 """Values of the Config of the same names; depths are words of a half. `bus` is bytes of a beat,
 `bus_bits` its logarithm; `page` is beats of 4096 bytes, a power of two, `chunk_beats` those of a
-chunk that is transposed; `inside_depth` is the instructions in the execute engine at most.
+chunk that is transposed; `inside_depth` is the instructions in the execute engine at most;
+`group_bytes` are those of the column scales that a load writes in a cycle, in DRAM.
 `latency` is cycles of the DRAM; with a bandwidth, each cycle brings `rate` and a beat takes `cost`,
 in the units of `sim.dram`; `rate` is 0 without."""
 
@@ -34,6 +36,7 @@ def shape_of(config: Config, timing: DramTiming) -> np.ndarray:
         "page": 4096 // config.bus_bytes,
         "chunk_beats": config.transpose_columns // config.bus_bytes,
         "inside_depth": inside_depth(config.rows, config.columns),
+        "group_bytes": ENTRY_BYTES * scale_group(config.bus_bytes, config.columns),
         "latency": timing.latency,
         "rate": rate.numerator,
         "cost": config.bus_bytes * rate.denominator,

@@ -36,6 +36,8 @@ class Operands:
         self._times: dict[Hashable, list[int]] = defaultdict(list)
         for time, key in enumerate(uses):
             self._times[key].append(time)
+        self._often = {key for key, times in self._times.items() if len(times) >= OFTEN}
+        self._kept = 0
         self._held: list[_Held] = []
         self._by_key: dict[Hashable, _Held] = {}
         self._time = -1
@@ -53,7 +55,7 @@ class Operands:
         held = self._by_key.get(key)
         new = held is None
         if held is None:
-            base = self._place(words)
+            base = self._place(key, words)
             held = _Held(key, base, base + words, self._time)
             for gone in [h for h in self._held if h.base < held.end and held.base < h.end]:
                 self._held.remove(gone)
@@ -64,13 +66,17 @@ class Operands:
         self._last_half = held.base // self._half
         return held.base, new
 
-    def _place(self, words: int) -> int:
+    def _place(self, key: Hashable, words: int) -> int:
         if words > 2 * self._half:
             raise TileError(f"an operand of {words} words in a memory of {2 * self._half}")
         if words > self._half:
             halves = [(0, 2 * self._half)]
         else:
             halves = [(h * self._half, (h + 1) * self._half) for h in (0, 1)]
+        # What is wanted often stays in one half, so that others come to the other one under it.
+        if key in self._often and self._kept + words <= self._half * 3 // 4:
+            self._kept += words
+            halves = halves[:1]
         best = None
         for start, end in halves:
             inside = [h for h in self._held if h.base < end and start < h.end]
@@ -83,25 +89,29 @@ class Operands:
                         best = rank
         return best[-1]
 
-    def _loss(
-        self, inside: list[_Held], base: int, end: int, start: int
-    ) -> tuple[int, int, int, int]:
-        """Return how bad a place is: it is in use, wanted again soon, or in the half being read."""
-        used = again = last = 0
+    def _loss(self, inside: list[_Held], base: int, end: int, start: int) -> tuple[int, ...]:
+        """Return how bad a place is: in use, wanted again soon, just used, beside what is read."""
+        used = again = recent = last = 0
         for held in inside:
             if held.base < end and base < held.end:
                 times = self._times[held.key]
                 place = bisect_right(times, self._time)
                 if place < len(times):
                     again = max(again, FAR - (times[place] - self._time))
-                used = max(used, held.last + NEAR + 1 - self._time)
+                age = self._time - held.last
+                used = max(used, NEAR + 1 - age)
+                recent = max(recent, RECENT - age)
                 last = max(last, held.last + 1)
-        return used, again, int(start // self._half == self._last_half), last
+        return used, again, int(start // self._half == self._last_half), recent, last
 
 
 FAR = 1 << 40
 NEAR = 2
 """Operands of so many pieces before are still in use when the next is to be loaded."""
+OFTEN = 8
+"""What is wanted so often stays in the memory, if it can."""
+RECENT = 6
+"""Those of so many may be, if loads are far ahead."""
 
 
 class Sums:

@@ -37,6 +37,8 @@ class Policy:
     even : bool
         Products that can go on advance together; otherwise the one comes next whose operands are
         there first.
+    whole : bool
+        Large tiles are not interrupted, so that what others store need not wait for them.
     chunk : int
         How long one stays at work before another takes over.
     ahead : int
@@ -50,6 +52,7 @@ class Policy:
     """
 
     even: bool = True
+    whole: bool = True
     chunk: int = 2000
     ahead: int = 4000
     lead: int = 1500
@@ -220,7 +223,7 @@ class _Scheduler:
                 self._refuse()
             return self._choose(last, since)
         waits = {index: self._waits(index) for index in now}
-        if last in now and self._in_large(last):
+        if self._policy.whole and last in now and self._in_large(last):
             return last
         if last in now and since < self._policy.chunk and waits[last] <= PATIENCE:
             return last

@@ -12,11 +12,15 @@ from amaranth import ResetInserter, Signal
 from hw.isa.config import Config
 from hw.isa.encoding import encode
 from hw.isa.instructions import Instruction
+from hw.isa.pipeline import scale_group
+from hw.layout import SCALE
 from hw.shared import Builder
 from hw.store import StoreEngine
 
 from .bench import LIMIT, pack, put, simulate
 from .store_model import SEED, Model
+
+SCALE_MASK = (1 << SCALE.size) - 1
 
 
 @dataclass
@@ -112,8 +116,18 @@ class World:
         for address, entry in list(enumerate(row_scale))[part]:
             yield dut.row_scale, {"address": address, "data": entry}
         for address, word in list(enumerate(column_scale))[part]:
-            for lane, entry in enumerate(word):
-                yield dut.column_scale, {"address": address, "lane": lane, "data": entry}
+            # The last lane of each group comes by itself, after the others.
+            size = scale_group(self.config.bus_bytes, self.config.columns)
+            last = 1 << size - 1
+            for first in range(0, len(word), size):
+                entries = word[first : first + size]
+                where = {"address": address, "group": first // size}
+                for given in dict.fromkeys((last - 1, last)):
+                    data = [
+                        entry if given >> index & 1 else ~entry & SCALE_MASK
+                        for index, entry in enumerate(entries)
+                    ]
+                    yield dut.column_scale, where | {"given": given, "data": data}
 
     async def _fill(self, ctx, row_scale, column_scale, start: int) -> None:
         for stream, item in self._writes(row_scale, column_scale, slice(start, None)):

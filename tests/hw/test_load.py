@@ -11,6 +11,7 @@ import pytest
 from hw.isa.config import Config
 from hw.isa.encoding import encode
 from hw.isa.instructions import Load, Memory
+from hw.isa.pipeline import scale_group
 from hw.load import LoadEngine
 from hw.shared import Builder
 
@@ -99,8 +100,7 @@ class World:
             ]
             assert len(taken) <= 1
             for target, word in taken:
-                lane = word.lane if target is Memory.COLUMN_SCALE else 0
-                self.writes.append((target, word.address, lane, word.data))
+                self.writes += self.entries(target, word)
             if end:
                 assert taken, "an instruction ends with its last word"
                 self.ends.append(cycle)
@@ -108,6 +108,17 @@ class World:
             for port in ports.values():
                 ctx.set(port.ready, self.rng.random() < self.ports)
             cycle += 1
+
+    def entries(self, target: Memory, word) -> list[tuple]:
+        """Return a write, of a group of column scales one for each entry that is written."""
+        if target is not Memory.COLUMN_SCALE:
+            return [(target, word.address, 0, word.data)]
+        size = scale_group(self.config.bus_bytes, self.config.columns)
+        return [
+            (target, word.address, size * word.group + index, word.data[index])
+            for index in range(size)
+            if word.given >> index & 1
+        ]
 
     def run(self, chain: list[Load]) -> None:
         """Run a chain of instructions; each is there when the engine takes it."""
@@ -213,6 +224,61 @@ def test_scales_are_never_transposed(memory: Memory) -> None:
     chain = [Load(memory=memory, transpose=1, dram=0, **fields)]
     world.run(chain)
     world.check(chain)
+
+
+GROUPS = {  # rows, columns, bus: column scales written in a cycle
+    (4, 4, 4): 1,
+    (4, 4, 8): 2,
+    (4, 4, 16): 4,
+    (4, 4, 64): 4,  # a word of scales, part of a beat
+    (2, 3, 4): 1,
+    (2, 3, 8): 1,
+    (2, 3, 16): 3,
+    (3, 5, 16): 1,
+    (3, 5, 32): 5,
+    (4, 6, 16): 3,
+    (4, 12, 32): 6,
+    (3, 9, 16): 3,
+    (4, 15, 64): 15,
+    (64, 64, 64): 16,
+}
+
+
+@pytest.mark.parametrize("shape", GROUPS)
+def test_column_scales_are_loaded_a_group_a_cycle(shape: tuple[int, int, int]) -> None:
+    """Part of a word or many, counted from the first beat; a beat waits for those before it.
+
+    n entries in groups of g take ceil(n / g) cycles or as many as there are beats, and one more
+    from beat to word.
+    """
+    rows, columns, bus = shape
+    group = GROUPS[shape]
+    assert scale_group(bus, columns) == group
+    for entries in (1, group, group + 1, columns - 1, columns, 2 * columns + 1, 5 * columns):
+        world = World(small(rows, columns, bus))
+        fields = {"rows": 1, "columns": 4 * entries, "base": 7, "block_stride": 3}
+        chain = [Load(memory=Memory.COLUMN_SCALE, dram=bus, **fields)]
+        world.run(chain)
+        world.check(chain)
+        cycles = max(-(-entries // group), -(-4 * entries // bus))
+        assert world.ends[-1] - world.first_beat == cycles, entries
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 16), (4, 4, 8), (3, 5, 32), (4, 12, 64)])
+def test_rows_of_column_scales_follow_without_a_gap(shape: tuple[int, int, int]) -> None:
+    """Each begins a word and ends with part of a group, of which it writes no more."""
+    rows, columns, bus = shape
+    group = scale_group(bus, columns)
+    entries = columns + group - 1
+    pitch = -(-4 * entries // bus) * bus
+    fields = {"columns": 4 * entries, "pitch": pitch, "row_stride": 2, "block_stride": 1}
+    world = World(small(rows, columns, bus))
+    chain = [Load(memory=Memory.COLUMN_SCALE, dram=0, rows=4, **fields)] * 2
+    world.run(chain)
+    world.check(chain)
+    assert len(world.writes) == 8 * entries
+    cycles = max(-(-entries // group), pitch // bus)
+    assert world.ends[-1] - world.first_beat == 8 * cycles
 
 
 def tile(config: Config, number: int, transpose: int, **more: int) -> Load:

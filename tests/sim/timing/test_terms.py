@@ -76,6 +76,16 @@ def test_load(config: Config, latency: int, rows: int) -> None:
     assert steps["done"] - steps["start"] == 6 + latency + beats
 
 
+@pytest.mark.parametrize("entries", [1, 5, 64, 200])
+def test_load_of_column_scales(config: Config, latency: int, entries: int) -> None:
+    """As many in a cycle as a beat holds: every configuration here has a multiple in a word."""
+    fields = {"rows": 1, "columns": 4 * entries, "block_stride": 1}
+    load = Load(memory=Memory.COLUMN_SCALE, dram=0, **fields)
+    steps = when(run(config, [load], latency), 0)
+    assert config.columns % (config.bus_bytes // 4) == 0
+    assert steps["done"] - steps["start"] == 6 + latency + up(4 * entries, config.bus_bytes)
+
+
 def test_transposed_load(config: Config, latency: int) -> None:
     size = config.transpose_columns
     load = tile(config, Memory.WEIGHT, size, transpose=1, columns=size, pitch=size)

@@ -6,6 +6,7 @@ import math
 import os
 import zlib
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -165,6 +166,7 @@ def load_weights(file: str | os.PathLike[str], shape: Shape) -> dict[str, np.nda
     from safetensors import SafetensorError, safe_open
 
     try:
+        Path(file).open("rb").close()  # whose errors say more
         with safe_open(file, framework="numpy") as opened:
             places = _places(opened.keys(), tensor_shapes(shape))
             groups = [frozen_shapes(shape), lora_shapes(shape)]

@@ -19,12 +19,13 @@ from .quantise import quantise
 from .schedule import schedule
 from .search import search
 from .tile import tile_products
+from .twice import store_twice
 from .verify import verify
 from .verify_fused import verify_fused
 
 __all__ = ["PASSES", "compile_step"]
 
-PASSES = ("build", "quantise", "fuse", "choose", "tile", "schedule", "place", "lower")
+PASSES = ("build", "quantise", "fuse", "store", "choose", "tile", "schedule", "place", "lower")
 """What `dump` is called for, in order."""
 
 
@@ -78,6 +79,9 @@ def compile_step(
     fused = fuse(graph, config, fusions or Fusions())
     verify_fused(fused, config)
     show("fuse", fused)
+    fused = store_twice(fused)
+    verify_fused(fused, config)
+    show("store", fused)
     chosen = choose_dataflows(config, fused)
     show("choose", chosen)
     tiled = tile_products(config, chosen)

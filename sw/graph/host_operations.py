@@ -23,6 +23,7 @@ from .host_sums import add_update, drain, sum_sites
 from .host_text import collect_text, text_gradients, text_inputs, text_loss, text_weights
 from .ir import GraphError, Host, Value
 from .shape import Module
+from .twice import TRANSPOSED
 
 __all__ = ["KINDS", "check_operations", "run_host"]
 
@@ -85,7 +86,7 @@ def run_host(state: HostState, op: Host, declared: Mapping[str, Value]) -> None:
     elif op.kind == "drain":
         drain(state, op, declared)
     elif op.kind == "weights":
-        _weights(state)
+        _weights(state, op)
     elif op.kind == "plain":
         _plain(state, op, declared)
     else:
@@ -102,10 +103,13 @@ def _module(state: HostState, op: Host) -> Module:
     return found[0]
 
 
-def _weights(state: HostState) -> None:
+def _weights(state: HostState, op: Host) -> None:
     text_weights(state)
     for module in state.shape.modules:
         module_weights(state, module)
+    for name in op.writes:
+        if name.endswith(TRANSPOSED):
+            state.values[name] = state.values[name.removesuffix(TRANSPOSED)].T
 
 
 def _collect(state: HostState, op: Host) -> None:

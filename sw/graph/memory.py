@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ..tile import TileError
@@ -115,19 +115,22 @@ RECENT = 6
 
 
 class Sums:
-    """Tiles of sums in the output memory, from their first piece to their last output."""
+    """Tiles of sums in the output memory, from their first piece to their last output.
+
+    Times are estimates, in cycles of the array.
+    """
 
     def __init__(self, half: int) -> None:
         self._half = half
         self._taken: dict[Hashable, tuple[int, int]] = {}
-        self._next = [0, half]
+        self._stored: list[tuple[int, int, float]] = []  # places, and when they will be stored
         self._turn = 0
 
-    def get(self, key: Hashable, words: int, large: bool) -> int:
+    def get(self, key: Hashable, words: int, large: bool, now: float) -> int:
         """Return the first word for a tile.
 
         Large tiles take turns with the halves, so that one is stored while the next is made; other
-        tiles go where the last of these lies.
+        tiles go where the last of these lies. A place is best that has been stored.
 
         Raises
         ------
@@ -136,18 +139,13 @@ class Sums:
         """
         if large:
             self._turn = 1 - self._turn
-        for half in (self._turn, 1 - self._turn):
-            base = self._room(half, words)
-            if base is not None:
-                self._taken[key] = base, base + words
-                self._next[half] = base + words
-                return base
-        base = self._gap(0, 2 * self._half, 0, words)
+        base = self._best(words, large, now)
         if base is None:
             raise TileError(
                 f"a tile of {words} words of sums finds no room in an output memory of "
                 f"{2 * self._half}, where {self.taken} hold tiles that are not stored yet"
             )
+        self._stored = [s for s in self._stored if s[1] <= base or base + words <= s[0]]
         self._taken[key] = base, base + words
         return base
 
@@ -156,34 +154,52 @@ class Sums:
         """Words of the tiles that are there."""
         return sum(end - start for start, end in self._taken.values())
 
-    def fits(self, words: int, anywhere: bool) -> bool:
-        """Tell whether a tile finds room, in the half of the last large one or anywhere."""
-        if not anywhere:
-            return self._room(self._turn, words) is not None
-        rooms = [self._room(half, words) for half in (0, 1)]
-        return any(room is not None for room in rooms) or (
-            self._gap(0, 2 * self._half, 0, words) is not None
-        )
+    def fits(self, words: int) -> bool:
+        """Tell whether a tile finds room."""
+        return self._best(words, True, 0) is not None
+
+    def waits(self, words: int, large: bool, now: float) -> float:
+        """Return how long a tile would wait for its place to be stored."""
+        turn = 1 - self._turn if large else self._turn
+        costs = [c for c, *_ in self._places(words, turn, now)]
+        return min(costs, default=0.0)
 
     def place(self, key: Hashable) -> int:
         """Return the first word of a tile that is there."""
         return self._taken[key][0]
 
-    def free(self, key: Hashable) -> None:
-        """Forget a tile."""
-        del self._taken[key]
+    def free(self, key: Hashable, when: float) -> None:
+        """Forget a tile that will be stored at a time."""
+        self._stored.append((*self._taken.pop(key), when))
 
-    def _room(self, half: int, words: int) -> int | None:
-        start, end = half * self._half, (half + 1) * self._half
-        after = self._gap(start, end, self._next[half], words)
-        return after if after is not None else self._gap(start, end, start, words)
+    def _best(self, words: int, large: bool, now: float) -> int | None:
+        return min(self._places(words, self._turn, now), default=(0, 0, None))[-1]
 
-    def _gap(self, start: int, end: int, first: int, words: int) -> int | None:
-        """Return the first free place from `first` on."""
-        base = max(start, first)
-        for begin, stop in sorted(self._taken.values()):
-            if base + words <= begin:
-                break
-            if stop > base:
-                base = stop
-        return base if base + words <= end else None
+    def _places(self, words: int, turn: int, now: float) -> Iterator[tuple[float, int, int]]:
+        """Yield places for a tile: how long each waits, whether it is in the other half, where."""
+        if words > self._half:
+            spans = [(0, 2 * self._half, 0)]
+        else:
+            spans = [(h * self._half, (h + 1) * self._half, int(h != turn)) for h in (0, 1)]
+        edges = [e for place in self._taken.values() for e in place]
+        edges += [e for place in self._stored for e in place[:2]]
+        found = False
+        for start, end, other in spans:
+            bases = {start, end - words, *edges, *(e - words for e in edges)}
+            for base in sorted(b for b in bases if start <= b and b + words <= end):
+                if not self._meets(base, base + words):
+                    found = True
+                    yield self._wait(base, base + words, now), other, base
+        if not found and words <= self._half:
+            for base in sorted({*edges, *(e - words for e in edges)}):
+                if 0 <= base and base + words <= 2 * self._half:
+                    if not self._meets(base, base + words):
+                        yield self._wait(base, base + words, now), 1, base
+
+    def _meets(self, base: int, end: int) -> bool:
+        return any(start < end and base < stop for start, stop in self._taken.values())
+
+    def _wait(self, base: int, end: int, now: float) -> float:
+        """Return how long from now a place is not stored yet."""
+        times = [when for start, stop, when in self._stored if start < end and base < stop]
+        return max(0.0, max(times, default=0.0) - now)

@@ -307,13 +307,12 @@ class _Scheduler:
         """Tell whether the next piece has a tile, or there is room for one."""
         tile, piece = queue.works[queue.next]
         words = self._words(queue.tiles[tile])
-        if piece or self._sums.fits(words, self._large(queue.tiles[tile])):
+        if piece or self._sums.fits(words):
             return True
         self._flush()
-        large = self._large(queue.tiles[tile])
-        while self._due and not self._sums.fits(words, large):
+        while self._due and not self._sums.fits(words):
             self._release(self._due[0][0])
-        return self._sums.fits(words, True)
+        return self._sums.fits(words)
 
     def _words(self, tile: Tile) -> int:
         return tile.rows.size * -(-tile.columns.size // self._config.columns)
@@ -340,7 +339,7 @@ class _Scheduler:
         if piece == 0:
             large = self._large(queue.tiles[tile])
             self._flush(only=None if large else index)
-            self._sums.get((index, tile), self._words(queue.tiles[tile]), large)
+            self._sums.get((index, tile), self._words(queue.tiles[tile]), large, self._array)
         self._out.append(Work(index, tile, piece, base=self._sums.place((index, tile))))
         queue.next += 1
         queue.spent += cycles
@@ -425,7 +424,7 @@ class _Scheduler:
             self._out.append(Work(product, tile, -1, (index,), self._sums.place(key)))
             self._left_of[key] -= 1
             if not self._left_of[key]:
-                self._sums.free(key)
+                self._sums.free(key, self._done[key][index] - self._policy.latency)
             if wanted == (product, tile, index):
                 wanted = None
 

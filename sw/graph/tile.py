@@ -352,9 +352,7 @@ def _fold(config: Config) -> int:
     return math.lcm(config.rows, config.bus_bytes)
 
 
-import os
-
-GRAIN = int(os.environ.get("GRAIN", "0"))
+GRAIN = 0
 SHORT = 4
 """Operands of how many pieces fit half of a memory, where loads are slow."""
 
@@ -374,10 +372,9 @@ def _pieces(
         width = term_columns(term, n).size
         length = piece_length(config, flow, term.k, m.size, width)
         length = min(length, longest.get(term.left, length))
-        if GRAIN:
-            fold = _cycles(config, flow, m.size, config.rows, n.size)
-            if flow is Dataflow.WS:
-                length = min(length, max(1, GRAIN // fold) * config.rows)
+        if GRAIN and flow is Dataflow.WS:
+            fold = _cycles(config, flow, m.size, config.rows, width)
+            length = min(length, max(1, GRAIN // fold) * _fold(config))
         if term.updates:
             length = term.k
         parts = _ramp if term.left in early and flow is Dataflow.WS else _even

@@ -148,7 +148,7 @@ def _taper(config: Config, tiles: tuple[Tile, ...]) -> tuple[Tile, ...]:
     words = last.rows.size * -(-last.columns.size // config.columns)
     if words <= TAIL or len(tiles) == 1:
         return tiles
-    step = max(config.columns, config.bus_bytes)
+    step = math.lcm(config.columns, config.bus_bytes)
     parts = min(-(-words // TAIL), -(-last.columns.size // step))
     size = -(-last.columns.size // (parts * step)) * step
     small = []
@@ -239,14 +239,16 @@ def _sizes(
     # A tile that takes the array little longer than the store engine must not wait for its turn.
     folds = sum(_cycles(config, flows[i], config.rows, product.terms[i].k, 1) for i in terms)
     slow = folds >= SLOW * config.rows
-    most = config.output_depth * 15 // 16 if slow else config.output_depth // SLOTS
+    half = config.output_depth * 15 // 16
+    least = unit_m * -(-unit_n // config.columns)
+    most = half if slow else max(config.output_depth // SLOTS, min(least, half))
     if slow and rule.quick and any(isinstance(output, Sums) for output in product.outputs):
         most = min(most, config.output_depth // 2)
     for tile_m in _multiples(unit_m, rows.size):
         for tile_n in _multiples(unit_n, columns.size):
             words = tile_m * -(-tile_n // config.columns)
             whole = alone and tile_m == rows.size and tile_n == columns.size
-            if words > most and not (whole and words <= 2 * config.output_depth * 15 // 16):
+            if words > most and not (whole and words <= 2 * half):
                 continue
             cost = _cost(config, product, rows, columns, terms, flows, tile_m, tile_n)
             if cost is not None:
@@ -285,7 +287,7 @@ SLOTS = 5
 
 def _units(config: Config, product: Product, rows: Span, columns: Span) -> tuple[int, int]:
     """Return the least rows and columns of a tile of a cell."""
-    beat = max(config.columns, config.bus_bytes)
+    beat = math.lcm(config.columns, config.bus_bytes)
     unit_m, unit_n = 1, min(beat, columns.size)
     if any(term.left.transposed for term in product.terms):
         unit_m = min(config.bus_bytes, rows.size)  # loads start at whole beats
@@ -326,8 +328,10 @@ def _cost(
     for index in terms:
         k, flow = product.terms[index].k, flows[index]
         width = min(tile_n, product.terms[index].columns.size)
-        length = piece_length(config, flow, k, tile_m, width)
-        if length < 1 or (product.terms[index].updates and length < k):
+        whole = product.terms[index].updates  # which is rounded once, so it is no sum of pieces
+        if piece_length(config, flow, k, tile_m, width) < 1 or (
+            whole and not _fits(config, flow, tile_m, k, width)
+        ):
             return None
         array += tiles_m * tiles_n * _cycles(config, flow, tile_m, k, width)
         left, right = _words(config, flow, tile_m, k, width)
@@ -351,6 +355,12 @@ def _words(config: Config, flow: Dataflow, m: int, k: int, n: int) -> tuple[int,
     return left, k * -(-n // config.columns)
 
 
+def _fits(config: Config, flow: Dataflow, m: int, k: int, n: int) -> bool:
+    """Tell whether the operands of an instruction fit half of each memory."""
+    left, right = _words(config, flow, m, k, n)
+    return left <= config.input_depth and right <= config.weight_depth
+
+
 def piece_length(config: Config, flow: Dataflow, k: int, m: int, n: int) -> int:
     """Return how much of a reduction one instruction takes: pieces that are equal, about.
 
@@ -367,8 +377,7 @@ def piece_length(config: Config, flow: Dataflow, k: int, m: int, n: int) -> int:
         if most * left <= config.input_depth and most * right <= config.weight_depth:
             return k
         if k <= step:
-            fits = left <= config.input_depth and right <= config.weight_depth
-            return k if fits else 0
+            return k if _fits(config, flow, m, k, n) else 0
         count += 1
         k = -(-whole // count)
         k = -(-k // step) * step

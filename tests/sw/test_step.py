@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -121,3 +123,15 @@ def test_the_first_step_of_training() -> None:
     for site in shape.sites:
         down, up = (result.gradients[name] for name in lora_names(site.path))
         assert not down.any() and up.any()
+
+
+def test_a_wrong_bit_is_seen() -> None:
+    shape, (result,) = run(SMALL, MODULE, "xattn", 1)
+    for name in ("text.dX", "down.0.attn2.S", "down.0.attn2.Q.maxima"):
+        right = result.values[name]
+        wrong = replace(result, values=result.values | {name: right ^ (right == right.max())})
+        with pytest.raises(AssertionError, match=f"a rung: {name} at"):
+            assert_bits(shape, wrong, "a rung")
+    short = {name: value for name, value in result.values.items() if name != "text.dA"}
+    with pytest.raises(AssertionError, match=r"a rung: the device does not give \['text.dA'\]"):
+        assert_bits(shape, replace(result, values=short), "a rung")

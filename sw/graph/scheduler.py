@@ -28,7 +28,7 @@ PATIENCE = 100
 """Cycles for which the array may wait for operands before another product takes over."""
 BEHIND, BEFORE = 0.9, 1.06
 """How far independent products keep behind the others, to have work left at the end; and how far
-before them, if they load more than a word a cycle, which must come between what loads less."""
+before them, if they load much more than a word a cycle, and must come between what loads less."""
 
 
 @dataclass
@@ -112,7 +112,7 @@ class Scheduler:
             return 1.0
         tile = self._tiles[index][0]
         loads = sum(self._loads.missing((index, 0, piece)) for piece in range(len(tile.pieces)))
-        return BEFORE if loads > sum(piece.cycles for piece in tile.pieces) else BEHIND
+        return BEFORE if loads > 1.3 * sum(piece.cycles for piece in tile.pieces) else BEHIND
 
     def _note(self, product: int, tile: int, output: int) -> None:
         self._out.append(Work(product, tile, -1, output, self._sums.place((product, tile))))

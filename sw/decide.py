@@ -240,9 +240,8 @@ def _later(config: Config, trial: Trial, allowed: int) -> Iterator[Trial]:
         return
     first, loads = trial.first, trial.loads
     before = int(np.searchsorted(loads, first, "right"))
-    pace = min(1.0, allowed / max(int(loads[-1] - loads[0]), 1))
     parts = (first + int(waits * part) for part in (1, 1.2, 1.5, 2))
     for ahead in sorted({int(np.searchsorted(loads, cycle, "right")) for cycle in parts}):
-        for each in (0.0, 0.7 * pace, pace) if ahead > before else ():
-            tiling = replace(trial.job.tiling, ahead=ahead, pace=each)
+        if ahead > before:
+            tiling = replace(trial.job.tiling, ahead=ahead)
             yield Trial(config, replace(trial.job, tiling=tiling))

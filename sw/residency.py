@@ -31,7 +31,7 @@ class Residency:
 
     A tile that is still there is not loaded again. A new one goes to the half in which it drives
     out nothing, or what was used longest ago, and of two such halves to the one that was not used
-    last: so that one half fills while the other is read.
+    last: so that a tile need not wait for what was used last, and what is used again stays.
     """
 
     def __init__(self, half: int, halves: int = 2) -> None:
@@ -45,18 +45,6 @@ class Residency:
         self._in_both = 0
         self._time = 0
         self._last_half = halves - 1
-        self._run = self._left = 0.0
-        self._pace = 0.0
-        self._changes = True
-
-    def in_runs(self, words: int, pace: float) -> None:
-        """Let new tiles stay in one half for `words`, then in the other for `pace` times that.
-
-        And so on: where loads are ahead of what reads them, a half fills while the other is read
-        if a run lasts as long as the reading of the one before.
-        """
-        self._run = self._left = float(words)
-        self._pace, self._changes = pace, True
 
     def get(self, key: Hashable, words: int, stays: bool = False) -> tuple[int, bool]:
         """Return the first word of a tile, and whether it must be loaded there.
@@ -90,10 +78,6 @@ class Residency:
         self._by_key[key] = new
         self._note(new, 1)
         self._last_half = base // self._half
-        self._left -= words
-        if self._left <= 0:
-            self._run = self._left = self._run * self._pace
-            self._changes = True
         return base, True
 
     def free(self, chosen: Callable[[Any], bool]) -> None:
@@ -129,9 +113,6 @@ class Residency:
             rooms = [self._room(0, self._size, words)]
         else:
             order = (1 - self._last_half, self._last_half) if self._size > self._half else (0,)
-            if not self._changes:
-                order = order[::-1]
-            self._changes = self._left <= 0
             rooms = [self._room(h * self._half, (h + 1) * self._half, words) for h in order]
         used, base = min(rooms, key=lambda room: room[0])
         if used >= FOREVER:

@@ -5,9 +5,7 @@ A step becomes one instruction, which `sw.lower` writes.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
 
 from hw.isa.config import Config
 from hw.isa.instructions import Axis, Dataflow, Memory
@@ -49,25 +47,12 @@ class Stager:
 
     def steps(self, job: Job) -> list[Step]:
         """Return the steps of a job."""
-        words = self._ahead(job)
-        for memory in (Memory.INPUT, Memory.WEIGHT):
-            self._resident[memory].in_runs(words[memory], job.tiling.pace)
         self._steps = []
         for tiles in _groups(job):
             self._group(job, tiles)
         for table in job.frees:
             self._free(table)
         return _held(self._steps, job.tiling.ahead)
-
-    def _ahead(self, job: Job) -> Counter[Memory]:
-        """Return the words of each memory that are loaded before the array starts."""
-        words: Counter[Memory] = Counter()
-        if job.tiling.ahead and job.tiling.pace:
-            alone = Stager(self._config).steps(replace(job, tiling=replace(job.tiling, pace=0.0)))
-            fetches = [step for step in alone if isinstance(step, Fetch)]
-            for step in fetches[: job.tiling.ahead]:
-                words[step.memory] += step.words
-        return words
 
     def _group(self, job: Job, tiles: list[Tile]) -> None:
         """Compute tiles, make their outputs, and then those that need the maxima of all.

@@ -45,9 +45,6 @@ class Tiling:
         Whether tiles of one row of tiles follow one another, rather than those of one column.
     ahead : int
         Loads of operands that are done before the array starts, so that it need not wait later.
-    pace : float
-        With `ahead`: how many cycles of the array there are to one of loads; 0 if operands go to
-        the halves of their memory by turns, see `sw.residency.Residency.in_runs`.
     first_row, all_rows : int
         First row of the part, and rows of the product; as many as `m` if 0.
     """
@@ -61,7 +58,6 @@ class Tiling:
     tile_n: int
     rows_outer: bool = True
     ahead: int = 0
-    pace: float = 0.0
     first_row: int = 0
     all_rows: int = 0
 

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 from rich import box
@@ -28,7 +28,7 @@ from .place import PlacementError
 from .program_file import ProgramFileError, write_file
 from .tile import TileError
 
-__all__ = ["BAD_INPUT", "Report", "keep_clear", "progress"]
+__all__ = ["BAD_INPUT", "Report", "fail", "keep_clear", "progress"]
 
 BAD_INPUT = (
     BackendError,
@@ -158,3 +158,9 @@ def progress() -> Iterator[Callable[[str, int], None] | None]:
             bar.update(task, description=f"{text}, cycle {cycle:,}" if cycle else text + first)
 
         yield show
+
+
+def fail(message: str) -> NoReturn:
+    """End with exit code 1: a result is wrong."""
+    click.echo(f"cdmqta: {message}", err=True)
+    sys.exit(1)

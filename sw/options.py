@@ -19,8 +19,12 @@ from sim.result import DramTiming
 from .console import Report
 from .driver import BACKENDS, Device
 from .gemm import ROUNDINGS
+from .tile_search import GOALS
 
 __all__ = [
+    "DATAFLOW",
+    "OBJECTIVE",
+    "SEED",
     "Margin",
     "OutputFile",
     "Settings",
@@ -34,6 +38,16 @@ __all__ = [
     "rounding_options",
     "settings_options",
 ]
+
+DATAFLOW = click.Choice(["ws", "os", "auto"])
+OBJECTIVE = click.option(
+    "--objective", type=click.Choice(GOALS), default="latency", show_default=True,
+    help="What the plan of each product makes small.",
+)  # fmt: skip
+SEED = click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True,
+    help="Of the data the program makes.",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

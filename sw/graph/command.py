@@ -100,7 +100,7 @@ def compile_model(
         raise click.UsageError(
             f"--dataflow {dataflow} is of gemm: and lora:, a step has the best for each product"
         )
-    from .compile import PASSES, compile_step
+    from .compile import PASSES, compile_step  # what else the command line does is quick to load
 
     given = {"reading": "xattn", "batch": 1} | {k: v for k, v in model.items() if v is not None}
     wanted = given.pop("dump_after", None)

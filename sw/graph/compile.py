@@ -17,7 +17,6 @@ from .place import place_values
 from .program import StepProgram
 from .quantise import quantise
 from .schedule import schedule
-from .search import search
 from .tile import tile_products
 from .twice import store_twice
 from .verify import verify
@@ -86,7 +85,7 @@ def compile_step(
     show("choose", chosen)
     tiled = tile_products(config, chosen)
     show("tile", tiled)
-    scheduled = schedule(config, tiled, search(config, tiled, objective))
+    scheduled = schedule(config, tiled, objective)
     show("schedule", scheduled)
     placed = place_values(config, fused)
     show("place", placed)

@@ -164,8 +164,8 @@ def print_time(report: Report, figures: dict[str, Any]) -> None:
     report.table([_shown(row, dram=False) for row in rows], section="program")
     report.line("gap: cycles above those that the multiplications take on a full array")
     joules = figures["energy"]
-    dram = ", ".join(f"{name} {each * 1e3:.1f}" for name, each in joules["dram_joules"].items())
-    report.line(f"energy: {joules['chip_joules'] * 1e3:.1f} mJ on the chip; mJ of DRAM: {dram}")
+    dram = ", ".join(f"{name} {each * 1e3:.3g}" for name, each in joules["dram_joules"].items())
+    report.line(f"energy: {joules['chip_joules'] * 1e3:.3g} mJ on the chip; mJ of DRAM: {dram}")
 
 
 def _shown(row: dict[str, Any], *, dram: bool) -> dict[str, Any]:

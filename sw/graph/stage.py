@@ -12,9 +12,10 @@ from ..residency import Residency
 from ..step import Emit, Fetch, Measure, Multiply, Step, Table
 from ..tile import Span
 from . import memory
-from .ir import Copy, Maxima, Product, Segment, Sums, Updates, Value, View
-from .schedule import Work, windows
+from .ir import Copy, Maxima, Segment, Sums, Updates, Value, View
+from .needs import windows
 from .tile import Tile, term_columns, term_part
+from .work import Work
 
 __all__ = ["Stager"]
 
@@ -68,7 +69,7 @@ class Stager:
     def steps(self) -> Iterator[tuple[int, Step]]:
         """Yield the steps in order, with the place of the product that each belongs to."""
         for work in self._works:
-            made = self._piece(work) if work.piece >= 0 else self._outputs(work)
+            made = self._piece(work) if work.piece >= 0 else self._output(work)
             for step in made:
                 yield work.product, step
 
@@ -151,14 +152,9 @@ class Stager:
     def _blocks(self, columns: Span) -> int:
         return -(-columns.size // self._config.columns)
 
-    def _outputs(self, work: Work) -> Iterator[Step]:
-        product = self._products[work.product]
+    def _output(self, work: Work) -> Iterator[Step]:
+        output = self._products[work.product].outputs[work.output]
         own = self._tiles[work.product][work.tile]
-        for index in work.outputs:
-            yield from self._output(work, product, own, index)
-
-    def _output(self, work: Work, product: Product, own: Tile, index: int) -> Iterator[Step]:
-        output = product.outputs[index]
         rows, columns = windows(output, own)
         blocks = self._blocks(own.columns)
         base = work.base + (rows.start - own.rows.start) * blocks

@@ -39,25 +39,54 @@ class Tile:
 
 
 @dataclass(frozen=True)
+class Rule:
+    """How tiles are chosen, where more than one way may be best.
+
+    Members
+    -------
+    quick : bool
+        Tiles of sums that go to DRAM are small: each is stored soon.
+    tapered : bool
+        The last tile of every product is cut, not only of those whose sums go to DRAM.
+    """
+
+    quick: bool = False
+    tapered: bool = False
+
+
+RULES = (Rule(), Rule(tapered=True), Rule(quick=True))
+"""The ways that are tried."""
+
+Tiles = tuple[tuple[Tile, ...], ...]
+"""The tiles of each product of a segment, in order."""
+
+
+@dataclass(frozen=True)
 class Tiled:
-    """A step with the tiles of every product, by the names of segment and product."""
+    """A step with the tiles of every product.
+
+    Members
+    -------
+    chosen : Chosen
+    candidates : dict
+        By the names of segments: ways to cut its products, those of `RULES` that differ. Which is
+        best, their order tells.
+    """
 
     chosen: Chosen
-    tiles: Mapping[tuple[str, str], tuple[Tile, ...]]
-
-    def of(self, segment: Segment, product: Product) -> tuple[Tile, ...]:
-        """Return the tiles of a product, in order."""
-        return self.tiles[segment.name, product.name]
+    candidates: Mapping[str, tuple[Tiles, ...]]
 
     def __str__(self) -> str:
         lines = [f"tiles of {self.chosen.fused.name}"]
-        for (segment, product), tiles in self.tiles.items():
-            first = tiles[0]
-            pieces = ", ".join(str(piece.k.size) for piece in first.pieces)
-            lines.append(
-                f"{segment} {product}: {len(tiles)} of at most {first.rows.size}x"
-                f"{first.columns.size}, sums in pieces of {pieces}"
-            )
+        for segment in self.chosen.fused.segments:
+            for number, candidate in enumerate(self.candidates[segment.name]):
+                for product, tiles in zip(segment.products, candidate, strict=True):
+                    first = tiles[0]
+                    pieces = ", ".join(str(piece.k.size) for piece in first.pieces)
+                    lines.append(
+                        f"{segment.name} {product.name}, {number}: {len(tiles)} tiles, the first "
+                        f"{first.rows.size}x{first.columns.size}, sums in pieces of {pieces}"
+                    )
         return "\n".join(lines)
 
 
@@ -69,21 +98,21 @@ def tile_products(config: Config, chosen: Chosen) -> Tiled:
     TileError
         A product does not fit the memories; the message names it and the sizes.
     """
-    known: dict[Hashable, list[tuple[Tile, ...]]] = {}
-    tiles = {}
+    known: dict[Hashable, tuple[Tiles, ...]] = {}
+    candidates = {}
     for segment in chosen.fused.segments:
         key = form(segment, chosen.fused.values)
         if key not in known:
-            known[key] = _tile_segment(config, chosen, segment)
-        for product, found in zip(segment.products, known[key], strict=True):
-            tiles[segment.name, product.name] = found
-    return Tiled(chosen, tiles)
+            made = [_tile_segment(config, chosen, segment, rule) for rule in RULES]
+            known[key] = tuple(dict.fromkeys(made))
+        candidates[segment.name] = known[key]
+    return Tiled(chosen, candidates)
 
 
-def _tile_segment(config: Config, chosen: Chosen, segment: Segment) -> list[tuple[Tile, ...]]:
+def _tile_segment(config: Config, chosen: Chosen, segment: Segment, rule: Rule) -> Tiles:
     """Return the tiles of a segment's products; those that read the same have the same pieces."""
     made = [
-        tuple(_tiles(config, product, chosen.of(segment, product), {}, set()))
+        tuple(_tiles(config, product, chosen.of(segment, product), rule, {}, set()))
         for product in segment.products
     ]
     # The array waits for the first piece of the first product, and of those that share with it.
@@ -95,10 +124,14 @@ def _tile_segment(config: Config, chosen: Chosen, segment: Segment) -> list[tupl
                 left = product.terms[piece.term].left
                 length = max(p.k.size for p in tile.pieces if p.term == piece.term)
                 longest[left] = min(length, longest.get(left, length))
-    return [
-        _taper(config, p, _in_order(_tiles(config, p, chosen.of(segment, p), longest, early)))
-        for p in segment.products
-    ]
+    found = []
+    for product in segment.products:
+        flows = chosen.of(segment, product)
+        tiles = _in_order(_tiles(config, product, flows, rule, longest, early))
+        if rule.tapered or any(isinstance(output, Sums) for output in product.outputs):
+            tiles = _taper(config, tiles)
+        found.append(tiles)
+    return tuple(found)
 
 
 def _in_order(tiles: Iterable[Tile]) -> tuple[Tile, ...]:
@@ -106,15 +139,14 @@ def _in_order(tiles: Iterable[Tile]) -> tuple[Tile, ...]:
     return tuple(sorted(tiles, key=lambda tile: (tile.columns.start, tile.rows.start)))
 
 
-def _taper(config: Config, product: Product, tiles: tuple[Tile, ...]) -> tuple[Tile, ...]:
-    """Return the tiles with the last one in smaller ones, where its sums are stored.
+def _taper(config: Config, tiles: tuple[Tile, ...]) -> tuple[Tile, ...]:
+    """Return the tiles with the last one in smaller ones.
 
-    The program ends when the last tile is stored.
+    Others wait for the last tile, or the end of the program does.
     """
     last = tiles[-1]
     words = last.rows.size * -(-last.columns.size // config.columns)
-    sums = any(isinstance(o, Sums) for o in product.outputs)
-    if not sums or words <= TAIL or len(tiles) == 1:
+    if words <= TAIL or len(tiles) == 1:
         return tiles
     step = math.lcm(config.columns, config.bus_bytes)
     parts = min(-(-words // TAIL), -(-last.columns.size // step))
@@ -133,13 +165,14 @@ def _tiles(
     config: Config,
     product: Product,
     flows: tuple[Dataflow, ...],
+    rule: Rule,
     longest: Mapping[View, int],
     early: Set[View],
 ) -> Iterator[Tile]:
     """Yield the tiles of all cells."""
     cells = list(_cells(product))
     for rows, columns, terms in cells:
-        tile_m, tile_n = _sizes(config, product, rows, columns, terms, flows, len(cells))
+        tile_m, tile_n = _sizes(config, product, rows, columns, terms, flows, rule, len(cells))
         for n in cut(columns, tile_n):
             for m in cut(rows, tile_m):
                 yield Tile(
@@ -196,6 +229,7 @@ def _sizes(
     columns: Span,
     terms: list[int],
     flows: tuple[Dataflow, ...],
+    rule: Rule,
     cells: int,
 ) -> tuple[int, int]:
     """Return rows and columns of a tile: those of the fewest cycles of array and bus."""
@@ -206,8 +240,10 @@ def _sizes(
     folds = sum(_cycles(config, flows[i], config.rows, product.terms[i].k, 1) for i in terms)
     slow = folds >= SLOW * config.rows
     half = config.output_depth * 15 // 16
-    least = unit_m * -(-unit_n // config.columns)
-    most = half if slow else max(config.output_depth // SLOTS, min(least, half))
+    most = half if slow else config.output_depth // SLOTS
+    if slow and rule.quick and any(isinstance(output, Sums) for output in product.outputs):
+        most = min(most, config.output_depth // 2)
+    most = max(most, min(unit_m * -(-unit_n // config.columns), half))
     for tile_m in _multiples(unit_m, rows.size):
         for tile_n in _multiples(unit_n, columns.size):
             words = tile_m * -(-tile_n // config.columns)
@@ -352,7 +388,8 @@ def _fold(config: Config) -> int:
     return math.lcm(config.rows, config.bus_bytes)
 
 
-GRAIN = 0
+GRAIN = 1300
+"""Cycles of a piece, about: so long may others have to wait for their turn."""
 SHORT = 4
 """Operands of how many pieces fit half of a memory, where loads are slow."""
 
@@ -372,7 +409,7 @@ def _pieces(
         width = term_columns(term, n).size
         length = piece_length(config, flow, term.k, m.size, width)
         length = min(length, longest.get(term.left, length))
-        if GRAIN and flow is Dataflow.WS:
+        if flow is Dataflow.WS:
             fold = _cycles(config, flow, m.size, config.rows, width)
             length = min(length, max(1, GRAIN // fold) * _fold(config))
         if term.updates:

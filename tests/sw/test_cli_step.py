@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from sw import driver
+from sw.graph.compile import PASSES
 from sw.graph.session import shape_in
 from sw.graph.tensors import frozen_shapes, lora_shapes, random_tensors
 from sw.program_file import read_programs, write_programs
@@ -34,7 +36,7 @@ COMPILE = (
 def step(command, monkeypatch) -> Path:
     """A compiled step of a small U-Net, and the module `nets` that makes that."""
     Path("nets.py").write_text(MODEL)
-    monkeypatch.delitem(__import__("sys").modules, "nets", raising=False)
+    monkeypatch.delitem(sys.modules, "nets", raising=False)
     assert command(*COMPILE).code == 0
     return Path("s.cdmqta")
 
@@ -175,8 +177,8 @@ def test_steps_are_text_and_back(command, hand):
          "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k (12 x 8), not 0"),
         (["--fusions", "steam"], "fusions must be all, none, or some of stream,low-rank,update,"
          "sum-dx,drain,heads, or such with - before each that is off, not 'steam'"),
-        (["--dump-after", "lunch"], "--dump-after must be one of build, quantise, fuse, choose, "
-         "tile, schedule, place, lower, not 'lunch'"),
+        (["--dump-after", "lunch"],
+         f"--dump-after must be one of {', '.join(PASSES)}, not 'lunch'"),
         (["--dataflow", "ws"],
          "--dataflow ws is of gemm: and lora:, a step has the best for each product"),
     ],

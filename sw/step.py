@@ -15,7 +15,8 @@ __all__ = ["Emit", "Fetch", "Measure", "Multiply", "Step", "Table"]
 class Fetch(NamedTuple):
     """Bring rows `rows` and columns `columns` of a matrix, as the array wants it, to `base`.
 
-    `words` are those it takes there, `blocks` those of a row.
+    `words` are those it takes there, `blocks` those of a row. A block is `block_stride` words
+    behind the one before; with 0, it follows it without a gap.
     """
 
     memory: Memory
@@ -25,6 +26,7 @@ class Fetch(NamedTuple):
     base: int
     blocks: int
     words: int
+    block_stride: int = 0
 
 
 class Table(NamedTuple):
@@ -41,7 +43,8 @@ class Table(NamedTuple):
 class Multiply(NamedTuple):
     """Multiply two pieces that are on the chip into a tile of results.
 
-    `held` says that it must wait for all loads before it, needed or not.
+    `held` says that it must wait for all loads before it, needed or not. Strides are from block to
+    block, as `Fetch` has them.
     """
 
     dataflow: Dataflow
@@ -58,6 +61,8 @@ class Multiply(NamedTuple):
     scale: int = 0
     scale_base: int = 0
     held: bool = False
+    left_stride: int = 0
+    right_stride: int = 0
 
     @property
     def left_rows(self) -> int:

@@ -40,6 +40,10 @@ class Stager:
             Memory.ROW_SCALE: Residency(config.row_scale_depth, halves=1),
             Memory.COLUMN_SCALE: Residency(config.column_scale_depth, halves=1),
         }
+        self._words_in = {
+            Memory.INPUT: 2 * config.input_depth,
+            Memory.WEIGHT: 2 * config.weight_depth,
+        }
         self._results = Results(config.output_depth)
         self._steps: list[Step] = []
 
@@ -118,25 +122,41 @@ class Stager:
         """Fetch the operands of one piece of the reduction unless they are there, and multiply."""
         along, across = (tile.m, piece) if dataflow is Dataflow.WS else (piece, tile.m)
         rows, columns = self._config.rows, self._config.columns
-        left_base, left_blocks = self._operand(Memory.INPUT, left, along, across, rows)
-        right_base, right_blocks = self._operand(Memory.WEIGHT, right, piece, tile.n, columns)
+        *left_place, left_stride = self._operand(Memory.INPUT, left, along, across, rows)
+        *right_place, right_stride = self._operand(Memory.WEIGHT, right, piece, tile.n, columns)
         self._steps.append(
             Multiply(
-                dataflow, tile.m.size, piece.size, tile.n.size, left_base, left_blocks,
-                right_base, right_blocks, base, self._blocks(tile.n), *fields,
+                dataflow, tile.m.size, piece.size, tile.n.size, *left_place, *right_place,
+                base, self._blocks(tile.n), *fields,
+                left_stride=left_stride, right_stride=right_stride,
             )
         )  # fmt: skip
 
     def _operand(
         self, memory: Memory, operand: Operand, rows: Span, columns: Span, lanes: int
-    ) -> tuple[int, int]:
-        """Have a piece of a matrix on the chip; return its first word and its blocks a row."""
+    ) -> tuple[int, int, int]:
+        """Have a piece of a matrix on the chip; return first word, blocks a row, block stride."""
         blocks = -(-columns.size // lanes)
-        words = rows.size * blocks
+        stride = self._stride(memory, operand, rows.size, blocks)
+        words = rows.size + (blocks - 1) * stride
         base, missing = self._resident[memory].get((operand, rows, columns), words)
         if missing:
-            self._steps.append(Fetch(memory, operand, rows, columns, base, blocks, words))
-        return base, blocks
+            self._steps.append(Fetch(memory, operand, rows, columns, base, blocks, words, stride))
+        return base, blocks, stride
+
+    def _stride(self, memory: Memory, operand: Operand, rows: int, blocks: int) -> int:
+        """Return the words from block to block of a piece.
+
+        A load writes the blocks of a row one after the other. If they lie in the banks by turns, it
+        passes under the array, which reads row after row; with a gap they do, if as many pieces fit
+        the memory then. Loads that transpose write row after row themselves.
+        """
+        size = self._words_in[memory]
+        gap = 1 - rows % 2
+        if operand.transposed or blocks <= 2 or not gap:
+            return rows
+        fits = size // (rows * blocks) == size // (rows * blocks + blocks - 1)
+        return rows + gap if fits else rows
 
     def _outputs(self, job: Job, outputs: tuple[Output, ...], tile: Tile, base: int) -> None:
         for output in outputs:
@@ -260,8 +280,7 @@ def _free(step: Step, read: dict[Memory, list[tuple[int, int]]]) -> bool:
 
 def _operands(step: Multiply) -> Iterable[tuple[Memory, int, int]]:
     """Return memory, first word and words of both operands."""
-    left_rows = step.rows if step.dataflow is Dataflow.WS else step.reduction
     return (
-        (Memory.INPUT, step.left, left_rows * step.left_blocks),
-        (Memory.WEIGHT, step.right, step.reduction * step.right_blocks),
+        (Memory.INPUT, step.left, step.left_rows + (step.left_blocks - 1) * step.left_stride),
+        (Memory.WEIGHT, step.right, step.reduction + (step.right_blocks - 1) * step.right_stride),
     )

@@ -34,7 +34,7 @@ _LOAD, _EXECUTE, _STORE = (int(engine) for engine in Engine)
         "store_stalled_on_dram", "store_stalled_on_memory", "output_store_0",
     )
 )  # fmt: skip
-"""Bits of activity; of what has halves, that of the first."""
+"""Bits of activity; of what has banks or halves, that of the first."""
 HANDSHAKES = len(ACTIVITY)
 
 COUNTS = record(**dict.fromkeys(MODELLED, 1))
@@ -123,9 +123,9 @@ def pulses(w):
 
 
 @compiled
-def _half(half, first):
-    """Return the bit of a half from bit `first` on, or 0 if there is none."""
-    return 0 if half == NONE else 1 << first + half
+def _part(part, first):
+    """Return the bit of a bank or half from bit `first` on, or 0 if there is none."""
+    return 0 if part == NONE else 1 << first + part
 
 
 @compiled
@@ -141,14 +141,14 @@ def activity(r):
         waits, _LOAD, _STORE, LOAD_ON_STORE
     )
     bits |= w.load_stalled_on_dram << LOAD_ON_DRAM | w.load_stalled_on_memory << LOAD_ON_MEMORY
-    bits |= _half(w.left_write, INPUT_WRITE) | _half(w.right_write, WEIGHT_WRITE)
+    bits |= _part(w.left_write, INPUT_WRITE) | _part(w.right_write, WEIGHT_WRITE)
     bits |= _wait(waits, _EXECUTE, _LOAD, EXECUTE_ON_LOAD)
     bits |= _wait(waits, _EXECUTE, _STORE, EXECUTE_ON_STORE)
-    bits |= _half(w.left_read, INPUT_READ) | _half(w.right_read, WEIGHT_READ)
+    bits |= _part(w.left_read, INPUT_READ) | _part(w.right_read, WEIGHT_READ)
     bits |= w.half_busy[0] << OUTPUT_ADD | w.half_busy[1] << OUTPUT_ADD + 1
     bits |= w.written << OUTPUT_WRITE
     bits |= _wait(waits, _STORE, _LOAD, STORE_ON_LOAD) | _wait(
         waits, _STORE, _EXECUTE, STORE_ON_EXECUTE
     )
     bits |= w.store_stalled_on_dram << STORE_ON_DRAM | w.store_stalled_on_memory << STORE_ON_MEMORY
-    return bits | _half(w.store_read, OUTPUT_STORE) | r.shakes << HANDSHAKES
+    return bits | _part(w.store_read, OUTPUT_STORE) | r.shakes << HANDSHAKES

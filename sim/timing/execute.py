@@ -31,9 +31,10 @@ _RUNNING = record(
     left=1, left_stride=1, right=1, right_stride=1, out=1, out_stride=1, out_rows=1,
 )  # fmt: skip
 """The fold that runs, if `waves`, those left with that of this cycle, is not 0. `swapped`: it is
-WS and its tile has left `b`, so that the next may come."""
+WS and its tile has left `b`, so that the next may come. Of operands, `left` and `right` are the
+bank, and the stride is 1 if each word lies in the other bank than the one before."""
 
-_TILE = record(rows=1, reads=1, address=1, stride=1, ready=1, early=1)
+_TILE = record(rows=1, reads=1, bank=1, stride=1, ready=1, early=1)
 """The next stationary tile: rows left to issue, and how many of them are read; whether all are
 loaded and wait; whether its fold has left the head while the last row is still to come."""
 
@@ -113,7 +114,7 @@ def _feed(s, h, w, head):
     if waits and not head.os and not tile.rows and not tile.ready:
         if not fold.waves or fold.swapped:
             tile.rows, tile.reads = h.rows, head.right_rows
-            tile.address, tile.stride = head.right, head.right_stride
+            tile.bank, tile.stride = head.right, head.right_stride
     if finishing and fold.os:
         s.drained_after = h.rows - 1
     takes = False
@@ -127,7 +128,7 @@ def _feed(s, h, w, head):
         s.drained_after -= 1
     _reads(h, w, fold, tile)
     _issue(s, h)
-    _load(h, tile, takes and not head.os)
+    _load(tile, takes and not head.os)
     _run(h, fold)
     if takes:
         _take(fold, head)
@@ -136,27 +137,27 @@ def _feed(s, h, w, head):
 
 @compiled
 def _reads(h, w, fold, tile):
-    """Say which halves are read, and what the array is fed."""
+    """Say which banks are read, and what the array is fed."""
     w.left_read = w.right_read = NONE
     w.array_fed = w.macs = 0
     if tile.reads:
-        w.right_read = tile.address & 1
+        w.right_read = tile.bank
     if fold.waves:
         w.array_fed, w.macs = 1, fold.macs
-        w.left_read = fold.left & 1
+        w.left_read = fold.left
         if fold.os:
-            w.right_read = fold.right & 1
+            w.right_read = fold.right
     w.fed = 1 if fold.waves or tile.reads else 0
 
 
 @compiled
-def _load(h, tile, taken):
+def _load(tile, taken):
     """Issue a row of the tile; `taken` says that its fold leaves the head."""
     if tile.reads:
         tile.reads -= 1
-        tile.address = (tile.address + tile.stride) & (2 * h.weight_depth - 1)
+        tile.bank ^= tile.stride
         if not tile.reads:
-            tile.address = tile.stride = 0
+            tile.bank = tile.stride = 0
     if tile.rows == 1:
         tile.ready = 0 if tile.early or taken else 1
         tile.rows = tile.early = 0
@@ -217,9 +218,9 @@ def _run(h, fold):
     """Go on to the next wave, or end the fold."""
     if fold.waves > 1:
         fold.waves -= 1
-        fold.left = (fold.left + fold.left_stride) & (2 * h.input_depth - 1)
+        fold.left ^= fold.left_stride
         if fold.os:
-            fold.right = (fold.right + fold.right_stride) & (2 * h.weight_depth - 1)
+            fold.right ^= fold.right_stride
         else:
             fold.out = (fold.out + fold.out_stride) & (2 * h.output_depth - 1)
             fold.swapped = 1

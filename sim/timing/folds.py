@@ -1,8 +1,9 @@
 """Folds of all execute instructions of a program as a table: `hw.walk.Walk`, all at once.
 
 A fold is one stationary tile with its waves (WS), or one tile of sums (OS). Addresses matter for
-timing only by the half they lie in, so an operand or a result within one half has the same base
-wherever it lies there: folds that take the same time are the same bytes.
+timing only by the bank of an operand, which is the lowest bit, and by the half that a result lies
+in, so a result within one half has the same base wherever it lies there: folds that take the same
+time are the same bytes.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ FOLD = record(
     os=1, waves=1, macs=1, end=1, signal_store=1, accumulate=1,
     left=1, left_stride=1, right=1, right_stride=1, right_rows=1, out=1, out_stride=1, out_rows=1,
 )  # fmt: skip
-"""A fold as `hw.walk.fold_layout` has it. Addresses and strides are modulo the words of the memory;
-of what lies in one half, they are the first word of that half and 0; of results that overwrite, 0,
-since nobody waits for these. `out_rows` are rows of
-results, in WS the waves; `right_rows`, in WS alone, are rows of the stationary tile."""
+"""A fold as `hw.walk.fold_layout` has it. Addresses and strides of operands are modulo the two
+banks; those of results, modulo the words of the memory: of what lies in one half, they are the
+first word of that half and 0; of results that overwrite, 0, since nobody waits for these.
+`out_rows` are rows of results, in WS the waves; `right_rows`, in WS alone, are rows of the
+stationary tile."""
 
 
 def expand(config: Config, code: np.ndarray) -> np.ndarray:
@@ -95,8 +97,11 @@ def _addresses(
     right += np.where(os, 0, skipped * field("right_row_stride"))
     out = field("out_base") + column_block * field("out_block_stride")
     out += np.where(os, skipped * field("out_row_stride"), 0)
-    for name, base in (("left", left), ("right", right)):
-        folds[name], folds[f"{name}_stride"] = base % 2, field(f"{name}_row_stride") % 2
+    right_words = np.where(os, folds["waves"], folds["right_rows"])
+    for name, base, words in (("left", left, folds["waves"]), ("right", right, right_words)):
+        # Memories hold an even number of words: going round does not change the bank.
+        folds[name] = base % 2
+        folds[f"{name}_stride"] = np.where(words > 1, field(f"{name}_row_stride") % 2, 0)
     folds["out"], folds["out_stride"] = _halves(
         out, field("out_row_stride"), folds["out_rows"], config.output_depth
     )

@@ -1,7 +1,8 @@
 """What of an instruction time depends on: equal kinds of instruction take equal time.
 
-Places on the chip matter by the half of a memory that they lie in, places in DRAM by the boundaries
-of 4096 bytes that bursts may not cross. Whatever cannot make a difference is replaced by one value.
+Operands matter by the bank that they lie in, sums by the half of their memory, places in DRAM by
+the boundaries of 4096 bytes that bursts may not cross. Whatever cannot make a difference is
+replaced by one value.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def instruction_kinds(code: np.ndarray) -> np.ndarray:
 
 
 def _settle_loads(code: np.ndarray, at: np.ndarray) -> None:
-    """Replace places by their banks, which scale memories have none of."""
+    """Replace places by their banks; scale memories have none."""
     operands = np.isin(code["memory"][at], (Memory.INPUT, Memory.WEIGHT))
     for name in ("base", "row_stride", "block_stride"):
         code[name][at] = np.where(operands, code[name][at] % 2, 0)

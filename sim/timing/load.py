@@ -27,20 +27,21 @@ _TASK = record(
     memory=1, transpose=1, rows=1, columns=1, base=1, step=1, line_step=1,
     signal_execute=1, signal_store=1,
 )  # fmt: skip
-"""An instruction that waits: what `hw.load` queues for the beats and for the words. Places in the
-operand memories count modulo their words. `columns` are 0 once the beats are asked for."""
+"""An instruction that waits: what `hw.load` queues for the beats and for the words. Of places in
+the operand memories, only the bank counts: they are modulo 2. `columns` are 0 once the beats are
+asked for."""
 
 _CHUNKS = record(resting=1, beat=1, pitch=1, rows=1, row_beats=1)
 """Columns of a transposed load that wait for a chunk of them to be cut: `hw.chunks.Chunks`."""
 
 _WORDS = record(
     active=1, memory=1, transpose=1, size=1, rows_left=1,
-    address=1, line=1, chunk=1, first_line=1, step=1, line_step=1,
+    bank=1, line=1, chunk=1, first_line=1, step=1, line_step=1,
     signal_execute=1, signal_store=1,
 )  # fmt: skip
 """The instruction whose words are written, `size` bytes each, 0 if transposed; then the tag of the
-last word ends it, else its rows do. `line` is where a line began, `chunk` where the next chunk
-begins."""
+last word ends it, else its rows do. `bank` is that of the word, `line` that where a line began,
+`chunk` that where the next chunk begins."""
 
 LOAD = record(
     takes=BUFFERED, writes=BUFFERED, tasks=(_TASK, LOADS_AHEAD + 1),
@@ -92,10 +93,10 @@ def _work(s, h, w, load):
     elif ends:
         _clear(s.words)
     elif word_taken:
-        _next_place(s.words, h, line)
+        _next_place(s.words, line)
     if asked:
         # What was in front has moved up.
-        _note(s.tasks[fifo.level(s.writes) - (1 if fresh else 0)], h, load)
+        _note(s.tasks[fifo.level(s.writes) - (1 if fresh else 0)], load)
     fifo.advance(s.takes, asked, takes)
     fifo.advance(s.writes, asked, fresh)
 
@@ -129,16 +130,14 @@ def _write(words, g, h, w):
 def _accepted(words, h, w):
     """Offer a word to its memory; return whether that takes it."""
     if words.memory == _INPUT:
-        bank = words.address & 1
-        if bank == w.left_read:
+        if words.bank == w.left_read:
             return False
-        w.left_write = bank
+        w.left_write = words.bank
         return True
     if words.memory == _WEIGHT:
-        bank = words.address & 1
-        if bank == w.right_read:
+        if words.bank == w.right_read:
             return False
-        w.right_write = bank
+        w.right_write = words.bank
         return True
     if words.memory == _ACCUMULATE_SCALE:
         return not w.update_made
@@ -196,16 +195,15 @@ def _transposes(load):
 
 
 @compiled
-def _note(task, h, load):
+def _note(task, load):
     """Keep what counts of an instruction that is taken."""
     task.memory, task.rows, task.columns = load.memory, load.rows, load.columns
     task.transpose = 1 if _transposes(load) else 0
     task.signal_execute, task.signal_store = load.signal_execute, load.signal_store
     task.base = task.step = task.line_step = 0
     if load.memory == _INPUT or load.memory == _WEIGHT:
-        last = 2 * (h.input_depth if load.memory == _INPUT else h.weight_depth) - 1
-        task.base = load.base & last
-        row, block = load.row_stride & last, load.block_stride & last
+        task.base = load.base & 1
+        row, block = load.row_stride & 1, load.block_stride & 1
         task.step, task.line_step = (row, block) if task.transpose else (block, row)
 
 
@@ -215,7 +213,7 @@ def _begin(words, h, task):
     words.active, words.memory, words.transpose = 1, task.memory, task.transpose
     words.size = 0 if task.transpose else regroup.word_size(h, task.memory)
     words.rows_left = 0 if task.transpose else task.rows
-    words.address = words.line = task.base
+    words.bank = words.line = task.base
     words.chunk, words.first_line = 0, task.transpose
     words.step, words.line_step = task.step, task.line_step
     words.signal_execute, words.signal_store = task.signal_execute, task.signal_store
@@ -225,22 +223,21 @@ def _begin(words, h, task):
 def _clear(words):
     """Wait for an instruction."""
     words.active = words.memory = words.transpose = words.size = words.rows_left = 0
-    words.address = words.line = words.chunk = words.first_line = 0
+    words.bank = words.line = words.chunk = words.first_line = 0
     words.step = words.line_step = words.signal_execute = words.signal_store = 0
 
 
 @compiled
-def _next_place(words, h, line):
+def _next_place(words, line):
     """Go on to the next word, after the end of a line to where the next line begins.
 
     The chunk after this one starts where the first line of this one would go on.
     """
-    last = 2 * (h.input_depth if words.memory == _INPUT else h.weight_depth) - 1
-    further = (words.address + words.step) & last
+    further = words.bank ^ words.step
     if not line:
-        words.address = further
+        words.bank = further
         return
-    begin = (words.line + words.line_step) & last
+    begin = words.line ^ words.line_step
     if words.transpose:
         if words.first_line:
             words.chunk = further
@@ -249,4 +246,4 @@ def _next_place(words, h, line):
         words.first_line = 1 if line & CHUNK_ENDS else 0
     else:
         words.rows_left -= 1
-    words.address = words.line = begin
+    words.bank = words.line = begin

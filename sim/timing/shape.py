@@ -13,14 +13,14 @@ from .record import record
 __all__ = ["SHAPE", "shape_of"]
 
 SHAPE = record(
-    rows=1, columns=1, input_depth=1, weight_depth=1, output_depth=1,
+    rows=1, columns=1, output_depth=1,
     bus=1, bus_bits=1, page=1, burst_beats=1, read_outstanding=1, write_outstanding=1,
     queue_depth=1, transpose_columns=1, chunk_beats=1, inside_depth=1, group_bytes=1,
     latency=1, rate=1, cost=1,
 )  # fmt: skip
-"""Values of the Config of the same names; depths are words of a half. `bus` is bytes of a beat,
-`bus_bits` its logarithm; `page` is beats of 4096 bytes, a power of two, `chunk_beats` those of a
-chunk that is transposed; `inside_depth` is the instructions in the execute engine at most;
+"""Values of the Config of the same names; `output_depth` is words of a half. `bus` is bytes of a
+beat, `bus_bits` its logarithm; `page` is beats of 4096 bytes, a power of two, `chunk_beats` those
+of a chunk that is transposed; `inside_depth` is the instructions in the execute engine at most;
 `group_bytes` are those of the column scales that a load writes in a cycle, in DRAM.
 `latency` is cycles of the DRAM; with a bandwidth, each cycle brings `rate` and a beat takes `cost`,
 in the units of `sim.dram`; `rate` is 0 without."""

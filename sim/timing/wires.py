@@ -7,7 +7,7 @@ from .record import record
 __all__ = ["NONE", "WIRES"]
 
 NONE = -1
-"""No half of a memory."""
+"""No bank or half of a memory."""
 
 WIRES = record(
     # Fetch to bus: beats of the burst that is offered, 0 for none, and whether it is taken; whether
@@ -23,7 +23,7 @@ WIRES = record(
     # Engines to bus: beats of the burst that is offered, 0 for none.
     read_burst=1, beat_ready=1,
     write_burst=1, write_beat=1,
-    # Execute: halves of operand memories that are read, NONE without; busy halves of sums.
+    # Execute: banks of operand memories that are read, NONE without; busy halves of sums.
     left_read=1, right_read=1, half_busy=2,
     fed=1, array_fed=1, written=1, macs=1, fold_taken=1,
     execute_read_end=1, execute_end=1, execute_busy=1,
@@ -38,5 +38,6 @@ WIRES = record(
     load_end=1, load_busy=1, load_to_execute=1, load_to_store=1,
     load_stalled_on_dram=1, load_stalled_on_memory=1,
 )  # fmt: skip
-"""Values of one cycle: flags are 0 or 1, halves are 0, 1 or `NONE`. Each unit sets all of its own
-outputs in every cycle; they are combinational, as in the hardware, unless said otherwise there."""
+"""Values of one cycle: flags are 0 or 1, banks and halves are 0, 1 or `NONE`. Each unit sets all
+of its own outputs in every cycle; they are combinational, as in the hardware, unless said otherwise
+there."""

@@ -26,8 +26,9 @@ LONG = 20000
 """Cycles of a tile, from which on it waits for others."""
 PATIENCE = 100
 """Cycles for which the array may wait for operands before another product takes over."""
-FILLER = 0.9
-"""How far independent products are behind the others, to have work left at the end."""
+BEHIND, BEFORE = 0.9, 1.06
+"""How far independent products keep behind the others, to have work left at the end; and how far
+before them, if they load much more than a word a cycle, and must come between what loads less."""
 
 
 @dataclass
@@ -40,6 +41,7 @@ class _Queue:
     pieces: dict[int, int]
     cycles: int
     words: int
+    pace: float
     next: int = 0
     spent: int = 0
 
@@ -77,9 +79,9 @@ class Scheduler:
             Tiles that must stay leave no room for others.
         """
         self._policy = policy
+        self._loads.clear()
         self._queues = [self._queue(p) for p in range(len(self._products))]
         self._sums = Sums(self._config.output_depth)
-        self._loads.clear()
         self._outputs = Outputs(
             self._config, self._products, self._tiles, self._note, self._sums.free
         )
@@ -102,8 +104,15 @@ class Scheduler:
             self._products[index], tiles, works,
             {t: len(tile.pieces) for t, tile in enumerate(tiles)},
             sum(piece.cycles for tile in tiles for piece in tile.pieces),
-            max(map(self._words, tiles)),
+            max(map(self._words, tiles)), self._pace(index),
         )  # fmt: skip
+
+    def _pace(self, index: int) -> float:
+        if not self._needs.free[index]:
+            return 1.0
+        tile = self._tiles[index][0]
+        loads = sum(self._loads.missing((index, 0, piece)) for piece in range(len(tile.pieces)))
+        return BEFORE if loads > 1.3 * sum(piece.cycles for piece in tile.pieces) else BEHIND
 
     def _note(self, product: int, tile: int, output: int) -> None:
         self._out.append(Work(product, tile, -1, output, self._sums.place((product, tile))))
@@ -174,7 +183,7 @@ class Scheduler:
     def _rank(self, index: int, waits: int) -> tuple[float, int]:
         """Return how far a product is, and how dear it would be to go on: the least comes next."""
         queue = self._queues[index]
-        part = queue.spent / queue.cycles / (FILLER if self._needs.free[index] else 1.0)
+        part = queue.spent / queue.cycles / queue.pace
         dear = max(0, waits - PATIENCE)
         return part + dear / (queue.cycles if self._policy.even else 1), index
 

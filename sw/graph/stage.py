@@ -53,7 +53,7 @@ class Stager:
         uses = {Memory.INPUT: [], Memory.WEIGHT: []}
         for work in works:
             if work.piece >= 0:
-                for where, key, _ in self._operands(work):
+                for where, key, *_ in self._operands(work):
                     uses[where].append(key)
         self._operand_memory = {
             Memory.INPUT: memory.Operands(config.input_depth, uses[Memory.INPUT]),
@@ -86,34 +86,41 @@ class Stager:
         own = self._tiles[work.product][work.tile].pieces[work.piece]
         return self._products[work.product].terms[own.term]
 
-    def _operands(self, work: Work) -> list[tuple[Memory, View, int]]:
-        """Return memory, view as it lies on the chip, and words of both operands of a piece."""
+    def _operands(self, work: Work) -> list[tuple[Memory, View, int, int, int]]:
+        """Return of both operands of a piece: memory, view as it lies there, blocks, stride, words.
+
+        A load writes the blocks of a row one after the other, and the array reads row after row.
+        With an odd stride from block to block both have the banks by turns.
+        """
         own = self._tiles[work.product][work.tile]
         piece = own.pieces[work.piece]
         left, right = term_part(self._term(work), own, piece.k)
         if piece.dataflow is Dataflow.OS:
             left = left.T
         found = []
-        for where, view, lanes in (
-            (Memory.INPUT, left, self._config.rows),
-            (Memory.WEIGHT, right, self._config.columns),
+        for where, view, lanes, half in (
+            (Memory.INPUT, left, self._config.rows, self._config.input_depth),
+            (Memory.WEIGHT, right, self._config.columns, self._config.weight_depth),
         ):
             rows, columns = view.shape
-            found.append((where, view, rows * -(-columns // lanes)))
+            blocks = -(-columns // lanes)
+            stride = rows if view.transposed else rows | 1
+            if rows + (blocks - 1) * stride > half:
+                stride = rows
+            found.append((where, view, blocks, stride, rows + (blocks - 1) * stride))
         return found
 
     def _piece(self, work: Work) -> Iterator[Step]:
         own = self._tiles[work.product][work.tile]
         piece, term = own.pieces[work.piece], self._term(work)
         blocks = self._blocks(own.columns)
-        places = []
-        for where, view, words in self._operands(work):
+        places, strides = [], []
+        for where, view, count, stride, words in self._operands(work):
             first, new = self._operand_memory[where].get(view, words)
-            lanes = self._config.rows if where is Memory.INPUT else self._config.columns
-            count = -(-view.shape[1] // lanes)
             if new:
-                yield self._fetch(where, view, first, count, words)
+                yield self._fetch(where, view, first, count, words, stride)
             places += [first, count]
+            strides.append(stride)
         scales = 0
         if term.updates in self._values:
             entries = View.of(self._values[term.updates])
@@ -127,6 +134,7 @@ class Stager:
         yield Multiply(
             piece.dataflow, own.rows.size, piece.k.size, columns.size, *places,
             base, blocks, int(self._adds(work)), int(bool(term.updates)), scales,
+            left_stride=strides[0], right_stride=strides[1],
         )  # fmt: skip
         if term.updates and term.updates not in self._values:
             self._table_uses[term.updates] -= 1
@@ -141,13 +149,15 @@ class Stager:
         before = (terms[piece.term] for piece in own.pieces[: work.piece])
         return any(term_columns(term, columns).size > 0 for term in before)
 
-    def _fetch(self, where: Memory, view: View, base: int, blocks: int, words: int) -> Fetch:
+    def _fetch(
+        self, where: Memory, view: View, base: int, blocks: int, words: int, stride: int
+    ) -> Fetch:
         value = self._values[view.value]
         operand = job.Operand(view.value, value.rows, value.columns, view.transposed)
         rows, columns = view.rows, view.columns
         if view.transposed:
             rows, columns = columns, rows
-        return Fetch(where, operand, rows, columns, base, blocks, words)
+        return Fetch(where, operand, rows, columns, base, blocks, words, stride)
 
     def _blocks(self, columns: Span) -> int:
         return -(-columns.size // self._config.columns)

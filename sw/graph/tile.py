@@ -14,7 +14,7 @@ from ..place import align
 from ..tile import Span, TileError, spans
 from .choose import Chosen
 from .form import form
-from .ir import Copy, Maxima, Product, Segment, Sums, Term, Updates, View
+from .ir import Copy, Maxima, Product, Segment, Sums, Term, Updates
 
 __all__ = ["Piece", "Tile", "Tiled", "cut", "term_columns", "term_part", "tile_products"]
 
@@ -116,12 +116,12 @@ def _tile_segment(config: Config, chosen: Chosen, segment: Segment, rule: Rule) 
         for product in segment.products
     ]
     # The array waits for the first piece of the first product, and of those that share with it.
-    early = {term.left for term in segment.products[0].terms if not term.updates}
-    longest: dict[View, int] = {}
+    early = {term.left.value for term in segment.products[0].terms if not term.updates}
+    longest: dict[str, int] = {}
     for product, tiles in zip(segment.products, made, strict=True):
         for tile in tiles:
             for piece in tile.pieces:
-                left = product.terms[piece.term].left
+                left = product.terms[piece.term].left.value
                 length = max(p.k.size for p in tile.pieces if p.term == piece.term)
                 longest[left] = min(length, longest.get(left, length))
     found = []
@@ -166,8 +166,8 @@ def _tiles(
     product: Product,
     flows: tuple[Dataflow, ...],
     rule: Rule,
-    longest: Mapping[View, int],
-    early: Set[View],
+    longest: Mapping[str, int],
+    early: Set[str],
 ) -> Iterator[Tile]:
     """Yield the tiles of all cells."""
     cells = list(_cells(product))
@@ -240,10 +240,10 @@ def _sizes(
     folds = sum(_cycles(config, flows[i], config.rows, product.terms[i].k, 1) for i in terms)
     slow = folds >= SLOW * config.rows
     half = config.output_depth * 15 // 16
-    most = half if slow else config.output_depth // SLOTS
+    least = unit_m * -(-unit_n // config.columns)
+    most = half if slow else max(config.output_depth // SLOTS, min(least, half))
     if slow and rule.quick and any(isinstance(output, Sums) for output in product.outputs):
         most = min(most, config.output_depth // 2)
-    most = max(most, min(unit_m * -(-unit_n // config.columns), half))
     for tile_m in _multiples(unit_m, rows.size):
         for tile_n in _multiples(unit_n, columns.size):
             words = tile_m * -(-tile_n // config.columns)
@@ -401,20 +401,20 @@ def _pieces(
     flows: tuple[Dataflow, ...],
     m: Span,
     n: Span,
-    longest: Mapping[View, int],
-    early: Set[View],
+    longest: Mapping[str, int],
+    early: Set[str],
 ) -> Iterator[Piece]:
     for index in sorted(terms, key=lambda i: bool(product.terms[i].updates)):
         term, flow = product.terms[index], flows[index]
         width = term_columns(term, n).size
         length = piece_length(config, flow, term.k, m.size, width)
-        length = min(length, longest.get(term.left, length))
+        length = min(length, longest.get(term.left.value, length))
         if flow is Dataflow.WS:
             fold = _cycles(config, flow, m.size, config.rows, width)
             length = min(length, max(1, GRAIN // fold) * _fold(config))
         if term.updates:
             length = term.k
-        parts = _ramp if term.left in early and flow is Dataflow.WS else _even
+        parts = _ramp if term.left.value in early and flow is Dataflow.WS else _even
         for k in parts(config, term.k, length):
             yield Piece(index, flow, k, _cycles(config, flow, m.size, k.size, width))
 

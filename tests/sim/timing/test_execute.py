@@ -120,18 +120,15 @@ class Model:
         return seen | {name: int(wires[name][0]) for name in ("execute_ready", "fold_taken")}
 
 
-def observe(ctx, dut: ExecuteEngine, config: Config) -> dict[str, int]:
-    """Return the same of the hardware; a write that must wait tells which half is read."""
+def observe(ctx, dut: ExecuteEngine) -> dict[str, int]:
+    """Return the same of the hardware; a write that must wait tells which bank is read."""
     seen = {name: ctx.get(getattr(dut, signal)) for name, signal in SIGNALS.items()}
-    for name, port, depth in (
-        ("left_read", dut.write_left, config.input_depth),
-        ("right_read", dut.write_right, config.weight_depth),
-    ):
+    for name, port in (("left_read", dut.write_left), ("right_read", dut.write_right)):
         seen[name] = NONE
-        for half in range(2):
-            ctx.set(port.p.address, half * depth)
+        for bank in range(2):
+            ctx.set(port.p.address, bank)
             if not ctx.get(port.ready):
-                seen[name] = half
+                seen[name] = bank
     seen["half_busy"] = ctx.get(dut.half_busy)
     return seen | {"execute_ready": ctx.get(dut.i.ready)}
 
@@ -153,7 +150,7 @@ def lockstep(config: Config, program: list[Execute], gap, *, hollow: bool = True
                 word = int.from_bytes(encode(program[index]), "little")
                 ctx.set(dut.i.payload.as_value(), word)
             ctx.set(dut.i.valid, valid)
-            hardware = observe(ctx, dut, config)
+            hardware = observe(ctx, dut)
             seen = model.step(valid, index)
             folds += seen["fold_taken"]
             for name, value in hardware.items():
@@ -257,25 +254,25 @@ def test_folds_are_those_of_the_walk(rows: int, columns: int) -> None:
         for name in ("os", "waves", "macs", "end", "accumulate"):
             assert mine[name] == fold[name], f"{name} of fold {place}"
         words = {
-            "left": (fold.waves, config.input_depth),
-            "right": (fold.waves if fold.os else fold.right_rows, config.weight_depth),
+            "left": (fold.waves, 1),
+            "right": (fold.waves if fold.os else fold.right_rows, 1),
             "out": (fold.out_rows if fold.os else fold.waves, config.output_depth),
         }
-        for name, (count, depth) in words.items():
+        for name, (count, run) in words.items():
             if name == "out" and not fold.accumulate:
                 continue
-            halves = [
-                [(base + word * stride) // depth % 2 for word in range(count)]
+            parts = [
+                [(base + word * stride) // run % 2 for word in range(count)]
                 for base, stride in (
                     (fold[name], fold[f"{name}_stride"]),
                     (int(mine[name]), int(mine[f"{name}_stride"])),
                 )
             ]
-            assert halves[0] == halves[1], f"{name} of fold {place}"
+            assert parts[0] == parts[1], f"banks or halves of {name} of fold {place}"
 
 
 def test_equal_timing_is_equal_bytes() -> None:
-    """Where an operand lies within a half leaves no trace."""
+    """Where an operand lies within its bank, or old sums within a half, leaves no trace."""
     config = config_of(4, 4, depth=32)
     fields = {
         "dataflow": Dataflow.WS,
@@ -290,14 +287,16 @@ def test_equal_timing_is_equal_bytes() -> None:
         "out_block_stride": 5,
     }
     here = Execute(**fields, accumulate=1)
-    there = dataclasses.replace(here, left_base=11, right_base=9, out_base=7)
-    backwards = dataclasses.replace(here, left_row_stride=(1 << 16) - 7, left_base=29)
+    there = dataclasses.replace(here, left_base=12, right_base=66, out_base=7)
+    backwards = dataclasses.replace(here, left_row_stride=(1 << 16) - 7, left_base=30)
+    other_bank = dataclasses.replace(here, left_base=1)
     across = dataclasses.replace(here, out_base=30)
-    program = (here, there, backwards, across)
+    program = (here, there, backwards, other_bank, across)
     folds = expand(config, code := table(b"".join(map(encode, program))))
-    assert code["first_fold"].tolist() == [0, 6, 12, 18]
-    assert len({folds[place : place + 6].tobytes() for place in (0, 6, 12)}) == 1
-    assert folds[:6].tobytes() != folds[18:].tobytes()
+    assert code["first_fold"].tolist() == [0, 6, 12, 18, 24]
+    alike = [folds[place : place + 6].tobytes() for place in code["first_fold"]]
+    assert alike[0] == alike[1] == alike[2]
+    assert alike[0] not in alike[3:]
 
 
 def states_of_the_last(model: Model) -> list[bytes]:

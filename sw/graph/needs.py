@@ -87,6 +87,19 @@ class Needs:
         used = set().union(*makers)
         return [not names and p not in used for p, names in enumerate(read)]
 
+    @cached_property
+    def reads(self) -> list[bool]:
+        """Whether each product reads what another one makes piece by piece."""
+        return [
+            any(
+                p != product and len(self.tiles[p]) > 1
+                for t in self.segment.products[product].terms
+                for v in (t.left.value, t.right.value)
+                for p, _ in self._made.get(v, ())
+            )
+            for product in range(len(self.tiles))
+        ]
+
     def _find(self, product: int, tile: int, piece: int) -> list[Key]:
         own = self.tiles[product][tile]
         term = self.segment.products[product].terms[own.pieces[piece].term]

@@ -26,6 +26,8 @@ LONG = 20000
 """Cycles of a tile, from which on it waits for others."""
 PATIENCE = 100
 """Cycles for which the array may wait for operands before another product takes over."""
+LAG = 3000
+"""Cycles by which those that read others keep behind, to have work left when these have ended."""
 BEHIND, BEFORE = 0.9, 1.06
 """How far independent products keep behind the others, to have work left at the end; and how far
 before them, if they load much more than a word a cycle, and must come between what loads less."""
@@ -183,7 +185,8 @@ class Scheduler:
     def _rank(self, index: int, waits: int) -> tuple[float, int]:
         """Return how far a product is, and how dear it would be to go on: the least comes next."""
         queue = self._queues[index]
-        part = queue.spent / queue.cycles / queue.pace
+        spent = queue.spent + (LAG if self._needs.reads[index] else 0)
+        part = spent / queue.cycles / queue.pace
         dear = max(0, waits - PATIENCE)
         return part + dear / (queue.cycles if self._policy.even else 1), index
 
@@ -250,6 +253,6 @@ class Scheduler:
         queue.pieces[tile] -= 1
         if not queue.pieces[tile]:
             self._outputs.finish(place)
-            if not large:
+            if not large or not queue.left:
                 self._outputs.make(self._array, [place])
         return cycles

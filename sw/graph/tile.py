@@ -273,11 +273,11 @@ def _sizes(
     return tile_m, tile_n
 
 
-TAIL = 384
+TAIL = 256
 """Words of the last tile of sums that go to DRAM, about."""
 BURST = 4
 """Beats of a row of a tile, about, that make a good burst."""
-ENOUGH = 0.33
+ENOUGH = 0.25
 """Part of a half that a tile should take whose sums are added up, to hide what starts and ends."""
 SLOW = 4
 """Cycles a word of sums takes the array, at least, where tiles may be large."""

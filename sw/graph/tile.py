@@ -368,7 +368,7 @@ def piece_length(config: Config, flow: Dataflow, k: int, m: int, n: int) -> int:
     loads take longer than the array, pieces are short, so that others come between them.
     """
     whole = k
-    step = _fold(config) if flow is Dataflow.WS else align(config.rows, config.bus_bytes)
+    step = _step(config, flow)
     count = 1
     while True:
         left, right = _words(config, flow, m, k, n)
@@ -383,9 +383,11 @@ def piece_length(config: Config, flow: Dataflow, k: int, m: int, n: int) -> int:
         k = -(-k // step) * step
 
 
-def _fold(config: Config) -> int:
-    """Return what a reduction is cut at: whole folds of the array, and beats of the bus."""
-    return math.lcm(config.rows, config.bus_bytes)
+def _step(config: Config, flow: Dataflow) -> int:
+    """Return what a reduction is cut at: beats of the bus and, in WS, whole folds of the array."""
+    if flow is Dataflow.WS:
+        return math.lcm(config.rows, config.bus_bytes)
+    return align(config.rows, config.bus_bytes)
 
 
 GRAIN = 1300
@@ -411,9 +413,12 @@ def _pieces(
         length = min(length, longest.get(term.left.value, length))
         if flow is Dataflow.WS:
             fold = _cycles(config, flow, m.size, config.rows, width)
-            length = min(length, max(1, GRAIN // fold) * _fold(config))
+            length = min(length, max(1, GRAIN // fold) * config.rows)
         if term.updates:
             length = term.k
+        elif length < term.k:  # maybe that of a term with fewer
+            step = _step(config, flow)
+            length = max(step, length // step * step)
         parts = _ramp if term.left.value in early and flow is Dataflow.WS else _even
         for k in parts(config, term.k, length):
             yield Piece(index, flow, k, _cycles(config, flow, m.size, k.size, width))
@@ -421,7 +426,7 @@ def _pieces(
 
 def _ramp(config: Config, whole: int, length: int) -> Iterator[Span]:
     """Yield pieces of a reduction, short ones first; in all tiles, since they share operands."""
-    start, size = 0, _fold(config)
+    start, size = 0, _step(config, Dataflow.WS)
     while start < whole:
         size = min(size, length, whole - start)
         yield Span(start, size)

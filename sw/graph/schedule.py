@@ -33,7 +33,7 @@ __all__ = ["POLICIES", "Scheduled", "best_order", "schedule"]
 
 POLICIES = (
     Policy(even=True, whole=True, chunk=2000, ahead=3000, run=4000),
-    Policy(even=True, whole=False, chunk=500, ahead=6000, run=2500),
+    Policy(even=True, whole=False, chunk=500, ahead=6000, run=2500, lag=0),
     Policy(even=True, whole=False, chunk=2000, ahead=10000, run=9000),
     Policy(even=False, whole=True, chunk=500, ahead=2500, run=2500),
     Policy(even=False, whole=True, chunk=2000, ahead=10000, run=9000),

@@ -13,6 +13,7 @@ from math import inf
 from hw.isa.config import Config
 
 from ..tile import TileError
+from . import ir
 from .ir import Product, Segment
 from .memory import Sums
 from .needs import Key, Loads, Needs
@@ -26,8 +27,6 @@ LONG = 20000
 """Cycles of a tile, from which on it waits for others."""
 PATIENCE = 100
 """Cycles for which the array may wait for operands before another product takes over."""
-LAG = 3000
-"""Cycles by which those that read others keep behind, to have work left when these have ended."""
 BEHIND, BEFORE = 0.9, 1.06
 """How far independent products keep behind the others, to have work left at the end; and how far
 before them, if they load much more than a word a cycle, and must come between what loads less."""
@@ -131,6 +130,10 @@ class Scheduler:
         queue = self._queues[index]
         return index, *queue.works[queue.next]
 
+    def _plain(self, queue: _Queue) -> bool:
+        """Tell whether all that is made of a product is its sums."""
+        return all(isinstance(output, ir.Sums) for output in queue.product.outputs)
+
     def _choose(self, last: int, since: int) -> int:
         """Return the product whose next piece comes next."""
         ready = {i: self._ready(i) for i, queue in enumerate(self._queues) if queue.left}
@@ -185,7 +188,7 @@ class Scheduler:
     def _rank(self, index: int, waits: int) -> tuple[float, int]:
         """Return how far a product is, and how dear it would be to go on: the least comes next."""
         queue = self._queues[index]
-        spent = queue.spent + (LAG if self._needs.reads[index] else 0)
+        spent = queue.spent + (self._policy.lag if self._needs.reads[index] else 0)
         part = spent / queue.cycles / queue.pace
         dear = max(0, waits - PATIENCE)
         return part + dear / (queue.cycles if self._policy.even else 1), index
@@ -253,6 +256,6 @@ class Scheduler:
         queue.pieces[tile] -= 1
         if not queue.pieces[tile]:
             self._outputs.finish(place)
-            if not large or not queue.left:
+            if not large or not queue.left or self._plain(queue):
                 self._outputs.make(self._array, [place])
         return cycles

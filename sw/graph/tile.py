@@ -38,23 +38,31 @@ class Tile:
     pieces: tuple[Piece, ...]
 
 
+SLOTS = 5
+"""See `Rule.slots`."""
+
+
 @dataclass(frozen=True)
 class Rule:
     """How tiles are chosen, where more than one way may be best.
 
     Members
     -------
+    slots : int
+        Tiles of quick products that should fit a half of the output memory: they come fast, and
+        wait for the store engine.
     quick : bool
         Tiles of sums that go to DRAM are small: each is stored soon.
     tapered : bool
         The last tile of every product is cut, not only of those whose sums go to DRAM.
     """
 
+    slots: int = SLOTS
     quick: bool = False
     tapered: bool = False
 
 
-RULES = (Rule(), Rule(tapered=True), Rule(quick=True))
+RULES = (Rule(), Rule(tapered=True), Rule(quick=True), Rule(slots=7, tapered=True))
 """The ways that are tried."""
 
 Tiles = tuple[tuple[Tile, ...], ...]
@@ -241,7 +249,7 @@ def _sizes(
     slow = folds >= SLOW * config.rows
     half = config.output_depth * 15 // 16
     least = unit_m * -(-unit_n // config.columns)
-    most = half if slow else max(config.output_depth // SLOTS, min(least, half))
+    most = half if slow else max(config.output_depth // rule.slots, min(least, half))
     if slow and rule.quick and any(isinstance(output, Sums) for output in product.outputs):
         most = min(most, config.output_depth // 2)
     for tile_m in _multiples(unit_m, rows.size):
@@ -281,8 +289,6 @@ ENOUGH = 0.25
 """Part of a half that a tile should take whose sums are added up, to hide what starts and ends."""
 SLOW = 4
 """Cycles a word of sums takes the array, at least, where tiles may be large."""
-SLOTS = 5
-"""Tiles of other products that should fit a half: they come fast, and wait for the store engine."""
 
 
 def _units(config: Config, product: Product, rows: Span, columns: Span) -> tuple[int, int]:

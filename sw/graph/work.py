@@ -24,6 +24,8 @@ class Policy:
         How long before it is needed what others wait for is made.
     run : int
         How far loads run ahead of the array, as the memories allow, about.
+    lag : int
+        How far those that read others keep behind, to have work left when these have ended.
     """
 
     even: bool = True
@@ -31,6 +33,7 @@ class Policy:
     chunk: int = 2000
     ahead: int = 3000
     run: int = 4000
+    lag: int = 3000
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ class ExecuteEngine(wiring.Component):
         For the counters: an operand is read, a wave is issued, a result row is written; useful
         products issued, scaled sums limited.
     left_reads, left_writes, right_reads, right_writes : Out(2)
-        Halves of the input and the weight memory in use, see `hw.buffer.Buffer`; for timelines.
+        Banks of the input and the weight memory in use, see `hw.buffer.Buffer`; for timelines.
     moves : Out(1)
         An operand is read, or what was read may still be on its way to the output memory.
     """

@@ -52,7 +52,7 @@ def blocks(extent: int, lanes: int) -> int:
 
 
 def words_in(config: Config, space: Space) -> int:
-    """Return the number of words of an on-chip memory, both halves."""
+    """Return the number of words of an on-chip memory, all of it."""
     match space:
         case Space.INPUT:
             return 2 * config.input_depth

@@ -44,11 +44,11 @@ def _waits(engine: Engine) -> dict[str, tuple[str, str]]:
     }
 
 
-def _halves(memory: str, **kinds: str) -> dict[str, tuple[str, str]]:
-    """Return the tracks of a memory, half after half."""
+def _parts(memory: str, part: str, **kinds: str) -> dict[str, tuple[str, str]]:
+    """Return the tracks of a memory, one part, a bank or a half, after the other."""
     return {
-        f"{memory}_{kind}_{half}": ("memories", f"{memory} half {half} {words}")
-        for half in range(2)
+        f"{memory}_{kind}_{index}": ("memories", f"{memory} {part} {index} {words}")
+        for index in range(2)
         for kind, words in kinds.items()
     }
 
@@ -57,10 +57,10 @@ TRACKS: dict[str, tuple[str, str]] = {
     **_waits(Engine.LOAD),
     **_waits(Engine.EXECUTE),
     **_waits(Engine.STORE),
-    **_halves("input", write="written", read="read"),
-    **_halves("weight", write="written", read="read"),
+    **_parts("input", "bank", write="written", read="read"),
+    **_parts("weight", "bank", write="written", read="read"),
     "output_write": ("memories", "output rows completed"),
-    **_halves("output", add="added to", store="stored"),
+    **_parts("output", "half", add="added to", store="stored"),
     **{f"axi_{channel}": ("AXI", channel.upper()) for channel in CHANNELS},
 }
 """Process and name of the track of each of `sim.intervals.SIGNALS`, in the order shown: that in

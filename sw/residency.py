@@ -80,6 +80,12 @@ class Residency:
         self._last_half = base // self._half
         return base, True
 
+    def room(self, words: int) -> int:
+        """Return how many tiles of so many words there may be at once."""
+        if words > self._half:
+            return self._size // words
+        return self._size // self._half * (self._half // words)
+
     def free(self, chosen: Callable[[Any], bool]) -> None:
         """Forget the tiles whose keys are chosen."""
         for tile in [tile for tile in self._tiles if chosen(tile.key)]:

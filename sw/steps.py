@@ -38,10 +38,6 @@ class Stager:
             Memory.ROW_SCALE: Residency(config.row_scale_depth, halves=1),
             Memory.COLUMN_SCALE: Residency(config.column_scale_depth, halves=1),
         }
-        self._words_in = {
-            Memory.INPUT: 2 * config.input_depth,
-            Memory.WEIGHT: 2 * config.weight_depth,
-        }
         self._results = Results(config.output_depth)
         self._steps: list[Step] = []
 
@@ -122,26 +118,29 @@ class Stager:
     ) -> tuple[int, int, int]:
         """Have a piece of a matrix on the chip; return first word, blocks a row, block stride."""
         blocks = -(-columns.size // lanes)
-        stride = self._stride(memory, operand, rows.size, blocks)
+        stride = self._stride(memory, operand, rows.size, columns.size, blocks)
         words = rows.size + (blocks - 1) * stride
         base, missing = self._resident[memory].get((operand, rows, columns), words)
         if missing:
             self._steps.append(Fetch(memory, operand, rows, columns, base, blocks, words, stride))
         return base, blocks, stride
 
-    def _stride(self, memory: Memory, operand: Operand, rows: int, blocks: int) -> int:
+    def _stride(
+        self, memory: Memory, operand: Operand, rows: int, columns: int, blocks: int
+    ) -> int:
         """Return the words from block to block of a piece.
 
         A load writes the blocks of a row one after the other. If they lie in the banks by turns, it
-        passes under the array, which reads row after row; with a gap they do, if as many pieces fit
-        the memory then. Loads that transpose write row after row themselves.
+        passes under the array, which reads row after row; with a gap they do. There is one if that
+        leaves room for as many pieces. Loads that transpose write row after row themselves.
         """
-        size = self._words_in[memory]
-        gap = 1 - rows % 2
-        if operand.transposed or blocks <= 2 or not gap:
+        if operand.transposed or blocks <= 2 or rows % 2:
             return rows
-        fits = size // (rows * blocks) == size // (rows * blocks + blocks - 1)
-        return rows + gap if fits else rows
+        pieces = -(-operand.rows // rows) * -(-operand.columns // columns)
+        plain, spread = (
+            self._resident[memory].room(rows * blocks + gap) for gap in (0, blocks - 1)
+        )
+        return rows + 1 if min(pieces, plain) <= spread else rows
 
     def _outputs(self, job: Job, outputs: tuple[Output, ...], tile: Tile, base: int) -> None:
         for output in outputs:

@@ -48,10 +48,10 @@ class Config:
     rows: int = _size(4, 2, 256, doc="rows of the array: lanes of the left operand")
     columns: int = _size(4, 2, 256, doc="columns of the array: lanes of the right operand")
     input_depth: int = _size(
-        64, 4, 32768, power_of_two=True, doc="words in each half of the input memory"
+        64, 4, 32768, power_of_two=True, doc="words in each bank of the input memory"
     )
     weight_depth: int = _size(
-        64, 4, 32768, power_of_two=True, doc="words in each half of the weight memory"
+        64, 4, 32768, power_of_two=True, doc="words in each bank of the weight memory"
     )
     output_depth: int = _size(
         64, 4, 32768, power_of_two=True, doc="words in each half of the output memory"
@@ -103,7 +103,7 @@ class Config:
         self._check_memories()
 
     def _check_memories(self) -> None:
-        """Refuse memories whose halves cannot keep the array busy by turns.
+        """Refuse memories of which a half cannot keep the array busy while the other changes.
 
         Half of the weight memory takes the next stationary tile while the array reads this one;
         half of the output memory, a tile of output-stationary sums while the other is stored; half
@@ -118,7 +118,7 @@ class Config:
             if depth < self.rows:
                 raise ConfigError(
                     f"{what} of rows {self.rows} takes {self.rows} words of the {memory} memory, "
-                    f"and each half holds {memory}_depth {depth}: raise {memory}_depth"
+                    f"and half of it holds {memory}_depth {depth}: raise {memory}_depth"
                 )
 
     @property
@@ -144,7 +144,7 @@ class Config:
 
     @property
     def longest_stream(self) -> int:
-        """Waves of the longest stream that the input memory holds, both halves."""
+        """Waves of the longest stream that the input memory holds, both banks."""
         return 2 * self.input_depth
 
     @property
@@ -177,12 +177,12 @@ class Config:
 
     @property
     def input_bytes(self) -> int:
-        """Capacity of the input memory, both halves."""
+        """Capacity of the input memory, both banks."""
         return 2 * self.input_depth * self.rows
 
     @property
     def weight_bytes(self) -> int:
-        """Capacity of the weight memory, both halves."""
+        """Capacity of the weight memory, both banks."""
         return 2 * self.weight_depth * self.columns
 
     @property
@@ -275,7 +275,7 @@ PRESETS: dict[str, Config] = {
         column_scale_depth=64,
         bus_bytes=16,
     ),
-    # The paper's memories: 512 KB input, 512 KB weight, 1 MB output, each as two halves.
+    # The paper's memories: 512 KB input, 512 KB weight, 1 MB output, each as two banks or halves.
     "paper": Config(
         rows=64,
         columns=64,

@@ -4,10 +4,10 @@ Every tensor in an on-chip memory is a matrix of rows by *blocks*: block ``b`` o
 word ``base + r * row_stride + b * block_stride``, and holds as many elements of that row as the
 memory has lanes. The last block of a row is padded with zeros.
 
-Addresses of the input, weight and output memory number the words of both halves: the half is the
-top bit. Engines run in program order each, and run ahead of one another. They meet only at
-tokens: an instruction first takes ``wait_X`` tokens that engine X has sent to its engine, and, if
-``signal_X`` is set, sends one token to engine X when it is done.
+Addresses number all words of a memory: the lowest bit is the bank of the input and the weight
+memory, the top bit the half of the output memory. Engines run in program order each, and run ahead
+of one another. They meet only at tokens: an instruction first takes ``wait_X`` tokens that engine X
+has sent to its engine, and, if ``signal_X`` is set, sends one token to engine X when it is done.
 """
 
 from __future__ import annotations

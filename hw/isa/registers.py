@@ -227,8 +227,8 @@ ACTIVITY: tuple[str, ...] = (
 cycle.
 
 - ``E_stalled_on_X``: what the counter of that name counts, also outside a program.
-- ``input_write_H``, ``weight_write_H``: the load engine writes a word into half H of an operand
-  memory; ``input_read_H``, ``weight_read_H``: the array's feed reads one.
+- ``input_write_B``, ``weight_write_B``: the load engine writes a word into bank B of an operand
+  memory; ``input_read_B``, ``weight_read_B``: the array's feed reads one.
 - ``output_add_H``: the array may read old sums in half H of the output memory, which is closed to
   the store engine; ``output_store_H``: the store engine reads a word there.
 - ``output_write``: a row of results is complete in all columns, in either half.

@@ -21,7 +21,7 @@ from .workload import Workload
 __all__ = ["Axis", "Candidate", "Plan", "grid", "parse_axis", "read_axes"]
 
 CAPACITIES = ("input_bytes", "weight_bytes", "output_bytes")
-"""Keys that set a memory's depth by what both its halves hold, whatever the array's shape."""
+"""Keys that set a memory's depth by what all of it holds, whatever the array's shape."""
 MOST = 100_000
 """Points of a grid, at most."""
 

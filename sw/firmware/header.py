@@ -112,7 +112,7 @@ def _configuration(config: Config) -> str:
             lines.append(define(f"CONFIG_{item.name.upper()}", value, item.metadata["doc"]))
     for memory in ("input", "weight", "output"):
         size = str(getattr(config, f"{memory}_bytes"))
-        doc = f"bytes of the {memory} memory, both halves"
+        doc = f"bytes of the {memory} memory, all of it"
         lines.append(define(f"CONFIG_{memory.upper()}_BYTES", size, doc))
     doc = "what identifies this configuration, also in program files"
     lines.append(define("CONFIG_DIGEST", f'"{config.digest()}"', doc))

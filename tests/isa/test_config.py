@@ -141,7 +141,7 @@ def test_a_bus_that_cannot_feed_the_array():
 def test_a_memory_that_cannot_feed_the_array(memory, what):
     enough = dict.fromkeys(("input_depth", "weight_depth", "output_depth"), 128)
     message = (
-        f"{what} of rows 65 takes 65 words of the {memory} memory, and each half holds "
+        f"{what} of rows 65 takes 65 words of the {memory} memory, and half of it holds "
         f"{memory}_depth 64: raise {memory}_depth"
     )
     with pytest.raises(ConfigError, match=exactly(message)):

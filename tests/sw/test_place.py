@@ -89,6 +89,12 @@ def test_a_large_tile_takes_both_halves():
         memory.get("c", 33)
 
 
+def test_room_is_for_whole_tiles_in_each_half():
+    memory = Residency(16)
+    assert [memory.room(words) for words in (4, 5, 16, 17, 32, 33)] == [8, 6, 2, 1, 1, 0]
+    assert Residency(16, halves=1).room(5) == 3
+
+
 def test_a_tile_stays_until_it_is_freed():
     memory = Residency(16, halves=1)
     assert memory.get("a", 10, stays=True) == (0, True)

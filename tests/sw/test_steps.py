@@ -72,6 +72,32 @@ def test_a_load_does_not_go_ahead_of_what_reads_its_place():
     assert 4 <= words(steps, Multiply)[0] - 1 < 16
 
 
+def strides(config: Config, rows: int = 24, *, transposed: bool = False) -> dict[Memory, set[int]]:
+    """Return the strides from block to block of each operand, in tiles of so many rows of A."""
+    tiled = job((rows, 16, 24))
+    tiled = replace(tiled, left=replace(tiled.left, transposed=transposed))
+    found: dict[Memory, set[int]] = {Memory.INPUT: set(), Memory.WEIGHT: set()}
+    for step in Stager(config.replace(output_depth=128)).steps(tiled):
+        if isinstance(step, Fetch):
+            found[step.memory].add(step.block_stride)
+            assert step.words == step.rows.size + (step.blocks - 1) * step.block_stride
+        if isinstance(step, Multiply):
+            assert step.left_stride in found[Memory.INPUT]
+            assert step.right_stride in found[Memory.WEIGHT]
+    return found
+
+
+def test_blocks_lie_in_the_banks_by_turns_where_that_costs_no_room():
+    """A of 24 x 4 words takes 99 of 128 so, a tile of B of 16 x 6 words 101."""
+    both = strides(CONFIG)
+    assert both[Memory.INPUT] == {25}
+    assert both[Memory.WEIGHT] == {17, 16}, "two blocks are written no faster"
+    assert strides(CONFIG, 9)[Memory.INPUT] == {9, 7}, "odd rows need no gap"
+    assert strides(CONFIG, transposed=True)[Memory.INPUT] == {24}, "written row after row"
+    assert strides(CONFIG, 8)[Memory.INPUT] == {8}, "a half of 64 holds two of 32 words, one of 35"
+    assert strides(CONFIG.replace(input_depth=128), 8)[Memory.INPUT] == {9}
+
+
 MAXIMA = Maxima(Axis.TENSOR, "maxima", "scales")
 LATE = Copy("C", Axis.TENSOR, "scales")
 

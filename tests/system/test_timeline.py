@@ -21,7 +21,7 @@ from ..hw.machine import CODE, image, mixed_program
 
 TINY = Config.preset("tiny")
 CRAMPED = Config(rows=4, columns=4, input_depth=16, weight_depth=16, output_depth=16)
-"""A product of some size takes many tiles, which use both halves of every memory."""
+"""A product of some size takes many tiles, which use both banks or halves of every memory."""
 LATENCY = 23
 RUNS = ("mixed", "ws", "os", "ws slow")
 
@@ -53,7 +53,7 @@ def cycles(result: RunResult, *signals: str) -> list[int]:
     ]
 
 
-def halves(what: str) -> tuple[str, str]:
+def parts(what: str) -> tuple[str, str]:
     return f"{what}_0", f"{what}_1"
 
 
@@ -105,16 +105,16 @@ def test_every_word_of_the_program_moves_once(name):
         (Memory.WEIGHT, config.columns, "weight_write"),
     ):
         expected = words(program, width, lambda i, m=memory: isinstance(i, Load) and i.memory is m)
-        assert len(cycles(result, *halves(signal))) == expected
+        assert len(cycles(result, *parts(signal))) == expected
     read = words(program, config.columns, lambda i: isinstance(i, Store | Absmax))
-    assert len(cycles(result, *halves("output_store"))) == read
-    assert len(cycles(result, *halves("input_read"))) == result.counters["array_fed"]
+    assert len(cycles(result, *parts("output_store"))) == read
+    assert len(cycles(result, *parts("input_read"))) == result.counters["array_fed"]
 
 
 @pytest.mark.parametrize("name", RUNS)
 def test_the_array_works_from_first_operand_to_last_result(name):
     _, _, result = run(name)
-    fed = cycles(result, *halves("input_read"), *halves("weight_read"))
+    fed = cycles(result, *parts("input_read"), *parts("weight_read"))
     written = cycles(result, "output_write")
     assert max(written) + 1 - min(fed) == result.counters["array_cycles"]
     done = [event.cycle for event in result.events
@@ -128,8 +128,8 @@ def test_the_array_works_from_first_operand_to_last_result(name):
 def test_a_load_ends_with_its_last_word(name):
     _, program, result = run(name)
     written = {
-        Memory.INPUT: cycles(result, *halves("input_write")),
-        Memory.WEIGHT: cycles(result, *halves("weight_write")),
+        Memory.INPUT: cycles(result, *parts("input_write")),
+        Memory.WEIGHT: cycles(result, *parts("weight_write")),
     }
     ends = [event for event in result.events
             if event.engine is Engine.LOAD and event.kind == "done"
@@ -140,18 +140,18 @@ def test_a_load_ends_with_its_last_word(name):
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_a_half_does_one_thing_at_a_time(name):
+def test_a_bank_or_half_does_one_thing_at_a_time(name):
     _, _, result = run(name)
     for first, second in (
         ("input_write", "input_read"),
         ("weight_write", "weight_read"),
         ("output_add", "output_store"),
     ):
-        for one, other in zip(halves(first), halves(second), strict=True):
+        for one, other in zip(parts(first), parts(second), strict=True):
             assert not set(cycles(result, one)) & set(cycles(result, other))
     if name != "mixed":
         for what in ("input_write", "input_read", "weight_write", "weight_read", "output_store"):
-            assert all(cycles(result, half) for half in halves(what)), "both halves are used"
+            assert all(cycles(result, part) for part in parts(what)), "both parts are used"
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -11,7 +11,7 @@ from hw.isa.config import Config
 
 from ..tile import Span
 from .ir import Copy, Maxima, Output, Product, Segment, Sums, Updates, View
-from .tile import Tile, term_part
+from .tiles import Tile, term_part
 
 __all__ = ["Loads", "Needs", "common", "windows"]
 

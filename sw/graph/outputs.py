@@ -11,7 +11,7 @@ from hw.isa.instructions import Axis
 
 from .ir import Maxima, Output, Product, Sums, Updates
 from .needs import Key, windows
-from .tile import Tile
+from .tiles import Tile
 
 __all__ = ["Outputs"]
 

@@ -26,7 +26,8 @@ from .form import form
 from .ir import Fused, Segment
 from .scheduler import Scheduler
 from .template import Template, template
-from .tile import Tiled, Tiles
+from .tile import Tiled
+from .tiles import Tiles
 from .work import Policy, Work
 
 __all__ = ["POLICIES", "Scheduled", "best_order", "schedule"]

@@ -18,7 +18,8 @@ from .ir import Product, Segment
 from .memory import Sums
 from .needs import Key, Loads, Needs
 from .outputs import Outputs
-from .tile import SLOTS, Tile
+from .tile_size import SLOTS
+from .tiles import Tile
 from .work import Policy, Work
 
 __all__ = ["Scheduler"]

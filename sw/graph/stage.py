@@ -14,7 +14,7 @@ from ..tile import Span
 from . import memory
 from .ir import Copy, Maxima, Segment, Sums, Updates, Value, View
 from .needs import windows
-from .tile import Tile, term_columns, term_part
+from .tiles import Tile, term_columns, term_part
 from .work import Work
 
 __all__ = ["Stager"]

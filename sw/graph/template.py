@@ -15,7 +15,7 @@ from ..tokens import add_tokens
 from .ir import Fused, Segment
 from .place import template_layout, used_by
 from .stage import Stager
-from .tile import Tile
+from .tiles import Tile
 from .work import Work
 
 __all__ = ["Template", "template"]

@@ -33,13 +33,15 @@ from .work import Policy, Work
 __all__ = ["POLICIES", "Scheduled", "best_order", "schedule"]
 
 POLICIES = (
-    Policy(even=True, whole=True, chunk=2000, ahead=3000, run=4000),
+    Policy(even=True, whole=True, chunk=2000, ahead=3000, run=4000, lag=3000),
+    Policy(even=True, whole=False, chunk=2000, ahead=10000, run=9000, lag=3000),
+    Policy(even=True, whole=True, chunk=0, ahead=10000, run=1500, lag=0),
     Policy(even=True, whole=False, chunk=500, ahead=6000, run=2500, lag=0),
-    Policy(even=True, whole=False, chunk=2000, ahead=10000, run=9000),
-    Policy(even=False, whole=True, chunk=500, ahead=2500, run=2500),
-    Policy(even=False, whole=True, chunk=2000, ahead=10000, run=9000),
+    Policy(even=False, whole=True, chunk=500, ahead=2500, run=2500, lag=3000),
 )
 """Ways to order a segment's work that are tried."""
+SHORT = 1.00002
+"""By how much an order may be worse, for each instruction that it has less."""
 
 
 @dataclass(frozen=True)
@@ -114,11 +116,16 @@ def best_order(
 ) -> tuple[tuple[Work, ...], Template]:
     """Return the best order of a segment's work, and its program; raises as `schedule`.
 
-    The first candidate is ordered by all policies, the others by the best of these.
+    The first candidate is ordered by all policies, the others by the best of these. A product that
+    is alone has one order, and is not timed.
     """
+    if len(segment.products) == 1:
+        tiles = candidates[0]
+        works = Scheduler(config, segment, tiles).works(policies[0])
+        return works, template(config, fused, segment, tiles, works)
     found: list[tuple[float, tuple[Work, ...], Template]] = []
     error: TileError | None = None
-    best = policies if len(segment.products) > 1 else policies[:1]
+    best = policies
     for tiles in candidates:
         scheduler, known = Scheduler(config, segment, tiles), set()
         for policy in best:
@@ -131,7 +138,7 @@ def best_order(
             except TileError as refused:
                 error = refused
                 continue
-            worth = value(config, made, goal)
+            worth = value(config, made, goal) * SHORT ** len(made.instructions)
             if not found or worth < found[0][0]:
                 found, first = [(worth, works, made)], policy
         best = best if not found else (first,)

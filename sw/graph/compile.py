@@ -24,7 +24,7 @@ from .verify_fused import verify_fused
 
 __all__ = ["PASSES", "compile_step"]
 
-PASSES = ("build", "quantise", "fuse", "store", "choose", "tile", "schedule", "place", "lower")
+PASSES = ("build", "quantise", "fuse", "store", "choose", "tile", "place", "schedule", "lower")
 """What `dump` is called for, in order."""
 
 
@@ -85,10 +85,10 @@ def compile_step(
     show("choose", chosen)
     tiled = tile_products(config, chosen)
     show("tile", tiled)
-    scheduled = schedule(config, tiled, objective)
-    show("schedule", scheduled)
     placed = place_values(config, fused)
     show("place", placed)
+    scheduled = schedule(config, tiled, objective)
+    show("schedule", scheduled)
     step = lower_step(config, scheduled, placed)
     show("lower", step)
     return step

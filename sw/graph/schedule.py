@@ -36,11 +36,12 @@ POLICIES = (
     Policy(even=True, whole=True, chunk=2000, ahead=3000, run=4000, lag=3000),
     Policy(even=True, whole=False, chunk=2000, ahead=10000, run=9000, lag=3000),
     Policy(even=True, whole=True, chunk=0, ahead=10000, run=1500, lag=0),
+    Policy(even=True, whole=False, chunk=500, ahead=6000, run=2500, lag=0),
     Policy(even=False, whole=True, chunk=500, ahead=2500, run=2500, lag=3000),
-    Policy(even=True, whole=False, chunk=4000, ahead=6000, run=4000, lag=3000),
-    Policy(even=True, whole=True, chunk=0, ahead=1500, run=9000, lag=0),
 )
 """Ways to order a segment's work that are tried."""
+SHORT = 1.00002
+"""By how much an order may be worse, for each instruction that it has less."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def best_order(
             except TileError as refused:
                 error = refused
                 continue
-            worth = value(config, made, goal)
+            worth = value(config, made, goal) * SHORT ** len(made.instructions)
             if not found or worth < found[0][0]:
                 found, first = [(worth, works, made)], policy
         best = best if not found else (first,)

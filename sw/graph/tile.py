@@ -224,7 +224,7 @@ def _ramp(config: Config, whole: int, length: int) -> Iterator[Span]:
         size = min(size, length, whole - start)
         yield Span(start, size)
         start += size
-        size = start
+        size *= 2
 
 
 def _even(_: Config, whole: int, length: int) -> Iterator[Span]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 
 from hw.isa.config import Config
+from hw.isa.registers import COUNTERS, DATA_COUNTERS
 from sim.axi import Stalls
 from sw.driver import Device
 from sw.graph.compile import compile_step
@@ -15,6 +16,7 @@ from sw.graph.fusions import Fusions
 from sw.graph.session import StepResult, shape_in
 from sw.graph.shape import module_model
 from sw.graph.tensors import random_tensors
+from sw.graph.timing import time_step
 from sw.models.layers import Model
 
 from ..sw.golden_step import GoldenStep, assert_bits, assert_near, loss, modules_model
@@ -27,6 +29,8 @@ MEDIUM = Config(
 )
 WATCHED = {"stalls": Stalls.everywhere(0.1), "seed": 5, "check_protocol": True}
 """Options of the RTL: every channel stalls at random, every AXI rule is checked."""
+COMPARED = tuple(each.name for each in COUNTERS if each.name not in DATA_COUNTERS)
+"""Counters that the timing model knows without data."""
 
 
 def run(
@@ -38,8 +42,12 @@ def run(
     batch: int = 1,
     fusions: Fusions | None = None,
     steps: int = 1,
+    timed: bool = False,
 ) -> StepResult:
-    """Run steps on new LoRA weights, text and latents, and hold them against golden."""
+    """Run steps on new LoRA weights, text and latents, and hold them against golden.
+
+    With `timed`, every counter of the last step is that of the timing model, too.
+    """
     step = compile_step(
         device.config, model, reading=reading, batch=batch, rank=rank, fusions=fusions
     )
@@ -51,12 +59,23 @@ def run(
         assert_bits(shape, result, f"{device.backend} = golden, step {number}")
         golden = GoldenStep(shape, tensors, SCALING, golden)
         assert_near(golden, result, f"host of the step ~ golden, step {number}")
+    if timed:
+        expected = time_step(step)
+        for program, seen, modelled in zip(step.programs, result.results, expected, strict=True):
+            counters = {name: seen.counters[name] for name in COMPARED}
+            assert counters == {name: modelled.counters[name] for name in COMPARED}, program.name
     return result
 
 
+SMALL = module_model(tokens=64, channels=64, heads=4, text_tokens=77, text_width=96)
+
+
 def test_a_small_module_on_16x16() -> None:
-    model = module_model(tokens=64, channels=64, heads=4, text_tokens=77, text_width=96)
-    run(Device(MEDIUM, "rtl", options=WATCHED), model)
+    run(Device(MEDIUM, "rtl", options=WATCHED), SMALL)
+
+
+def test_a_small_module_takes_the_cycles_of_the_timing_model() -> None:
+    run(Device(MEDIUM, "rtl"), SMALL, timed=True)
 
 
 @pytest.mark.parametrize("off", ["", *Fusions.names(), "all"])
@@ -75,4 +94,4 @@ def test_every_fusion_on_a_tiny_array(reading: str, off: str) -> None:
 def test_the_real_module_on_64x64() -> None:
     """The 16x16 latent level of Stable Diffusion 1.5: about a million cycles."""
     model = module_model(tokens=256, channels=1280, heads=8, text_tokens=77, text_width=768)
-    run(Device(Config.preset("paper"), "rtl"), model)
+    run(Device(Config.preset("paper"), "rtl"), model, timed=True)

@@ -26,6 +26,8 @@ __all__ = ["Scheduler"]
 
 LONG = 20000
 """Cycles of a tile, from which on it waits for others."""
+LOOK = 64
+"""Pieces ahead that are looked at for what they wait for."""
 PATIENCE = 100
 """Cycles for which the array may wait for operands before another product takes over."""
 BEHIND, BEFORE = 0.9, 1.06
@@ -199,7 +201,8 @@ class Scheduler:
         found: list[int] = []
         for index, queue in enumerate(self._queues):
             place, cycles = queue.next, 0
-            while place < len(queue.works) and cycles <= self._policy.ahead:
+            end = min(len(queue.works), place + LOOK)
+            while place < end and cycles <= self._policy.ahead:
                 for maker, tile, _ in self._needs.of((index, *queue.works[place])):
                     # Who needs all of a product can wait until it is there, unless it has begun.
                     waits = not queue.spent and len(self._queues[maker].tiles) == 1

@@ -58,6 +58,7 @@ class Outputs:
         self._due: deque[tuple[int, Key]] = deque()
         self._done: dict[Key, int] = {}
         self._left: dict[Place, int] = {}
+        self._tables: dict[Key, int] = {}
         self._clock = 0
 
     def __bool__(self) -> bool:
@@ -76,12 +77,25 @@ class Outputs:
         self._waiting[place] = made
         self._left[place] = len(made)
 
-    def ready(self, key: Key, now: int) -> int:
-        """Return when an output will be in DRAM, or on the chip; make it due if it is not."""
+    def ready(self, key: Key, now: int) -> int | None:
+        """Return when an output will be in DRAM, or on the chip; make it due if it is not.
+
+        None if it is a table of update scales, and those that are in use leave no room for it.
+        """
         if key not in self._done:
             product, tile, output = key
+            kind = self._products[product].outputs[output]
+            if isinstance(kind, Updates):
+                rows = kind.rows.size
+                if sum(self._tables.values()) + rows > self._config.accumulate_scale_depth:
+                    return None
+                self._tables[key] = rows
             self.make(now, [(product, tile)], wanted=output)
         return self._done[key] + LATENCY
+
+    def used(self, key: Key) -> None:
+        """Forget a table of update scales that nobody wants any more."""
+        self._tables.pop(key, None)
 
     def make(
         self,

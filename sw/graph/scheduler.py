@@ -6,6 +6,7 @@ reads of other products is there again; of several, the one comes next that a po
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
@@ -73,6 +74,13 @@ class Scheduler:
         self._config, self._products, self._tiles = config, segment.products, tiles
         self._needs = Needs(segment, tiles)
         self._loads = Loads(config, segment.products, tiles)
+        self._wanted = Counter(
+            need
+            for product, own in enumerate(tiles)
+            for tile, each in enumerate(own)
+            for piece in range(len(each.pieces))
+            for need in self._needs.of((product, tile, piece))
+        )
 
     def works(self, policy: Policy) -> tuple[Work, ...]:
         """Return all work in order.
@@ -90,6 +98,7 @@ class Scheduler:
             self._config, self._products, self._tiles, self._note, self._sums.free
         )
         self._array = self._load = 0
+        self._uses = self._wanted.copy()
         self._out: list[Work] = []
         last, since = -1, 0
         while any(queue.left for queue in self._queues):
@@ -226,7 +235,8 @@ class Scheduler:
             return None
         if not self._has_room(index):
             return None
-        return max((self._outputs.ready(key, self._array) for key in needs), default=0)
+        times = [self._outputs.ready(key, self._array) for key in needs]
+        return None if None in times else max(times, default=0)
 
     def _has_room(self, index: int) -> bool:
         """Tell whether a product's next piece has a tile, or there is room for one."""
@@ -247,6 +257,9 @@ class Scheduler:
         self._outputs.release(self._array)
         for need in self._needs.of(key):
             self._outputs.release(-inf, need)
+            self._uses[need] -= 1
+            if not self._uses[need]:
+                self._outputs.used(need)
         if piece == 0:
             self._outputs.make(self._array, None if large else self._outputs.of_product(index))
             self._sums.get(place, self._words(queue.tiles[tile]), large, self._array)

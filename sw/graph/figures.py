@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from hw.isa.instructions import INSTRUCTION_BYTES, Engine
+from hw.isa.config import Config
+from hw.isa.instructions import INSTRUCTION_BYTES, Dataflow, Engine, Execute, Instruction
 from sim.activity import activity
 from sim.energy import energy
 from sim.result import RunResult
 
 from ..console import Report
+from ..dataflow import array_cycles
 from ..program import Program
 from .ir import Host
 from .program import StepProgram
@@ -52,7 +54,9 @@ def time_figures(step: StepProgram, results: Sequence[RunResult]) -> dict[str, A
     dict
         Totals of the counters, `utilisation`, `energy` (see `_energy`), and lists of rows:
         `kinds` by kind of program, `parts` by kind of product, `products` by product; each row with
-        `cycles`, `macs`, `ideal_cycles` and `gap_cycles`, which is what the ideal lacks.
+        `cycles`, `macs`, `ideal_cycles` and `gap_cycles`, which is what the ideal lacks;
+        `fold_cycles` of it are for folds that do not fill the array, and those that fill places
+        with zeros: the rest is waiting, for operands, results, and at the ends of programs.
     """
     rows = [
         {"program": program.name} | row
@@ -62,13 +66,18 @@ def time_figures(step: StepProgram, results: Sequence[RunResult]) -> dict[str, A
     total = {name: sum(r.counters[name] for r in results) for name in results[0].counters}
     total["macs"] = sum(program.macs for program in step.programs)
     kinds = [
-        {"program": kind_of(program.name), "times": 1, "macs": program.macs}
+        {
+            "program": kind_of(program.name),
+            "times": 1,
+            "macs": program.macs,
+            "folds": sum(_folds(program.config, each) for each in program.instructions),
+        }
         | {name: result.counters[name] for name in _SUMMED if name != "macs"}
         for program, result in zip(step.programs, results, strict=True)
     ]
     parts = [
         {"program": kind_of(row["program"]), "product": kind_of(row["product"]), "times": 1,
-         "cycles": row["cycles"], "macs": row["macs"]}
+         "cycles": row["cycles"], "macs": row["macs"], "folds": row["folds"]}
         for row in rows
     ]  # fmt: skip
     return {
@@ -94,15 +103,26 @@ def _products(program: Program, result: RunResult) -> list[dict[str, Any]]:
     for span in program.products:
         owner |= dict.fromkeys(range(span.start, span.stop), span.name)
         row = rows.setdefault(span.name, {"product": span.name, "shape": [span.m, span.k, span.n],
-                                          "macs": 0, "cycles": 0})  # fmt: skip
+                                          "macs": 0, "cycles": 0, "folds": 0})  # fmt: skip
         row["macs"] += span.macs
     before = 0
     for event in result.events:
         if event.kind == "done" and event.engine is Engine.EXECUTE and event.index in owner:
-            rows[owner[event.index]]["cycles"] += event.cycle - before
+            row = rows[owner[event.index]]
+            row["cycles"] += event.cycle - before
+            row["folds"] += _folds(program.config, program.instructions[event.index])
             before = event.cycle
     rest = result.counters["cycles"] - before
-    return [*rows.values(), {"product": "last results", "macs": 0, "cycles": rest}]
+    return [*rows.values(), {"product": "last results", "macs": 0, "cycles": rest, "folds": 0}]
+
+
+def _folds(config: Config, instruction: Instruction) -> int:
+    """Return the cycles of an EXECUTE whose folds follow one another; 0 of others."""
+    if not isinstance(instruction, Execute):
+        return 0
+    dataflow = Dataflow(instruction.dataflow)
+    shape = instruction.rows, instruction.reduction, instruction.columns
+    return array_cycles(config, dataflow, *shape)
 
 
 def kind_of(name: str) -> str:
@@ -129,8 +149,10 @@ def _grouped(rows: Sequence[dict[str, Any]], *keys: str) -> list[dict[str, Any]]
 def _ideal(step: StepProgram, row: dict[str, Any]) -> dict[str, Any]:
     ideal = row["macs"] / _places(step)
     utilisation = ideal / max(row["cycles"], 1)
+    row = dict(row)
+    folds = row.pop("folds")
     return row | {"ideal_cycles": ideal, "gap_cycles": row["cycles"] - ideal,
-                  "utilisation": utilisation}  # fmt: skip
+                  "fold_cycles": folds - ideal, "utilisation": utilisation}  # fmt: skip
 
 
 def _energy(step: StepProgram, results: Sequence[RunResult]) -> dict[str, Any]:
@@ -162,7 +184,10 @@ def print_time(report: Report, figures: dict[str, Any]) -> None:
     report.line("")
     rows = [row for row in figures["parts"] if row["cycles"]]
     report.table([_shown(row, dram=False) for row in rows], section="program")
-    report.line("gap: cycles above those that the multiplications take on a full array")
+    report.line(
+        "gap: cycles above those that the multiplications take on a full array; of it, folds: for "
+        "parts of it that are not full; the rest is waiting"
+    )
     joules = figures["energy"]
     dram = ", ".join(f"{name} {each * 1e3:.3g}" for name, each in joules["dram_joules"].items())
     report.line(f"energy: {joules['chip_joules'] * 1e3:.3g} mJ on the chip; mJ of DRAM: {dram}")
@@ -171,8 +196,11 @@ def print_time(report: Report, figures: dict[str, Any]) -> None:
 def _shown(row: dict[str, Any], *, dram: bool) -> dict[str, Any]:
     """Return a row with the titles of its columns."""
     shown = {"program": row["program"], "product": row.get("product")}
-    shown |= {"times": row["times"], "cycles": row["cycles"], "ideal": round(row["ideal_cycles"]),
-              "gap": round(row["gap_cycles"]), "util.": row["utilisation"]}  # fmt: skip
+    shown |= {
+        "times": row["times"], "cycles": row["cycles"], "ideal": round(row["ideal_cycles"]),
+        "gap": round(row["gap_cycles"]), "folds": round(row["fold_cycles"]),
+        "util.": row["utilisation"],
+    }  # fmt: skip
     if dram:
         shown |= {"array cycles": row["array_cycles"], "DRAM read": row["dram_read_bytes"],
                   "written": row["dram_write_bytes"], "section": ""}  # fmt: skip

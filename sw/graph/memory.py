@@ -79,30 +79,36 @@ class Operands:
             halves = halves[:1]
         best = None
         for start, end in halves:
-            inside = [h for h in self._held if h.base < end and start < h.end]
-            places = {start, end - words, *(h.end for h in inside), *(h.base for h in inside),
-                      *(h.base - words for h in inside)}  # fmt: skip
-            for base in places:
-                if start <= base and base + words <= end:
-                    rank = (*self._loss(inside, base, base + words, start), base)
+            inside = [
+                (h.base, h.end, *self._loss(h))
+                for h in self._held
+                if h.base < end and start < h.end
+            ]
+            edges = {start, end - words}
+            for first, behind, *_ in inside:
+                edges |= {first, behind, first - words}
+            reading = int(start // self._half == self._last_half)
+            for base in edges:
+                stop = base + words
+                if start <= base and stop <= end:
+                    used = again = recent = last = 0
+                    for first, behind, *loss in inside:
+                        if first < stop and base < behind:
+                            used, again = max(used, loss[0]), max(again, loss[1])
+                            recent, last = max(recent, loss[2]), max(last, loss[3])
+                    # In use, wanted again soon, in the half being read, just used, not long ago.
+                    rank = used, again, reading, recent, last, base
                     if best is None or rank < best:
                         best = rank
         return best[-1]
 
-    def _loss(self, inside: list[_Held], base: int, end: int, start: int) -> tuple[int, ...]:
-        """Return how bad a place is: in use, wanted again soon, just used, beside what is read."""
-        used = again = recent = last = 0
-        for held in inside:
-            if held.base < end and base < held.end:
-                times = self._times[held.key]
-                place = bisect_right(times, self._time)
-                if place < len(times):
-                    again = max(again, FAR - (times[place] - self._time))
-                age = self._time - held.last
-                used = max(used, NEAR + 1 - age)
-                recent = max(recent, RECENT - age)
-                last = max(last, held.last + 1)
-        return used, again, int(start // self._half == self._last_half), recent, last
+    def _loss(self, held: _Held) -> tuple[int, int, int, int]:
+        """Return what speaks against driving an operand out."""
+        times = self._times[held.key]
+        place = bisect_right(times, self._time)
+        again = FAR - (times[place] - self._time) if place < len(times) else 0
+        age = self._time - held.last
+        return max(0, NEAR + 1 - age), again, max(0, RECENT - age), held.last + 1
 
 
 FAR = 1 << 40
@@ -145,7 +151,9 @@ class Sums:
                 f"a tile of {words} words of sums finds no room in an output memory of "
                 f"{2 * self._half}, where {self.taken} hold tiles that are not stored yet"
             )
-        self._stored = [s for s in self._stored if s[1] <= base or base + words <= s[0]]
+        self._stored = [
+            s for s in self._stored if s[2] > now and (s[1] <= base or base + words <= s[0])
+        ]
         self._taken[key] = base, base + words
         return base
 
@@ -156,13 +164,7 @@ class Sums:
 
     def fits(self, words: int) -> bool:
         """Tell whether a tile finds room."""
-        return self._best(words, True, 0) is not None
-
-    def waits(self, words: int, large: bool, now: float) -> float:
-        """Return how long a tile would wait for its place to be stored."""
-        turn = 1 - self._turn if large else self._turn
-        costs = [c for c, *_ in self._places(words, turn, now)]
-        return min(costs, default=0.0)
+        return next(self._places(words, 0, 0), None) is not None
 
     def place(self, key: Hashable) -> int:
         """Return the first word of a tile that is there."""
@@ -181,8 +183,8 @@ class Sums:
             spans = [(0, 2 * self._half, 0)]
         else:
             spans = [(h * self._half, (h + 1) * self._half, int(h != turn)) for h in (0, 1)]
-        edges = [e for place in self._taken.values() for e in place]
-        edges += [e for place in self._stored for e in place[:2]]
+        edges = {e for place in self._taken.values() for e in place}
+        edges |= {e for place in self._stored for e in place[:2]}
         found = False
         for start, end, other in spans:
             bases = {start, end - words, *edges, *(e - words for e in edges)}

@@ -15,6 +15,7 @@ from sw.graph.session import StepResult, shape_in
 from sw.graph.shape import Shape
 from sw.graph.tensors import frozen_shapes, lora_names, random_tensors
 from sw.models.layers import Dense, Model, Reading
+from sw.place import PlacementError
 
 from .golden_step import GoldenStep, assert_bits, assert_near, loss, modules_model
 
@@ -123,6 +124,16 @@ def test_the_first_step_of_training() -> None:
     for site in shape.sites:
         down, up = (result.gradients[name] for name in lora_names(site.path))
         assert not down.any() and up.any()
+
+
+def test_what_finds_no_room_in_dram_is_named() -> None:
+    sites = modules_model([(1, 300, 1), (1, 200, 1)], text_tokens=7, text_width=90)
+    message = (
+        r"^text.W of 90720 bytes does not fit DRAM: 0 of the 65536 bytes that address_bits 16 "
+        r"reach are taken while it is needed$"
+    )
+    with pytest.raises(PlacementError, match=message):
+        compile_step(SQUARE.replace(address_bits=16), sites, reading="kv", rank=2)
 
 
 def test_a_wrong_bit_is_seen() -> None:

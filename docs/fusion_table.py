@@ -7,7 +7,6 @@ minutes a step. A test holds the tables to what is said of them, another one, ni
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,14 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from hw.isa.config import Config
-from hw.isa.instructions import Execute
 from sim.result import DramTiming
 from sw.compare.analytic import analytic_cost
 from sw.compare.text import bandwidth
 from sw.cost import step_cost
-from sw.dataflow import array_cycles
 from sw.graph.compile import compile_step
-from sw.graph.figures import kind_of, step_figures, time_figures
+from sw.graph.figures import step_figures, time_figures
 from sw.graph.fusions import Fusions
 from sw.graph.program import StepProgram
 from sw.graph.timing import time_step
@@ -83,34 +80,17 @@ def measure(config: Config, model: Model, task: Task, fusions: str) -> dict[str,
 def figures_of(step: StepProgram, *, limited: bool = False) -> dict[str, Any]:
     """Return the figures of a step.
 
-    They are those of `step_figures` and `time_figures` with `product_count`; `parts` have
-    `fold_cycles`, those of all folds, whether their lanes have work or not. With `limited` there
-    are `limited_cycles`, those at `LIMITED` GB/s.
+    They are those of `step_figures` and `time_figures` with `product_count`, and with `limited`
+    also `limited_cycles`, those at `LIMITED` GB/s.
     """
     figures = step_figures(step) | time_figures(step, time_step(step))
     names = {(program.name, span.name) for program in step.programs for span in program.products}
     figures["product_count"] = len(names)
-    folds = fold_cycles(step)
-    for row in figures["parts"]:
-        row["fold_cycles"] = folds.get((row["program"], row["product"]), 0)
     if limited:
         slow = DramTiming.of(step.config.replace(dram_gbps=LIMITED))
         results = time_step(step, slow)
         figures["limited_cycles"] = sum(result.counters["cycles"] for result in results)
     return figures
-
-
-def fold_cycles(step: StepProgram) -> dict[tuple[str, str], int]:
-    """Return the cycles of all folds, by kind of program and of product."""
-    found: dict[tuple[str, str], int] = defaultdict(int)
-    for program in step.programs:
-        for span in program.products:
-            key = kind_of(program.name), kind_of(span.name)
-            for each in program.instructions[span.start : span.stop]:
-                if isinstance(each, Execute):
-                    sizes = each.rows, each.reduction, each.columns
-                    found[key] += array_cycles(step.config, each.dataflow, *sizes)
-    return dict(found)
 
 
 def broken(found: Measured) -> list[str]:
@@ -148,15 +128,15 @@ def gap_table(found: Mapping[Task, Measured]) -> str:
     rows = []
     for task, measured in found.items():
         total = [0.0] * 5
+        names = "cycles", "ideal_cycles", "gap_cycles", "fold_cycles"
         for row in measured["all"]["parts"]:
             if row["cycles"]:
-                parts = row["ideal_cycles"], row["gap_cycles"]
-                lanes = max(row["fold_cycles"] - row["ideal_cycles"], 0)
-                numbers = [row["cycles"], *parts, lanes, row["gap_cycles"] - lanes]
+                numbers = [row[name] for name in names]
+                numbers.append(row["gap_cycles"] - row["fold_cycles"])
                 total = [a + b for a, b in zip(total, numbers, strict=True)]
                 rows.append([str(task), row["program"], row["product"], *map(_rounded, numbers)])
         rows.append([str(task), "**all**", "", *map(_rounded, total)])
-    headings = ["step", "program", "product", "cycles", "ideal", "gap", "lanes", "waits"]
+    headings = ["step", "program", "product", "cycles", "ideal", "gap", "folds", "waits"]
     return table(3, headings, rows)
 
 

@@ -62,8 +62,8 @@ def test_tables_agree_with_one_another(script: Any, page: str) -> None:
         rows = [[_number(cell) for cell in row[3:]] for row in gaps if row[0] == step]
         total = rows[-1]
         assert sum(row[0] for row in rows[:-1]) == total[0] == figures["all"]["cycles"], ADVICE
-        for cycles, ideal, gap, lanes, waits in rows:
-            assert abs(cycles - ideal - gap) <= 1 and abs(gap - lanes - waits) <= 1
+        for cycles, ideal, gap, folds, waits in rows:
+            assert abs(cycles - ideal - gap) <= 1 and abs(gap - folds - waits) <= 1
     for step, *numbers in script.rows_of(page, "figures"):
         none, whole = (found[step][each]["cycles"] / 1e6 for each in ("none", "all"))
         assert numbers[-3:-1] == [f"{none:.3f}", f"{whole:.3f}"], ADVICE

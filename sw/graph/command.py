@@ -18,6 +18,7 @@ from sim.result import DramTiming, RunResult
 from ..console import Report
 from ..models import DESCRIPTIONS, Reading, load_model
 from ..options import Target
+from ..parallel import spread
 from ..program_file import ProgramFileError, write_programs
 from ..runner import write_trace
 from .figures import print_step, print_time, step_figures, time_figures
@@ -110,10 +111,11 @@ def compile_model(
     if show is not None:
         show("compile", 0)
     started = time.perf_counter()
-    step = compile_step(
-        config, load_model(workload), **given, fusions=fusions, objective=objective,
-        dump=None if wanted is None else _printer(report, wanted),
-    )  # fmt: skip
+    with spread() as each:
+        step = compile_step(
+            config, load_model(workload), **given, fusions=fusions, objective=objective,
+            dump=None if wanted is None else _printer(report, wanted), spread=each,
+        )  # fmt: skip
     seconds = time.perf_counter() - started
     write_programs(output, step)
     figures = step_figures(step) | {"fusions": str(fusions), "seconds": seconds}

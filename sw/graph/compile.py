@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from hw.isa.config import Config
 
@@ -38,6 +38,7 @@ def compile_step(
     fusions: Fusions | None = None,
     objective: Goal = "latency",
     dump: Callable[[str, object], None] | None = None,
+    spread: Callable[..., Iterable] = map,
 ) -> StepProgram:
     """Compile one training step of a model with LoRA.
 
@@ -58,6 +59,8 @@ def compile_step(
     dump : callable, optional
         Called behind each pass with its name, one of `PASSES`, and what it made, whose `str` is
         its text.
+    spread : callable
+        Works as `map`, maybe in processes: `sw.parallel.spread` gives one.
 
     Raises
     ------
@@ -87,7 +90,7 @@ def compile_step(
     show("tile", tiled)
     placed = place_values(config, fused)
     show("place", placed)
-    scheduled = schedule(config, tiled, objective)
+    scheduled = schedule(config, tiled, objective, spread)
     show("schedule", scheduled)
     step = lower_step(config, scheduled, placed)
     show("lower", step)

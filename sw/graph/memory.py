@@ -78,6 +78,7 @@ class Operands:
             self._kept += words
             halves = halves[:1]
         best = None
+        self._forget()
         for start, end in halves:
             inside = [
                 (h.base, h.end, *self._loss(h))
@@ -102,6 +103,14 @@ class Operands:
                         best = rank
         return best[-1]
 
+    def _forget(self) -> None:
+        """Give up operands that were used long ago, and never will be again."""
+        for held in [h for h in self._held if self._time - h.last > LONG]:
+            times = self._times[held.key]
+            if times[-1] < self._time:
+                self._held.remove(held)
+                del self._by_key[held.key]
+
     def _loss(self, held: _Held) -> tuple[int, int, int, int]:
         """Return what speaks against driving an operand out."""
         times = self._times[held.key]
@@ -116,6 +125,8 @@ NEAR = 2
 """Operands of so many pieces before are still in use when the next is to be loaded."""
 OFTEN = 8
 """What is wanted so often stays in the memory, if it can."""
+LONG = 40
+"""Since so many pieces an operand need not be thought of, if it is not wanted again."""
 RECENT = 6
 """Those of so many may be, if loads are far ahead."""
 

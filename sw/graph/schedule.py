@@ -11,8 +11,9 @@ is taken. Segments of one form are ordered once.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from hw.isa.config import Config
 from sim.activity import activity
@@ -24,6 +25,7 @@ from ..tile_events import rates
 from ..tile_search import Goal
 from .form import form
 from .ir import Fused, Segment
+from .place import used_by
 from .scheduler import Scheduler
 from .template import Template, template
 from .tile import Tiled
@@ -82,13 +84,17 @@ def _runs(segment: Segment, works: Sequence[Work]) -> Iterator[str]:
             start = i + 1
 
 
-def schedule(config: Config, tiled: Tiled, goal: Goal = "latency") -> Scheduled:
+def schedule(
+    config: Config, tiled: Tiled, goal: Goal = "latency", spread: Callable[..., Iterable] = map
+) -> Scheduled:
     """Return the best order found of each segment's work.
 
     Parameters
     ----------
     goal : "latency", "energy" or "edp"
         What is best.
+    spread : callable
+        Works as `map`, maybe in processes (`sw.parallel.spread`): used where there is much to do.
 
     Raises
     ------
@@ -96,14 +102,31 @@ def schedule(config: Config, tiled: Tiled, goal: Goal = "latency") -> Scheduled:
         A segment's tiles do not fit the memories together.
     """
     fused = tiled.chosen.fused
-    known: dict[Hashable, tuple[tuple[Work, ...], Template]] = {}
-    works, templates = {}, {}
+    forms = {segment.name: form(segment, fused.values) for segment in fused.segments}
+    first: dict[Hashable, Segment] = {}
     for segment in fused.segments:
-        key = form(segment, fused.values)
-        if key not in known:
-            known[key] = best_order(config, fused, segment, tiled.candidates[segment.name], goal)
-        works[segment.name], templates[segment.name] = known[key]
+        first.setdefault(forms[segment.name], segment)
+    alone = [
+        Fused(fused.name, {name: fused.values[name] for name in used_by(segment)}, (segment,))
+        for segment in first.values()
+    ]
+    candidates = [tiled.candidates[segment.name] for segment in first.values()]
+    each = spread if sum(len(s.products) > 1 for s in first.values()) >= MANY else map
+    known = dict(zip(first, each(partial(_order, config, goal), alone, candidates), strict=True))
+    works = {name: known[key][0] for name, key in forms.items()}
+    templates = {name: known[key][1] for name, key in forms.items()}
     return Scheduled(fused, works, templates)
+
+
+MANY = 6
+"""Segments whose orders are tried, from which on processes are worth their start."""
+
+
+def _order(
+    config: Config, goal: Goal, fused: Fused, candidates: Sequence[Tiles]
+) -> tuple[tuple[Work, ...], Template]:
+    (segment,) = fused.segments
+    return best_order(config, fused, segment, candidates, goal)
 
 
 def best_order(

@@ -211,6 +211,16 @@ def _check_sites(sites: list[Dense]) -> None:
             )
 
 
+def _check_attention(path: str, pairs: list[Pair]) -> None:
+    """Refuse attention that is not softmax(Q.K^T / sqrt(d)).V."""
+    other = [name for pair in pairs if pair.path == path for name in pair.other]
+    if other:
+        raise GraphError(
+            f"{path}: attention is compiled as softmax(Q.K^T / sqrt(size of a head)).V, and this "
+            f"one has other functions in it: {', '.join(dict.fromkeys(other))}"
+        )
+
+
 def _module(
     pair: Pair, layers: list[Dense | Pair], sites: tuple[Site, ...], ranks: dict[str, int]
 ) -> Module:
@@ -241,6 +251,11 @@ def _module(
             raise GraphError(f"{layer.path} has LoRA: only K and V of cross-attention may")
         if layer.kernel or layer.groups > 1 or layer.rows != pair.m:
             raise GraphError(f"{layer.path} is no linear layer of the {pair.m} tokens of {path}")
+    _check_attention(path, [layer for layer in layers if isinstance(layer, Pair)])
+    made = {query.path, sites[key].path, sites[value].path}
+    for layer in [each for each in layers if each.path in made]:
+        if isinstance(layer, Dense) and layer.bias:
+            raise GraphError(f"{layer.path} has a bias: q, k and v of cross-attention have none")
     widths = [query.columns, sites[key].outputs, sites[value].outputs, out.reduction]
     if set(widths) != {channels}:
         raise GraphError(

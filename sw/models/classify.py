@@ -42,7 +42,7 @@ def layers_of(calls: list[Call], sizes: dict[str, int], lora: set[str]) -> tuple
             where, reading = marks.pairs[index], marks.readings[index]
             right = ", ".join(_makers(calls, call.right, lora))
             layers.append(Pair(where, call.scores, call.rows, call.inputs, call.outputs,
-                               call.count, reading, right))  # fmt: skip
+                               call.count, reading, right, _between(call, bool(lora))))  # fmt: skip
             continue
         path, part = _part(call.weight, lora)
         if part is None:
@@ -115,6 +115,24 @@ class _Marks:
     def _weights(self, calls: Iterable[int]) -> list[str]:
         found = [self.calls[index].weight for index in calls]
         return [weight for weight in found if weight is not None]
+
+
+_SCALING = {"__mul__", "__rmul__", "__truediv__", "div", "mul", "mul_", "truediv"}
+"""Names of functions by which scores are divided by the root of a head's size."""
+
+
+_ADAPTING = {"__add__", "__iadd__", "add", "add_", "dropout", *_SCALING}
+"""And by which adapters add to a layer."""
+
+
+def _between(call: Call, adapted: bool) -> tuple[str, ...]:
+    """Return what stands between a product of attention and those before, beside what is usual."""
+    layers = _ADAPTING if adapted else set()
+    if call.scores:
+        return tuple(sorted((call.left.through | call.right.through) - _SCALING - layers))
+    usual = _SCALING | {"softmax", "dropout"}
+    found = sorted((call.left.through - usual) | (call.right.through - layers))
+    return (*found, *(["no softmax"] if "softmax" not in call.left.through else []))
 
 
 def _around(paths: list[str]) -> str:

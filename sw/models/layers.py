@@ -120,6 +120,9 @@ class Pair:
         The smallest one that holds it.
     right : str
         Path of the layer that makes the right operand, if that is known: as `Dense.source`.
+    other : tuple of str
+        What is between it and the products before, beside the softmax of the scores, and what is
+        not there of that, in words.
     """
 
     path: str
@@ -130,6 +133,7 @@ class Pair:
     count: int
     reading: Reading
     right: str = field(default="", compare=False)
+    other: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def parameters(self) -> int:

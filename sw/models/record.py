@@ -18,6 +18,13 @@ _ORIGIN = "_cdmqta_origin"
 """Attribute of tensors that holds their `Origin`."""
 
 _MATMUL = {"matmul", "__matmul__", "__rmatmul__", "mm", "bmm"}
+_MOVING = {
+    "__get__", "__getitem__", "bfloat16", "chunk", "clone", "contiguous", "cpu", "detach", "expand",
+    "flatten", "float", "half", "movedim", "narrow", "permute", "repeat_interleave", "reshape",
+    "select", "split", "squeeze", "swapaxes", "t", "to", "transpose", "type", "type_as", "unbind",
+    "unflatten", "unsqueeze", "view", "view_as",
+}  # fmt: skip
+"""Functions that move elements, and change none but by rounding."""
 _REFUSED = {
     "addbmm", "addmm", "addmv", "baddbmm_", "bilinear", "chain_matmul", "conv1d", "conv3d",
     "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "dot", "einsum", "gru", "inner",
@@ -39,11 +46,14 @@ class Origin:
         Products it depends on with no other product between.
     weights : frozenset of str
         Parameters that it depends on, if it depends on no input.
+    through : frozenset of str
+        Functions on the way from these products, but for those that only move elements.
     """
 
     inputs: frozenset[int] = frozenset()
     calls: frozenset[int] = frozenset()
     weights: frozenset[str] = frozenset()
+    through: frozenset[str] = frozenset()
 
     @property
     def known(self) -> bool:
@@ -53,7 +63,7 @@ class Origin:
     def __or__(self, other: Origin) -> Origin:
         inputs = self.inputs | other.inputs
         weights = frozenset() if inputs else self.weights | other.weights
-        return Origin(inputs, self.calls | other.calls, weights)
+        return Origin(inputs, self.calls | other.calls, weights, self.through | other.through)
 
 
 @dataclass(frozen=True)
@@ -114,6 +124,8 @@ class Recorder:
         call = self._products(name, args, kwargs, result, origin)
         if call is not None:
             origin = Origin(origin.inputs, frozenset([call]))
+        elif origin.calls and name not in _MOVING:
+            origin |= Origin(through=frozenset([name]))
         written = args[:1] if name == "__setitem__" else result
         for tensor in tensors_in(written):
             if id(tensor) not in self._names:
@@ -142,7 +154,9 @@ class Recorder:
         if name == "conv2d":
             return self._convolve(args, kwargs, result)
         if name == "scaled_dot_product_attention":
-            return self._attend(*_named(args, kwargs, "query", "key", "value"))
+            return self._attend(
+                *_named(args, kwargs, "query", "key", "value"), _given(args, kwargs)
+            )
         if name in _REFUSED and (origin.inputs or origin.weights):
             raise ModelError(
                 f"products of torch's {name} are not followed; accepted: linear, conv2d, matmul, "
@@ -202,12 +216,12 @@ class Recorder:
             )
         )  # fmt: skip
 
-    def _attend(self, query: Any, key: Any, value: Any) -> int:
+    def _attend(self, query: Any, key: Any, value: Any, options: frozenset[str]) -> int:
         q, k, v = self._origin(query), self._origin(key), self._origin(value)
         heads, tokens, keys = prod(query.shape[:-2]), query.shape[-2], key.shape[-2]
         width = query.shape[-1]
         scores = self._add(Call(q, k, tokens, width, keys, count=heads, scores=True))
-        p = Origin((q | k).inputs, frozenset([scores]))
+        p = Origin((q | k).inputs, frozenset([scores]), through=options | {"softmax"})
         return self._add(Call(p, v, tokens, keys, value.shape[-1], count=heads))
 
     def _add(self, call: Call) -> int:
@@ -234,6 +248,14 @@ def _named(args: tuple, kwargs: dict[str, Any], *names: str | tuple[str, ...]) -
         by_name = [kwargs[each] for each in spelled if each in kwargs]
         found.append(args[place] if place < len(args) else by_name[0])
     return found
+
+
+def _given(args: tuple, kwargs: dict[str, Any]) -> frozenset[str]:
+    """Return the options of torch's attention that change what it computes."""
+    names = "query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale"
+    given = dict(zip(names, args, strict=False)) | kwargs
+    found = {name for name in ("attn_mask", "scale") if given.get(name) is not None}
+    return frozenset(found | ({"is_causal"} if given.get("is_causal") else set()))
 
 
 def _two(value: Any) -> tuple[int, int]:

@@ -18,6 +18,7 @@ from .graph_samples import ARRAY
 torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
 
 from .torch_models import CHANNELS, TEXT, TOKENS, Attention, Net, example  # noqa: E402
 
@@ -126,3 +127,44 @@ def test_an_operation_that_is_not_known_is_named_with_its_module():
         "crossed: net.block.widen: products of torch's einsum are not followed; accepted: linear, "
         "conv2d, matmul, mm, bmm, baddbmm, scaled_dot_product_attention"
     )
+
+
+def relu(scores):
+    return scores.relu()
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda q, k, v: F.scaled_dot_product_attention(q, k, v, scale=0.7), "scale"),
+        (lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True), "is_causal"),
+        (lambda q, k, v: F.scaled_dot_product_attention(F.normalize(q), k, v), "normalize"),
+        (lambda q, k, v: F.scaled_dot_product_attention(q, k, v.tanh()), "tanh"),
+        (lambda q, k, v: relu(q @ k.mT / 2) @ v, "relu, no softmax"),
+        (lambda q, k, v: (q @ k.mT / 2) @ v, "no softmax"),
+        (lambda q, k, v: (q @ k.mT / 2 + 1).softmax(-1) @ v, "__add__|add"),
+    ],
+)
+def test_other_attention_is_refused(change, found):
+    class Other(Attention):
+        def forward(self, x, source=None):
+            source = x if source is None else source
+            q, k, v = (
+                layer(each).unflatten(-1, (2, -1)).transpose(1, 2)
+                for layer, each in ((self.to_q, x), (self.to_k, source), (self.to_v, source))
+            )
+            return self.to_out(change(q, k, v).transpose(1, 2).flatten(2))
+
+    net = Net()
+    net.block.cross = Other(CHANNELS, TEXT)
+    model = trace("net", net, example())
+    build(model, "kv", 1, 2)  # attention is not compiled
+    with pytest.raises(GraphError, match=rf"block\.cross: .* in it: ({found})$"):
+        build(model, "xattn", 1, 2)
+
+
+def test_a_bias_is_refused():
+    net = Net()
+    net.block.cross.to_v = nn.Linear(TEXT, CHANNELS)
+    with pytest.raises(GraphError, match=r"block\.cross\.to_v has a bias"):
+        build(trace("net", net, example()), "xattn", 1, 2)

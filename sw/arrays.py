@@ -18,7 +18,7 @@ from sim.arithmetic import (
     rescale_stochastic,
 )
 
-from .driver import InputError
+from .image import InputError
 from .quantise import fresh_scales
 
 __all__ = ["expected_gemm", "load_matrix", "load_maxima", "maxima_of", "npy"]

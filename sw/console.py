@@ -20,9 +20,9 @@ from hw.isa.instructions import InstructionError
 from sim.compiled import is_kept
 from sim.result import BackendError
 
-from .driver import InputError
 from .graph.ir import GraphError
 from .graph.tensors import WeightsError
+from .image import InputError
 from .models import ModelError
 from .place import PlacementError
 from .program_file import ProgramFileError, write_file

@@ -17,7 +17,8 @@ from sim.result import RunResult
 from .compile import compile_jobs, input_matrix, output_requests
 from .dataflow import Choice
 from .decide import Objective, decide
-from .driver import Device, InputError
+from .driver import Device
+from .image import InputError
 from .job import Copy, Job, Maxima, Operand, Output, Sums, swapped
 from .lora import Gemm, View
 from .program import Program

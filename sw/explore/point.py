@@ -13,7 +13,7 @@ from pathlib import Path
 from hw.isa.config import Config
 from sim.cache import digest
 
-from ..driver import InputError
+from ..image import InputError
 from ..models import TrainingStep
 
 __all__ = ["ExploreError", "Outcome", "Point", "Status", "code_version"]

@@ -10,7 +10,7 @@ import numpy as np
 
 from hw.isa.numerics import decode_scale
 
-from ..driver import InputError, as_array
+from ..image import InputError, as_array
 from ..quantise import entries
 from .shape import Shape
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from hw.isa.numerics import INT8_MAX, encode_factor
 
-from ..driver import InputError
+from ..image import InputError
 from ..quantise import Group, Quantised, quantise, symmetric, update_factor
 from .host import HostState
 from .shape import Site

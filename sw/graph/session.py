@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from hw.isa.config import Config
 from sim.machine import ProgramError
 from sim.result import RunResult
 
-from ..driver import InputError, read_outputs, unshared, write_inputs
+from ..image import InputError, read_outputs, unshared, write_inputs
 from ..program import Program
 from .host import MARGIN, HostState, Loss, QuadraticLoss
 from .host_operations import check_operations, run_host
@@ -21,10 +22,17 @@ from .program import StepProgram
 from .shape import Shape
 from .tensors import check_tensors
 
-if TYPE_CHECKING:
-    from ..driver import Device
-
 __all__ = ["StepResult", "StepSession", "run_step", "shape_in"]
+
+
+class Machine(Protocol):
+    """What runs programs, as `sw.driver.Device` does."""
+
+    def check(self, config: Config) -> None:
+        """Refuse a program of another configuration."""
+
+    def execute(self, program: Program, dram: np.ndarray, noise_seed: int = 0) -> RunResult:
+        """Run a program on a DRAM image."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +72,7 @@ class StepSession:
 
     Parameters
     ----------
-    device : Device
+    device : sw.driver.Device
     step : StepProgram
     loss : callable, optional
         See `sw.graph.host.Loss`; by default `QuadraticLoss`.
@@ -85,7 +93,7 @@ class StepSession:
 
     def __init__(
         self,
-        device: Device,
+        device: Machine,
         step: StepProgram,
         *,
         loss: Loss | None = None,
@@ -182,7 +190,7 @@ def shape_in(step: StepProgram) -> Shape:
 
 
 def run_step(
-    device: Device, step: StepProgram, tensors: Mapping[str, Any], loss: Loss | None = None
+    device: Machine, step: StepProgram, tensors: Mapping[str, Any], loss: Loss | None = None
 ) -> StepResult:
     """Run one step; parameters, results and errors are those of `StepSession`."""
     return StepSession(device, step, loss=loss).run(tensors)

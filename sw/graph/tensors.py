@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..driver import InputError, as_array
+from ..image import InputError, as_array
 from .shape import Shape
 
 __all__ = [

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from hw.isa.config import Config, ConfigError
-from sw.driver import Device, InputError, Session, unshared
+from sw.driver import Device, Session
 from sw.gemm import compile_gemm
+from sw.image import InputError, unshared
 from sw.place import Buffer, Role
 
 CONFIG = Config(rows=2, columns=3)

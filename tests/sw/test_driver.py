@@ -12,8 +12,9 @@ from hw.isa.instructions import Engine
 from hw.isa.registers import ErrorCode
 from sim.functional import ProgramError
 from sim.result import DramTiming, Event, MachineError, RunResult
-from sw.driver import Device, InputError
+from sw.driver import Device
 from sw.gemm import compile_gemm
+from sw.image import InputError
 from sw.product_rows import product_rows
 
 CONFIG = Config(rows=2, columns=3)

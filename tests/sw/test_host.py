@@ -11,12 +11,12 @@ import torch
 from hw.isa.instructions import Axis
 from hw.isa.numerics import encode_scale, multiplier, update_entry
 from sim.arithmetic import fresh_entries
-from sw.driver import InputError
 from sw.graph.host import HostState, QuadraticLoss
 from sw.graph.host_operations import check_operations, run_host
 from sw.graph.ir import Copy, GraphError, Host, Maxima, Sums, Updates, Value, View
 from sw.graph.shape import Module, Shape, Site
 from sw.graph.tensors import check_tensors, latent_input, lora_names, random_tensors, weight_name
+from sw.image import InputError
 from sw.quantise import entries
 from sw.tile import Span
 

@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from hw.isa.config import Config, ConfigError
-from sw.driver import Device, InputError
+from sw.driver import Device
 from sw.graph import session as module
 from sw.graph.ir import GraphError, Host
 from sw.graph.session import StepSession, run_step
 from sw.graph.tensors import frozen_shapes, random_tensors
+from sw.image import InputError
 from sw.place import Role
 
 from .small_step import CONFIG, SHAPE, small_step

@@ -20,8 +20,8 @@ from sim.axi import Stalls
 from sim.builder import Simulation, build, tail
 from sim.request import REQUEST_VARIABLE, Request
 from sim.result import DramTiming, RunResult
-from sw.driver import write_inputs
 from sw.gemm import compile_gemm
+from sw.image import write_inputs
 from sw.program import Program
 from tests.sim.tools import needs_verilator
 

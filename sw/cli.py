@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -43,7 +44,7 @@ from .quantise import Group
 from .workload import naming
 from .workload_command import workload
 
-__all__ = ["main"]
+__all__ = ["entry", "main"]
 
 
 class Commands(click.Group):
@@ -220,6 +221,30 @@ cli.add_command(firmware_command)
 cli.add_command(workload)
 
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
+
+
+PATIENCE = 5
+"""Seconds that an interrupted program has to put its things away."""
+
+
+def entry() -> None:
+    """Run the command line as a program, which ends soon when it is interrupted.
+
+    At its end Python waits for the threads of pools, and these now and then for ever, for
+    processes that are gone.
+    """
+    try:
+        main()
+    except SystemExit as left:
+        if left.code == INTERRUPTED:
+            watch = threading.Timer(PATIENCE, os._exit, [INTERRUPTED])
+            watch.daemon = True
+            watch.start()
+        raise
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line: exit code 0 done, 1 a wrong result, 2 bad input in one line."""
     try:
@@ -237,7 +262,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:  # a full disk, a temporary folder that is gone
         message, code = str(error), 2
     except click.Abort:
-        message, code = "interrupted", 130
+        message, code = "interrupted", INTERRUPTED
     else:
         return
     click.echo(f"cdmqta: {' '.join(message.split())}", err=True)

@@ -162,7 +162,11 @@ def test_ctrl_c_ends_a_sweep_at_once_and_leaves_what_is_done(tmp_path):
     running.send_signal(signal.SIGINT)
     out, err = running.communicate(timeout=20)
     # Behind it may stand a warning of Python's, if the program had to be cut short.
-    assert (running.returncode, out, err.splitlines()[0]) == (130, "", "cdmqta: interrupted")
+    assert (running.returncode, out, err.strip().splitlines()[0]) == (
+        130,
+        "",
+        "cdmqta: interrupted",
+    )
     Store(path).close()
     assert 0 < len(keys_of(path)) < 2000
 

@@ -33,7 +33,8 @@ class Placed:
     -------
     fused : Fused
     layouts : dict
-        Of each segment, by name: the buffers that it uses. Code goes behind `data_end`.
+        Of each segment, by name: the buffers that it uses, their roles not yet known. Code goes
+        behind `data_end`.
     lifetimes : dict
         Of each value, by name.
     data_end : int
@@ -47,21 +48,22 @@ class Placed:
     @property
     def bytes_of_values(self) -> int:
         """Bytes that all values would take side by side."""
-        buffers = {b.name: b for layout in self.layouts.values() for b in layout.buffers}
-        return sum(buffer.size for buffer in buffers.values())
+        return sum(buffer.size for buffer in self._buffers().values())
 
     def __str__(self) -> str:
-        buffers = {b.name: b for layout in self.layouts.values() for b in layout.buffers}
         lines = [
             f"DRAM of {self.fused.name}: {self.data_end} bytes for values of {self.bytes_of_values}"
         ]
-        for name, buffer in sorted(buffers.items(), key=lambda item: item[1].address):
+        for name, buffer in sorted(self._buffers().items(), key=lambda item: item[1].address):
             life = self.lifetimes[name]
             lines.append(
                 f"{buffer.address:#012x}-{buffer.end:#012x} {name}: {buffer.dtype} "
                 f"{buffer.rows}x{buffer.columns}, segments {life.first} to {life.last}"
             )
         return "\n".join(lines)
+
+    def _buffers(self) -> dict[str, Buffer]:
+        return {b.name: b for layout in self.layouts.values() for b in layout.buffers}
 
 
 def place_values(config: Config, fused: Fused) -> Placed:
@@ -100,8 +102,8 @@ def place_values(config: Config, fused: Fused) -> Placed:
         buffers[name] = Buffer(**vars(request), pitch=_pitch(config, fused, name), address=address)
     end = align(max((b.end for b in buffers.values()), default=0), step)
     layouts = {
-        segment.name: Layout(tuple(_with_roles(segment, place, lifetimes, buffers)), end)
-        for place, segment in enumerate(segments)
+        segment.name: Layout(tuple(buffers[name] for name in used_by(segment)), end)
+        for segment in segments
     }
     return Placed(fused, layouts, lifetimes, end)
 
@@ -122,15 +124,6 @@ def _lifetimes(fused: Fused, segments: list[Segment]) -> dict[str, Lifetime]:
         name: Lifetime(0, last) if fused.values[name].constant else life
         for name, life in found.items()
     }
-
-
-def _with_roles(
-    segment: Segment, index: int, lifetimes: Mapping[str, Lifetime], buffers: Mapping[str, Buffer]
-) -> Iterator[Buffer]:
-    written = written_by(segment)
-    for name in used_by(segment):
-        role = Role.OUTPUT if name in written else Role.INPUT
-        yield Buffer(**vars(buffers[name]) | {"role": role})
 
 
 def template_layout(config: Config, fused: Fused, segment: Segment) -> Layout:

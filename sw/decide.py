@@ -22,9 +22,8 @@ from .dataflow import CHOICES, Choice, array_cycles
 from .job import Job
 from .place import PlacementError, check_fits
 from .tile import TileError
-from .tile_events import rates
 from .tile_problem import Problem
-from .tile_search import GOALS, Goal, Space
+from .tile_search import GOALS, Goal, Space, worth
 from .trial import Trial
 
 __all__ = ["OBJECTIVES", "Decision", "Draft", "Objective", "decide"]
@@ -201,8 +200,7 @@ def _value(config: Config, trial: Trial, goal: Goal) -> float:
     cycles = trial.counters["cycles"]
     if goal == "latency":
         return cycles
-    joules = rates(config).joules(trial.activity, cycles)
-    return joules if goal == "energy" else joules * cycles / (config.clock_mhz * 1e6)
+    return worth(config, goal, trial.activity, cycles)
 
 
 def _busiest(config: Config, space: Space) -> Decision:

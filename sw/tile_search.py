@@ -8,13 +8,15 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from hw.isa.config import Config
 from hw.isa.instructions import Axis
+from sim.activity import Activity
 
 from .job import Job
 from .tile import Tiling
 from .tile_cost import Cycles
 from .tile_counts import Counts
-from .tile_events import events, rates
+from .tile_events import Events, events, rates
 from .tile_problem import Problem
 
 __all__ = ["GOALS", "Goal", "Space", "fitting", "worth"]
@@ -39,10 +41,9 @@ def fitting(problem: Problem) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def worth(
-    problem: Problem, goal: Goal, found: dict[str, np.ndarray], cycles: np.ndarray
-) -> np.ndarray:
-    """Return what events and cycles are worth: less is better."""
-    config = problem.config
+    config: Config, goal: Goal, found: Events | Activity, cycles: np.ndarray | int
+) -> np.ndarray | float:
+    """Return what events and cycles are worth for a goal of energy: less is better."""
     joules = rates(config).joules(found, cycles)
     return joules if goal == "energy" else joules * cycles / (config.clock_mhz * 1e6)
 
@@ -113,7 +114,7 @@ def _part(index: int, job: Job, problem: Problem, goal: Goal) -> tuple[np.ndarra
     cycles = Cycles(counts, job)
     estimate, bound = cycles.estimate, cycles.bound
     if goal != "latency":
-        estimate = worth(problem, goal, events(counts, job), estimate)
-        bound = worth(problem, goal, events(counts, job, least=True), bound)
+        estimate = worth(problem.config, goal, events(counts, job), estimate)
+        bound = worth(problem.config, goal, events(counts, job, least=True), bound)
     draft = np.full(len(tm), index)
     return draft, tm, tk, tn, outer, estimate, bound, cycles.instructions, cycles.estimate

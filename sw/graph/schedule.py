@@ -21,8 +21,7 @@ from sim.result import DramTiming, MachineError
 
 from ..program import encode_all
 from ..tile import TileError
-from ..tile_events import rates
-from ..tile_search import Goal
+from ..tile_search import Goal, worth
 from .form import form
 from .ir import Fused, Segment
 from .place import used_by
@@ -161,9 +160,9 @@ def best_order(
             except TileError as refused:
                 error = refused
                 continue
-            worth = value(config, made, goal) * SHORT ** len(made.instructions)
-            if not found or worth < found[0][0]:
-                found, first = [(worth, works, made)], policy
+            cost = value(config, made, goal) * SHORT ** len(made.instructions)
+            if not found or cost < found[0][0]:
+                found, first = [(cost, works, made)], policy
         best = best if not found else (first,)
     if not found:
         raise error or TileError(f"{segment.name} has no order")
@@ -183,5 +182,4 @@ def value(config: Config, made: Template, goal: Goal) -> float:
     cycles = result.counters["cycles"]
     if goal == "latency":
         return cycles
-    joules = rates(config).joules(activity(config, made.instructions), cycles)
-    return joules if goal == "energy" else joules * cycles / (config.clock_mhz * 1e6)
+    return worth(config, goal, activity(config, made.instructions), cycles)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import threading
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 from hw.isa.config import Config
 from sim.result import MachineError
 
-from . import arrays, runner
+from . import arrays, interruption, runner
 from .compare.command import compare_command
 from .console import BAD_INPUT, Report, fail, progress
 from .explore.command import explore_command
@@ -221,28 +220,10 @@ cli.add_command(firmware_command)
 cli.add_command(workload)
 
 
-INTERRUPTED = 130
-"""Exit code after Ctrl-C."""
-
-
-PATIENCE = 5
-"""Seconds that an interrupted program has to put its things away."""
-
-
 def entry() -> None:
-    """Run the command line as a program, which ends soon when it is interrupted.
-
-    At its end Python waits for the threads of pools, and these now and then for ever, for
-    processes that are gone.
-    """
-    try:
-        main()
-    except SystemExit as left:
-        if left.code == INTERRUPTED:
-            watch = threading.Timer(PATIENCE, os._exit, [INTERRUPTED])
-            watch.daemon = True
-            watch.start()
-        raise
+    """Run the command line as a program, which ends soon when it is interrupted."""
+    interruption.watch()
+    main()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -262,10 +243,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:  # a full disk, a temporary folder that is gone
         message, code = str(error), 2
     except click.Abort:
-        message, code = "interrupted", INTERRUPTED
+        message, code = "interrupted", interruption.CODE
     else:
         return
     click.echo(f"cdmqta: {' '.join(message.split())}", err=True)
+    if code == interruption.CODE:
+        interruption.said.set()
     sys.exit(code)
 
 

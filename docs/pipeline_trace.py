@@ -13,7 +13,7 @@ from hw.execute import ExecuteEngine
 from hw.isa.config import Config
 from hw.isa.encoding import encode
 from hw.isa.instructions import Dataflow, Execute
-from hw.pe import CONTROL
+from hw.pe import control_layout
 from hw.shared import Builder
 
 __all__ = ["Activity", "Tile", "Trace", "record"]
@@ -77,8 +77,8 @@ class _Recorder(Builder):
         super().__init__()
         self.elements: list[Any] = []
 
-    def place(self, m: Any, name: str, module: str, make: Any) -> Any:
-        unit = super().place(m, name, module, make)
+    def place(self, m: Any, name: str, module: str, make: Any, *, clocked: bool = True) -> Any:
+        unit = super().place(m, name, module, make, clocked=clocked)
         if module == "cdmqta_pe":
             self.elements.append(unit)
         return unit
@@ -148,7 +148,8 @@ def _simulate(chain: list[Execute]) -> list[tuple[list[Any], list[Any], int, int
         controls = [Value.cast(element.control_in) for element in builder.elements]
         controls += [Value.cast(element.control_out) for element in builder.elements]
         async for _, _, *seen in ctx.tick().sample(*controls, dut.fed, dut.written):
-            words = [CONTROL.from_bits(word) for word in seen[: 2 * count]]
+            layout = control_layout(CONFIG)
+            words = [layout.from_bits(word) for word in seen[: 2 * count]]
             samples.append((words[:count], words[count:], *seen[2 * count :]))
 
     simulator.add_testbench(bench)

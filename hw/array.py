@@ -9,7 +9,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from .isa.config import Config
-from .pe import CONTROL, ProcessingElement
+from .pe import ProcessingElement, control_layout
 from .shared import Builder
 
 __all__ = ["Array", "Row"]
@@ -33,19 +33,19 @@ class Row(wiring.Component):
 
     Members
     -------
-    a_in : In(signed(8)); control_in : In(CONTROL)
+    a_in : In(signed(8)); control_in : In(control_layout)
         Enter the leftmost element.
     b_in, b_out : 8 bits an element, the first in the lowest bits
     p_in, p_out : 32 bits an element
     """
 
     def __init__(self, config: Config, builder: Builder) -> None:
-        self._columns = config.columns
+        self._config = config
         self._builder = builder
         super().__init__(
             {
                 "a_in": In(signed(8)),
-                "control_in": In(CONTROL),
+                "control_in": In(control_layout(config)),
                 "b_in": In(8 * config.columns),
                 "p_in": In(32 * config.columns),
                 "b_out": Out(8 * config.columns),
@@ -57,8 +57,13 @@ class Row(wiring.Component):
         m = Module()
         a, control = self.a_in, self.control_in
         elements = []
-        for column in range(self._columns):
-            element = self._builder.place(m, f"pe_{column}", "cdmqta_pe", ProcessingElement)
+        for column in range(self._config.columns):
+            element = self._builder.place(
+                m,
+                f"pe_{column}",
+                "cdmqta_pe",
+                lambda: ProcessingElement(self._config, self._builder),
+            )
             m.d.comb += [
                 element.a_in.eq(a),
                 element.control_in.eq(control),
@@ -79,7 +84,7 @@ class Array(wiring.Component):
 
     Members
     -------
-    a_in : In, 8 bits a row; control_in : In, one CONTROL a row
+    a_in : In, 8 bits a row; control_in : In, one control_layout a row
         Skewed: each row one cycle later than the row above.
     b_in : In, 8 bits a column
         Enters the top, skewed: each column one cycle later than the column to its left.
@@ -93,7 +98,7 @@ class Array(wiring.Component):
         super().__init__(
             {
                 "a_in": In(8 * config.rows),
-                "control_in": In(CONTROL.size * config.rows),
+                "control_in": In(control_layout(config).size * config.rows),
                 "b_in": In(8 * config.columns),
                 "p_out": Out(32 * config.columns),
             }
@@ -102,13 +107,14 @@ class Array(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         b, p = self.b_in, 0
+        control = control_layout(self._config).size
         for index in range(self._config.rows):
             row = self._builder.place(
                 m, f"row_{index}", "cdmqta_row", lambda: Row(self._config, self._builder)
             )
             m.d.comb += [
                 row.a_in.eq(self.a_in.word_select(index, 8)),
-                row.control_in.eq(self.control_in.word_select(index, CONTROL.size)),
+                row.control_in.eq(self.control_in.word_select(index, control)),
                 row.b_in.eq(b),
                 row.p_in.eq(p),
             ]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Cat, Module, Signal, Value
+from amaranth import Cat, Const, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from .array import pack
 from .isa.config import Config
-from .pe import CONTROL
+from .pe import control_layout
 
 __all__ = ["Edge", "delayed"]
 
@@ -65,7 +65,7 @@ class Edge(wiring.Component):
                 "load_first": In(1),
                 "load_last": In(1),
                 "a": Out(8 * config.rows),
-                "control": Out(CONTROL.size * config.rows),
+                "control": Out(control_layout(config).size * config.rows),
                 "b": Out(8 * config.columns),
             }
         )
@@ -78,13 +78,17 @@ class Edge(wiring.Component):
             m.d.comb += left.eq(self.left)
         with m.If(self.right_enable):
             m.d.comb += right.eq(self.right)
+        # `w` takes an OS operand out of `b`; where there is no `w`, it comes a cycle later.
+        late = 0 if self._config.weight_stationary else 1
         lanes = [left.word_select(rows - 1 - row, 8) for row in range(rows)]
         m.d.comb += [
             self.a.eq(pack([delayed(m, v, 2 + r, f"skew_a_{r}") for r, v in enumerate(lanes)])),
             self.b.eq(
                 pack(
                     [
-                        delayed(m, right.word_select(column, 8), 1 + column, f"skew_b_{column}")
+                        delayed(
+                            m, right.word_select(column, 8), 1 + late + column, f"skew_b_{column}"
+                        )
                         for column in range(columns)
                     ]
                 )
@@ -98,39 +102,63 @@ class Edge(wiring.Component):
 
         With u for a wave's issue and R for rows, row r takes the wave in u+3+r. `b` shifts for an
         OS wave in u+2+r, and for a tile whose rows are issued in l..l+R-1 in l+2+r..l+R+1: the
-        start travels down, the stop is one cycle for all. `p` shifts, for a fold whose last wave
-        is issued in e, in e+R+3..e+R+2+r: the start is one cycle for all, the stop travels down.
+        start travels down, the stop is one cycle for all. Sums of a fold whose last wave is issued
+        in e move down in e+R+3..e+R+2+r: the start is one cycle for all, the stop travels down.
         """
         rows = self._config.rows
+        layout = control_layout(self._config)
         # Bit n of a line is its input n+1 cycles ago.
         wave = self._line(m, self.wave, rows + 2, "wave")
         os = self._line(m, self.wave & self.os, rows + 2, "os")
         first = self._line(m, self.wave & self.first, rows + 2, "first")
         last = self._line(m, self.wave & self.last, rows + 2, "last")
-        drain = self._line(m, self.wave & self.os & self.last, 2 * rows + 1, "drain")
-        load = self._line(m, self.load_first, rows + 1, "load")
-        load_stop = self._line(m, self.load_last, 2, "load_stop")[1]
-
+        shifts, drains = self._loads(m, os), self._drains(m)
         controls = []
         for row in range(rows):
-            control = Signal(CONTROL, name=f"control_{row}")
-            loading, draining = Signal(name=f"loading_{row}"), Signal(name=f"draining_{row}")
-            loads, drains = Signal(name=f"loads_{row}"), Signal(name=f"drains_{row}")
-            m.d.comb += [
-                loads.eq(load[1 + row] | loading),
-                control.valid.eq(wave[2 + row]),
-                control.os.eq(os[2 + row]),
-                control.first.eq(first[2 + row]),
-                control.last.eq(last[2 + row]),
-                control.shift_b.eq(loads | os[1 + row]),
-                control.shift_p.eq(drains),
-            ]
-            m.d.sync += loading.eq(loads & ~load_stop)
-            if row:
-                m.d.comb += drains.eq(drain[rows + 2] | draining)
-                m.d.sync += draining.eq(drains & ~drain[rows + 1 + row])
+            control = Signal(layout, name=f"control_{row}")
+            values = {
+                "valid": wave[2 + row],
+                "os": os[2 + row],
+                "first": first[2 + row],
+                "last": last[2 + row],
+                "shift_b": shifts[row],
+                "shift_p": drains[row],
+            }
+            if not self._config.drain_overlap:
+                # No wave is there while sums leave: what enters beside the control is zero.
+                values["valid"] |= drains[row]
+            m.d.comb += [control[name].eq(values[name]) for name in layout.members]
             controls.append(control)
         return controls
+
+    def _loads(self, m: Module, os: Signal) -> list[Any]:
+        """Return in which rows `b` shifts."""
+        rows = self._config.rows
+        if not self._config.weight_stationary:
+            return [Const(0)] * rows
+        load = self._line(m, self.load_first, rows + 1, "load")
+        load_stop = self._line(m, self.load_last, 2, "load_stop")[1]
+        shifts = []
+        for row in range(rows):
+            loading, loads = Signal(name=f"loading_{row}"), Signal(name=f"loads_{row}")
+            m.d.comb += loads.eq(load[1 + row] | loading)
+            m.d.sync += loading.eq(loads & ~load_stop)
+            shifts.append(loads | os[1 + row])
+        return shifts
+
+    def _drains(self, m: Module) -> list[Any]:
+        """Return in which rows finished sums of OS move down."""
+        rows = self._config.rows
+        if not self._config.output_stationary:
+            return [Const(0)] * rows
+        drain = self._line(m, self.wave & self.os & self.last, 2 * rows + 1, "drain")
+        moves: list[Any] = [Const(0)]
+        for row in range(1, rows):
+            draining, drains = Signal(name=f"draining_{row}"), Signal(name=f"drains_{row}")
+            m.d.comb += drains.eq(drain[rows + 2] | draining)
+            m.d.sync += draining.eq(drains & ~drain[rows + 1 + row])
+            moves.append(drains)
+        return moves
 
     @staticmethod
     def _line(m: Module, value: Any, length: int, name: str) -> Signal:

@@ -9,6 +9,7 @@ from typing import Any
 
 from amaranth.back import verilog
 
+from .adders import FULL_ADDER_VERILOG
 from .isa.config import Config
 from .shared import Builder
 from .sram import Macro
@@ -16,9 +17,12 @@ from .sram import verilog as sram_verilog
 from .top import Accelerator
 from .yosys import find_yosys
 
-__all__ = ["Emission", "Memory", "convert_all", "emit"]
+__all__ = ["CELLS", "Emission", "Memory", "convert_all", "emit"]
 
 TOP = "cdmqta"
+
+CELLS = "CDMQTA_CELLS"
+"""Verilog macro that chooses the forms in adder cells, for technology mapping."""
 
 WAIVERS = {
     "DECLFILENAME": "the design is one file of many modules",
@@ -97,8 +101,20 @@ def convert_all(unit: Any, name: str, builder: Builder) -> dict[str, str]:
     builder.soft_reset = None  # a shared unit has it on its port, and gives it to those inside
     while waiting := [shared for shared in builder.units if shared not in texts]:
         for shared in waiting:
-            texts[shared] = _convert(builder.units[shared], shared)
+            texts[shared] = _convert_forms(builder.units[shared], shared)
     return texts
+
+
+def _convert_forms(unit: Any, name: str) -> str:
+    """Return the Verilog of a unit, which may have a form in adder cells beside the plain one."""
+    plain = _convert(unit, name)
+    if not hasattr(unit, "in_cells"):
+        return plain
+    cells = _convert(unit.in_cells(), name)
+    # The comments tell these lines from those of other conditions inside.
+    return (
+        f"`ifdef {CELLS}\n{FULL_ADDER_VERILOG}{cells}`else // {CELLS}\n{plain}`endif // {CELLS}\n"
+    )
 
 
 def _header(config: Config) -> str:

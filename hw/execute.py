@@ -168,7 +168,7 @@ class ExecuteEngine(wiring.Component):
 
         The loading of a tile whose last rows are not read is no longer.
         """
-        way = 2 * self._config.rows + self._config.columns + 16
+        way = 2 * self._config.rows + self._config.columns + 16 + self._config.product_register
         left = Signal(range(way + 1), name="way_left")
         with m.If(feed.fed):
             m.d.sync += left.eq(way)

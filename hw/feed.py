@@ -16,6 +16,7 @@ from amaranth.utils import exact_log2
 from .accumulate import operation_layout
 from .edge import delayed
 from .isa.config import Config
+from .isa.pipeline import meeting_delay
 from .layout import SCALE
 from .walk import fold_layout
 
@@ -47,7 +48,7 @@ class Feed(wiring.Component):
     Timing
     ------
     The sums of a wave (WS) or of the first result row (OS) issued in cycle u meet their operation
-    in cycle u + rows + 4.
+    in cycle u + rows + 4, or one later with `product_register`.
     """
 
     def __init__(self, config: Config) -> None:
@@ -114,14 +115,19 @@ class Feed(wiring.Component):
         """Return whether an OS fold that starts in the next cycle ends after the last one drained.
 
         The drained sums of two folds are `rows` cycles apart at least, counted from their last
-        waves. `remaining` counts the rows still on their way after this cycle.
+        waves; without `drain_overlap`, from the last wave of one to the first of the other.
+        `remaining` counts the rows still on their way after this cycle.
         """
         rows = self._config.rows
         remaining, now = Signal(range(rows)), Signal(range(rows))
         m.d.comb += now.eq(Mux(finishing & fold.os, rows - 1, remaining))
         m.d.sync += remaining.eq(Mux(now == 0, 0, now - 1))
         free = Signal()
-        m.d.comb += free.eq(self.i.p.waves > now)
+        if self._config.drain_overlap:
+            m.d.comb += free.eq(self.i.p.waves > now)
+        else:
+            # Sums leave by the way that waves take: the next may come when the last row moved.
+            m.d.comb += free.eq(now == 0)
         return free
 
     def _load(
@@ -239,7 +245,7 @@ class Feed(wiring.Component):
     def _meet(self, m: Module, event: Any, scale_address: Signal) -> None:
         """Hold operations until their sums leave the array, and read their scale on the way."""
         # The event shows one cycle after its wave; the scale memory and the last register take one.
-        wait = self._config.rows + 2
+        wait = meeting_delay(self._config.rows, self._config.product_register) - 2
         layout = event.shape()
         waiting = layout(delayed(m, event.as_value(), wait, "operations"))
         valid = delayed(m, event.valid, wait, "operations_valid", reset=True)

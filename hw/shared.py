@@ -41,10 +41,19 @@ class Builder:
         self.units: dict[str, wiring.Component] = {}
         self.memories: dict[str, Any] = {}
 
-    def place(self, m: Module, name: str, module: str, make: Callable[[], wiring.Component]) -> Any:
+    def place(
+        self,
+        m: Module,
+        name: str,
+        module: str,
+        make: Callable[[], wiring.Component],
+        *,
+        clocked: bool = True,
+    ) -> Any:
         """Add the unit that `make` returns to `m` as submodule `name`, and return its interface.
 
         What is placed under one `module` name must be alike: only the first is made and converted.
+        A unit without a register is not `clocked`.
         """
         if not self.share:
             m.submodules[name] = unit = make()
@@ -53,7 +62,7 @@ class Builder:
             self.units[module] = make()
         unit = self.units[module]
         interface = unit.signature.create()
-        m.submodules[name] = self._instance(module, unit.signature, interface)
+        m.submodules[name] = self._instance(module, unit.signature, interface, clocked)
         return interface
 
     def instance(self, m: Module, name: str, module: str, signature: wiring.Signature) -> Any:
@@ -62,11 +71,13 @@ class Builder:
         m.submodules[name] = self._instance(module, signature, interface)
         return interface
 
-    def _instance(self, module: str, signature: wiring.Signature, interface: Any) -> Instance:
+    def _instance(
+        self, module: str, signature: wiring.Signature, interface: Any, clocked: bool = True
+    ) -> Instance:
         reset: Any = ResetSignal()
         if self.soft_reset is not None:
             reset |= self.soft_reset
-        ports = {"i_clk": ClockSignal(), "i_rst": reset}
+        ports = {"i_clk": ClockSignal(), "i_rst": reset} if clocked else {}
         for path, member, value in signature.flatten(interface):
             direction = "i" if member.flow is wiring.In else "o"
             ports[f"{direction}_{'__'.join(map(str, path))}"] = value

@@ -87,7 +87,7 @@ def _found(pattern: str, report: str) -> str:
 
 def areas(config: Config) -> dict[str, Area]:
     """Return the areas of an element, of the transposer, and of the load engine with it."""
-    element = measure(ProcessingElement(), Builder(emit=True))
+    element = measure(ProcessingElement(config), Builder(emit=True, share=False))
     builder = Builder(emit=True)
     transposer = measure(Transpose(config.bus_bytes, config.transpose_columns, builder), builder)
     builder = Builder(emit=True)

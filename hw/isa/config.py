@@ -47,6 +47,14 @@ class Config:
 
     rows: int = _size(4, 2, 256, doc="rows of the array: lanes of the left operand")
     columns: int = _size(4, 2, 256, doc="columns of the array: lanes of the right operand")
+    weight_stationary: int = _size(1, 0, 1, doc="1 if the array has this dataflow")
+    output_stationary: int = _size(1, 0, 1, doc="1 if the array has this dataflow")
+    drain_overlap: int = _size(
+        1, 0, 1, doc="1 if finished OS sums leave under the next fold: a second sum an element"
+    )
+    product_register: int = _size(
+        0, 0, 1, doc="1 if elements have a register behind their multiplier"
+    )
     input_depth: int = _size(
         64, 4, 32768, power_of_two=True, doc="words in each bank of the input memory"
     )
@@ -84,6 +92,11 @@ class Config:
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
             _check(item, getattr(self, item.name))
+        if not (self.weight_stationary or self.output_stationary):
+            raise ConfigError(
+                "weight_stationary 0 and output_stationary 0 leave the array no dataflow: one of "
+                "them must be 1"
+            )
         if self.bus_bytes * self.burst_beats > 4096:
             raise ConfigError(
                 f"burst_beats {self.burst_beats} of bus_bytes {self.bus_bytes} cross the 4096-byte "

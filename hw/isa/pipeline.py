@@ -31,6 +31,7 @@ __all__ = [
     "WRITE_DEPTH",
     "Kind",
     "inside_depth",
+    "meeting_delay",
     "scale_group",
     "wide_depth",
 ]
@@ -86,6 +87,15 @@ class Kind(IntEnum):
     NARROW = 1
     """Words of INT8 lanes."""
     MAXIMA = 2
+
+
+def meeting_delay(rows: int, product_register: int) -> int:
+    """Return the cycles from the issue of a wave to the operation that its sums meet.
+
+    Two from addresses to the edge, two through it and the operand registers, and one a row;
+    a register behind the multiplier delays all rows alike.
+    """
+    return rows + 4 + product_register
 
 
 def inside_depth(rows: int, columns: int) -> int:

@@ -7,7 +7,7 @@ and C are rows and columns). Those on their way are bits in lines that move by o
 
 from __future__ import annotations
 
-from hw.isa.pipeline import RESCALE
+from hw.isa.pipeline import RESCALE, meeting_delay
 
 from .compiled import compiled
 from .lines import put, shift, words_of
@@ -16,13 +16,10 @@ from .wires import NONE
 
 __all__ = ["EXECUTE", "step"]
 
-_MEETS = 4
-"""Cycles, beside one a row, from an issue to the operation, see `hw.feed.Feed`."""
-
 _LARGEST = 256
 """Rows or columns of the largest array, see `hw.isa.config`."""
-_MEET_WORDS = words_of.py_func(_LARGEST + _MEETS)
-_WRITE_WORDS = words_of.py_func(2 * _LARGEST + _MEETS + RESCALE - 1)
+_MEET_WORDS = words_of.py_func(meeting_delay(_LARGEST, 1))
+_WRITE_WORDS = words_of.py_func(meeting_delay(_LARGEST, 1) + _LARGEST + RESCALE - 1)
 # The longest queue of instructions is that of two rows and all columns, see `_inside_depth`.
 _INSIDE_WORDS = words_of.py_func((2 * 2 + _LARGEST + 16) // 2 + 4)
 
@@ -87,7 +84,7 @@ def _results(s, lines, h, w):
         s.busy_left_0 -= 1
     if s.busy_left_1:
         s.busy_left_1 -= 1
-    words = words_of(h.rows + _MEETS)
+    words = words_of(h.meeting)
     if lines.old_0 and shift(lines.old_0_bits, words):
         lines.old_0 -= 1
         s.busy_left_0 = h.columns + RESCALE
@@ -96,7 +93,7 @@ def _results(s, lines, h, w):
         s.busy_left_1 = h.columns + RESCALE
     w.written = w.execute_end = w.execute_to_store = 0
     if lines.written:
-        words = words_of(h.rows + _MEETS + h.columns + RESCALE - 1)
+        words = words_of(h.meeting + h.columns + RESCALE - 1)
         w.written = shift(lines.written_bits, words)
         lines.written -= w.written
         if lines.ends:
@@ -120,7 +117,7 @@ def _feed(s, h, w, head):
     takes = False
     if waits and (not fold.waves or finishing):
         if head.os:
-            takes = head.waves > s.drained_after
+            takes = head.waves > s.drained_after if h.drain_overlap else s.drained_after == 0
         else:
             takes = tile.ready or (0 < tile.rows <= 2 and not tile.early)
     w.fold_taken = 1 if takes else 0
@@ -195,7 +192,7 @@ def _issue(s, h):
 @compiled
 def _operate(lines, h, address, accumulate, end, signal_store):
     """Put an operation at the start of the lines."""
-    meets = h.rows + _MEETS - 1
+    meets = h.meeting - 1
     if accumulate:
         if address & h.output_depth:
             put(lines.old_1_bits, meets)

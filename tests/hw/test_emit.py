@@ -17,7 +17,7 @@ from amaranth import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.emit import TOP, WAIVERS, Emission, emit
+from hw.emit import CELLS, TOP, WAIVERS, Emission, emit
 from hw.isa.config import Config
 from hw.shared import Builder
 from hw.sram import Macro, Sram, verilog
@@ -46,7 +46,8 @@ def digest(text: str) -> str:
 
 
 def bodies(text: str) -> dict[str, str]:
-    """Return what is inside each module."""
+    """Return what is inside each module, of the plain form where there are two."""
+    text = re.sub(rf"^`ifdef {CELLS}\n.*?^`else // {CELLS}\n", "", text, flags=re.M | re.S)
     found = re.findall(r"^module (\S+?) ?\(.*?;\n(.*?)^endmodule", text, re.M | re.S)
     assert len(dict(found)) == len(found), "two modules have one name"
     return dict(found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import random
+from collections.abc import Sequence
 
 import pytest
 
@@ -16,11 +17,13 @@ from .execution import LEFT_WORDS, OUT_WORDS, RIGHT_WORDS, SCALES, World, plain,
 SHAPES = [(2, 3), (3, 2), (4, 4), (5, 8)]
 
 
-def random_chain(world: World, rng: random.Random, length: int) -> list[Execute]:
+def random_chain(
+    world: World, rng: random.Random, length: int, dataflows: Sequence[Dataflow] = tuple(Dataflow)
+) -> list[Execute]:
     """Return random instructions that fit the memories; later ones accumulate on earlier ones."""
     config, chain = world.config, []
     while len(chain) < length:
-        dataflow = rng.choice(list(Dataflow))
+        dataflow = rng.choice(dataflows)
         rows, reduction = rng.randint(1, 3 * config.rows), rng.randint(1, 3 * config.rows)
         columns = rng.randint(1, 2 * config.columns)
         draft = plain(dataflow, rows, reduction, columns, config)

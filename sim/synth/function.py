@@ -61,7 +61,7 @@ class Function:
 
 
 def parse_function(text: str) -> Function:
-    """Read an expression: ``!`` or ``'`` first, then ``^``, then ``&``, ``*`` or nothing, ``|`` last.
+    """Read an expression: ``!`` first, then ``^``, then ``&``, ``*`` or nothing, then ``|``.
 
     Raises
     ------

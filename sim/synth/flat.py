@@ -67,6 +67,10 @@ class Flat:
             at = at.below[child]
         return path, at, instance
 
+    def module_name(self, instance: int) -> str:
+        """Return the path of the module that holds an instance; empty for the module itself."""
+        return ".".join(self._owner(instance)[0])
+
     def instance_name(self, instance: int) -> str:
         """Return the path of an instance."""
         path, at, local = self._owner(instance)
@@ -82,8 +86,9 @@ class Flat:
         """
         path, at, local = self._owner(instance)
         module = at.module
-        sizes = [len(self.kinds[kind].pins) for kind in module.kinds[:local]]
-        name = module.net_names.get(int(module.pins[sum(sizes) + pin]))
+        sizes = np.array([len(kind.pins) for kind in self.kinds])
+        before = int(sizes[module.kinds[:local]].sum())
+        name = module.net_names.get(int(module.pins[before + pin]))
         return name and ".".join([*path, name])
 
 
@@ -146,7 +151,10 @@ def _template(
         nets,
         np.concatenate(kinds),
         np.where(flat == OPEN, OPEN, root[flat]).astype(np.int32),
-        {port: root[entry.nets] for port, entry in module.ports.items()},
+        {
+            port: np.where(entry.nets == OPEN, OPEN, root[entry.nets])
+            for port, entry in module.ports.items()
+        },
         below,
         np.cumsum(lengths, dtype=np.int64)[:-1],
     )

@@ -12,7 +12,7 @@ from .clock import clock_nets
 from .constants import tie
 from .delays import ARC, CHECK, Delays
 from .flat import Flat
-from .liberty import WireLoad
+from .liberty import Direction, WireLoad
 from .netlist import ONE, OPEN, Kind, NetlistError
 
 __all__ = ["Graph", "graph"]
@@ -169,7 +169,9 @@ def _loads(
         farads = _pins(flat, [_capacitances(kind, edge) for kind in flat.kinds])[connected]
         load[:, edge] = np.bincount(nets, farads, minlength=flat.nets)
     inputs = _pins(flat, [list(kind.inputs) for kind in flat.kinds])[connected] > 0
-    fanout = np.bincount(nets[inputs], minlength=flat.nets)
+    outputs = [p.nets for p in flat.ports.values() if p.direction is not Direction.INPUT]
+    ends = np.concatenate([nets[inputs], *outputs])
+    fanout = np.bincount(ends, minlength=flat.nets)
     wire = np.zeros((flat.nets, 2))
     if wire_load is not None:
         counts, which = np.unique(fanout, return_inverse=True)

@@ -11,7 +11,7 @@ from .graph import Graph
 from .liberty import Direction
 from .netlist import OPEN
 
-__all__ = ["Path", "Point", "Trace"]
+__all__ = ["Path", "Point", "Trace", "describe"]
 
 _EDGES = ("rise", "fall")
 
@@ -22,6 +22,8 @@ class Point:
 
     Members
     -------
+    module : str
+        Path of the module that the place is in; empty for the one that is timed.
     instance : str
         Path of the instance; empty for a port.
     pin : str
@@ -39,6 +41,7 @@ class Point:
     fanout : int
     """
 
+    module: str
     instance: str
     pin: str
     net: str | None
@@ -76,6 +79,23 @@ class Path:
     points: tuple[Point, ...]
 
 
+def describe(path: Path) -> str:
+    """Return a path as text, a line for each place; nets without a name have a dash."""
+    lines = [
+        f"{path.start} -> {path.end}: {path.period_ns:.3f} ns ({path.check})",
+        f"{'arrival':>8} {'delay':>7} {'slew':>7} {'load fF':>8} {'fanout':>6}  {'cell':<12} net",
+    ]
+    for point in path.points:
+        edge = "/" if point.edge == "rise" else "\\"
+        unnamed = f"{point.module}.-".lstrip(".")
+        place = f"{point.cell or 'port':<12} {edge} {point.net or unnamed}"
+        figures = f"{point.arrival_ns:8.3f} {point.delay_ns:7.3f} {point.slew_ns:7.3f}"
+        lines.append(f"{figures} {point.load_ff:8.2f} {point.fanout:6d}  {place}")
+    if path.setup_ns:
+        lines.append(f"{path.period_ns:8.3f} {path.setup_ns:7.3f}  {path.check}")
+    return "\n".join(lines)
+
+
 class Trace:
     """Follows arrivals back to where they began."""
 
@@ -98,6 +118,7 @@ class Trace:
         arrival = float(self.arrival[net, edge]) + wire
         kind = self.flat.kinds[self.flat.kind[instance]]
         last = Point(
+            module=self.flat.module_name(instance),
             instance=self.flat.instance_name(instance),
             pin=kind.pins[pin],
             net=self.flat.net_name(instance, pin),
@@ -114,19 +135,19 @@ class Trace:
 
     def to_output(self, bit: int) -> Path:
         """Return the path to a bit of the output ports, one after another."""
-        for title, port in self.flat.ports.items():
-            if port.direction is Direction.INPUT:
-                continue
-            if bit < len(port.nets):
-                net = int(port.nets[bit])
-                break
-            bit -= len(port.nets)
-        if len(port.nets) > 1:
-            title = f"{title}[{bit}]"
+        bits = [
+            (f"{name}[{k}]" if len(port.nets) > 1 else name, int(net))
+            for name, port in self.flat.ports.items()
+            if port.direction is not Direction.INPUT
+            for k, net in enumerate(port.nets)
+        ]
+        title, net = bits[bit]
         edge = int(np.argmax(self.arrival[net]))
         start, points = self._back(net, edge)
         arrival = float(self.arrival[net, edge])
-        last = Point("", title, title, "", _EDGES[edge], arrival, 0.0, float(self.slew[net, edge]))
+        last = Point(
+            "", "", title, title, "", _EDGES[edge], arrival, 0.0, float(self.slew[net, edge])
+        )
         return Path(start, title, "output", arrival, 0.0, (*points, last))
 
     def _wire(self, net: int, pin_ff: float) -> float:
@@ -136,7 +157,8 @@ class Trace:
         """Return the start's name, and the points from it to a net's driver."""
         places = []
         while (instance := int(self.graph.driver[net])) >= 0:
-            through = instance in self._combinational
+            starts, variant = self.graph.through_starts, self.graph.variant[instance]
+            through = starts[variant] < starts[variant + 1]
             arcs = self.graph.through if through else self.graph.launches
             arc = arcs[self.by[net, edge]]
             places.append((net, edge, instance, int(arc["target"])))
@@ -147,22 +169,43 @@ class Trace:
         points, before = [], 0.0
         if instance < 0:
             start = self._input(net)
-            points.append(self._point(net, edge, before, "", start, start, ""))
+            points.append(self._point(net, edge, 0.0, pin=start, called=start))
         else:
             start = self._holder(instance, int(arc["target"]))
         for net, edge, instance, pin in reversed(places):
-            kind = self.flat.kinds[self.flat.kind[instance]]
-            name = self.flat.instance_name(instance)
-            called = self.flat.net_name(instance, pin)
-            points.append(self._point(net, edge, before, name, kind.pins[pin], called, kind.name))
-            before = float(self.arrival[net, edge])
+            points.append(self._at(net, edge, before, instance, pin))
+            before = points[-1].arrival_ns
         return start, points
 
+    def _at(self, net: int, edge: int, before: float, instance: int, pin: int) -> Point:
+        """Return the point at an instance's output."""
+        kind = self.flat.kinds[self.flat.kind[instance]]
+        return self._point(
+            net,
+            edge,
+            before,
+            pin=kind.pins[pin],
+            called=self.flat.net_name(instance, pin),
+            module=self.flat.module_name(instance),
+            name=self.flat.instance_name(instance),
+            cell=kind.name,
+        )
+
     def _point(
-        self, net: int, edge: int, before: float, name: str, pin: str, called: str | None, cell: str
+        self,
+        net: int,
+        edge: int,
+        before: float,
+        *,
+        pin: str,
+        called: str | None,
+        module: str = "",
+        name: str = "",
+        cell: str = "",
     ) -> Point:
         arrival = float(self.arrival[net, edge])
         return Point(
+            module=module,
             instance=name,
             pin=pin,
             net=called,
@@ -174,12 +217,6 @@ class Trace:
             load_ff=float(self.graph.load_ff[net, edge]),
             fanout=int(self.graph.fanout[net]),
         )
-
-    @property
-    def _combinational(self) -> frozenset[int]:
-        if not hasattr(self, "_set"):
-            self._set = frozenset(self.graph.order.tolist())
-        return self._set
 
     def _input(self, net: int) -> str:
         """Return the name of an input port's bit."""

@@ -16,7 +16,7 @@ _STATEMENT = re.compile(
             \((?P<parts>(?:"[^"]*"|[^()"])*)\)\s*(?P<open>\{)?
           | :\s*(?P<value>"[^"]*"|[^;{}"\n]*)
         )
-    )\s*;*""",
+    )(?:\s*;)*""",
     re.VERBOSE,
 )
 _PART = re.compile(r'"([^"]*)"|([^\s,"]+)')
@@ -95,8 +95,8 @@ def parse_groups(text: str, origin: str) -> Group:
 
 def _misfit(text: str, place: int, stack: list[Group], origin: str) -> LibertyError:
     """Say what stands where a statement should."""
-    rest = text[place:].strip()
-    line = text.count("\n", 0, place) + 1
+    rest = text[place:].lstrip()
+    line = text.count("\n", 0, len(text) - len(rest)) + 1
     if not stack:
         return LibertyError(f"{origin} is no Liberty file: it does not begin with 'library'")
     # A statement that is cut, such as a table without its end, is the last thing there is.

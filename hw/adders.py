@@ -35,7 +35,7 @@ class Bit:
 
 
 class Heap:
-    """Bits by weight, to be added up modulo ``2**width``.
+    """Bits by weight, to be added up.
 
     A full adder of three complements gives the complements of sum and carry, so a heap can be
     summed in either polarity at the same cost.
@@ -43,7 +43,7 @@ class Heap:
     Parameters
     ----------
     width : int
-        Bits of the sum.
+        Bits of the sum; carries beyond it are left in `carries`.
     inverted : bool
         Whether the bits of the heap are complements. Those handed in must be, too.
     """
@@ -51,19 +51,20 @@ class Heap:
     def __init__(self, width: int, *, inverted: bool = False) -> None:
         self._width, self._inverted = width, inverted
         self._bits: list[list[Bit]] = [[] for _ in range(width)]
+        self.carries: list[Bit] = []
         self._constant = 0
         self._full: list[tuple[int, dict[str, Any]]] = []
         self._logic: list[Any] = []
         self._signals = 0
 
     def add(self, weight: int, value: Any, time: int = 0) -> None:
-        """Add ``2**weight`` if the bit is 1; what is beyond the width does not count."""
-        if weight < self._width:
-            self._bits[weight].append(Bit(value, self._inverted, time))
+        """Add ``2**weight`` if the bit is 1."""
+        bit = Bit(value, self._inverted, time)
+        (self._bits[weight] if weight < self._width else self.carries).append(bit)
 
     def add_constant(self, value: int) -> None:
-        """Add a number of either sign."""
-        self._constant = (self._constant + value) % (1 << self._width)
+        """Add a number below ``2**width``, at most one in all."""
+        self._constant = value
 
     def total(self) -> list[Bit]:
         """Return the sum, a bit for each weight, each of the polarity that comes for nothing.

@@ -8,8 +8,9 @@ from typing import Any
 from amaranth import Cat, Module, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
-from .adders import Heap
+from .adders import Bit, Heap
 
 __all__ = ["MultiplyAdd", "inverted_bits"]
 
@@ -64,10 +65,9 @@ class MultiplyAdd(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         if self._cells:
-            heap = _heap(self.a, self.w, self.base)
-            bits = heap.total()
-            heap.place(m)
-            m.d.comb += self.total.eq(Cat(bit.value for bit in bits))
+            tree = _Tree(self.a, self.w, self.base)
+            tree.place(m)
+            m.d.comb += self.total.eq(Cat(bit.value for bit in tree.total))
         else:
             total = self.base + self._plain(m)
             m.d.comb += self.total.eq(total ^ inverted_bits(self._products))
@@ -88,7 +88,7 @@ class MultiplyAdd(wiring.Component):
 def inverted_bits(products: int = 1) -> int:
     """Return the mask of the bits of `MultiplyAdd.total` that are complements."""
     operand = Signal(_OPERAND * products)
-    bits = _heap(operand, operand, Signal(_SUM)).total()
+    bits = _Tree(operand, operand, Signal(_SUM)).total
     return sum(bit.inverted << weight for weight, bit in enumerate(bits))
 
 
@@ -100,34 +100,65 @@ def _pairs(a: Any, w: Any) -> list[tuple[Any, Any]]:
     ]
 
 
-def _heap(a: Any, w: Any, base: Any) -> Heap:
-    """Return the bits that make the total.
+class _Tree:
+    """The bits of ``base`` and all products, and their sum.
 
-    They are complements: a product of bits is then one NAND, and the multiplexer that gives `base`
-    may invert.
+    The top bits of a product weigh ``-2^7``. With ``-x.2^n = ~x.2^n - 2^n``, every bit product in
+    which one of the two factors is a top bit is added as its complement, and the constants of all
+    of them add up to ``2^8 - 2^15``, or for D products ``D.2^8 - 2^w`` with ``w = 15 + log2 D``. So
+    below weight w all is added in a heap, whose carries c beyond it are 0, 1 or 2, and what
+    is left is to add ``c - 1`` to the upper bits of `base`.
     """
-    heap = Heap(_SUM, inverted=True)
-    for pair in _pairs(a, w):
-        _add_product(heap, *pair)
-    for weight in range(_SUM):
-        heap.add(weight, ~base[weight], _BASE_TIME)
-    return heap
+
+    def __init__(self, a: Any, w: Any, base: Any) -> None:
+        pairs = _pairs(a, w)
+        low = 2 * _OPERAND - 1 + exact_log2(len(pairs))
+        # Complements are added: a product of bits is then one NAND, and the multiplexer that gives
+        # `base` may invert.
+        self._heap = heap = Heap(low, inverted=True)
+        for pair in pairs:
+            _add_product(heap, *pair)
+        heap.add_constant(len(pairs) << _OPERAND)
+        for weight in range(low):
+            heap.add(weight, ~base[weight], _BASE_TIME)
+        self._logic: list[Any] = []
+        self.total = [*heap.total(), *self._step(base[low:])]
+
+    def place(self, m: Module) -> None:
+        """Add the logic to a module."""
+        self._heap.place(m)
+        m.d.comb += self._logic
+
+    def _step(self, upper: Any) -> list[Bit]:
+        """Return the upper bits, one more or one less if the carries say so.
+
+        Adding one inverts the lowest bits up to the first 0, taking one up to the first 1: which
+        of them to look for is the carry that comes first, if both are alike; the last decides
+        whether anything happens, and has the short way.
+        """
+        early, late = sorted(self._heap.carries, key=lambda bit: bit.time)
+        up, steps = Signal(), Signal()
+        self._logic += [up.eq(~early.value), steps.eq(early.value == late.value)]
+        bits = []
+        for weight in range(len(upper)):
+            bit, onwards = Signal(name=f"upper_{weight}"), Signal(name=f"steps_{weight + 1}")
+            self._logic += [
+                bit.eq(upper[weight] ^ steps),
+                onwards.eq(steps & (upper[weight] == up)),
+            ]
+            bits.append(Bit(bit))
+            steps = onwards
+        return bits
 
 
-_BASE_TIME = 1
-"""Gates before `base` beyond those before the bits of products: a multiplexer."""
+_BASE_TIME = 2
+"""Gates before `base` beyond those before the bits of products: its multiplexer, and the way to it."""
 
 
 def _add_product(heap: Heap, a: Any, w: Any) -> None:
-    """Add the product of two signed numbers.
-
-    The top bits weigh ``-2^7``. With ``-x.2^n = ~x.2^n - 2^n``, every bit product in which one
-    of the two factors is a top bit is added as its complement, and the constants ``-2^n`` of all
-    of them add up to ``2^8 - 2^15``.
-    """
+    """Add the product of two signed numbers, but for constants."""
     top = _OPERAND - 1
     for i in range(_OPERAND):
         for j in range(_OPERAND):
             both = a[i] & w[j]
             heap.add(i + j, both if (i == top) != (j == top) else ~both)
-    heap.add_constant((1 << _OPERAND) - (1 << 2 * _OPERAND - 1))

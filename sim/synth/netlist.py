@@ -25,6 +25,7 @@ __all__ = [
     "Netlist",
     "NetlistError",
     "Port",
+    "parse_modules",
     "parse_netlist",
     "read_netlist",
 ]
@@ -204,6 +205,17 @@ def parse_netlist(
         described = json.loads(text)["modules"]
     except (ValueError, KeyError, TypeError) as error:
         raise NetlistError(f"{origin} is no netlist in yosys' JSON: {error!r}") from error
+    return parse_modules(described, library, macros, origin=origin)
+
+
+def parse_modules(
+    described: Mapping[str, Any],
+    library: Library,
+    macros: Mapping[str, Macro] | None = None,
+    *,
+    origin: str = "netlist",
+) -> Netlist:
+    """Return the design of modules as yosys describes them, by name, as `read_netlist` does."""
     described = {
         name: module
         for name, module in described.items()

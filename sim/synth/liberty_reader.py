@@ -25,7 +25,7 @@ from .liberty import (
 from .liberty_syntax import Group, LibertyError, parse_groups
 from .liberty_values import Values
 
-__all__ = ["parse_liberty", "read_liberty"]
+__all__ = ["parse_liberty", "read_liberty", "unpacked"]
 
 _CHECKS = ("setup_", "hold_", "recovery_", "removal_", "non_seq_", "skew_", "nochange_", "min_")
 _GATE_ROLES = ("clock", "enable", "out", "test", "obs")
@@ -39,16 +39,24 @@ def read_liberty(path: Path | str) -> Library:
     LibertyError
         The file cannot be read, is not Liberty, is cut short, or holds no flip-flop.
     """
-    path = Path(path)
+    return parse_liberty(unpacked(path), str(path))
+
+
+def unpacked(path: Path | str) -> bytes:
+    """Return a file's content, unpacked if it is packed with gzip.
+
+    Raises
+    ------
+    LibertyError
+        The file cannot be read or unpacked.
+    """
     try:
-        content = path.read_bytes()
-        if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)
+        content = Path(path).read_bytes()
+        return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise LibertyError(f"{path} is a damaged gzip file: {error}") from error
     except OSError as error:
         raise LibertyError(f"{path} cannot be read: {error.strerror or error}") from error
-    return parse_liberty(content, str(path))
 
 
 def parse_liberty(content: bytes, origin: str) -> Library:

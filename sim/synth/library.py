@@ -17,7 +17,7 @@ from pathlib import Path
 from ..cache import lock
 from ..toolchain import cache_folder
 from .liberty import Library
-from .liberty_reader import parse_liberty, read_liberty
+from .liberty_reader import parse_liberty, read_liberty, unpacked
 
 __all__ = ["NANGATE45", "LibraryError", "Source", "fetch", "find_library", "library_file"]
 
@@ -77,7 +77,7 @@ def find_library(path: str | Path | None = None) -> Library:
 
 
 def library_file(path: str | Path | None = None) -> Path:
-    """Return a plain Liberty file for programs that read one: unpacked, and kept, where it must be.
+    """Return a plain Liberty file, for programs that read one; what is packed is unpacked and kept.
 
     Raises
     ------
@@ -86,10 +86,9 @@ def library_file(path: str | Path | None = None) -> Path:
     """
     if path is None:
         return fetch()
-    content = Path(path).read_bytes()
-    if content[:2] != b"\x1f\x8b":
+    content = unpacked(path)
+    if content == Path(path).read_bytes():
         return Path(path)
-    content = gzip.decompress(content)
     kept = _place(hashlib.sha256(content).hexdigest())
     if _content(kept, kept.stem) is None:
         _keep(content, kept)

@@ -137,7 +137,7 @@ class Module:
         for name, entry in self._netnames.items():
             if entry.get("hide_name"):
                 continue
-            name = entry.get("attributes", {}).get("hdlname", name).replace(" ", ".")
+            name = _plain(name, entry)
             rank = ("$" in name, len(name), name)
             bits, start = entry["bits"], entry.get("offset", 0)
             for place, bit in enumerate(bits):
@@ -250,7 +250,7 @@ class _Reader:
                 pin: [bits.setdefault(bit, len(bits) - 2) for bit in ends]
                 for pin, ends in cell["connections"].items()
             }
-            each = cell.get("attributes", {}).get("hdlname", each).replace(" ", ".")
+            each = _plain(each, cell)
             if cell["type"] in self.described and cell["type"] not in self.library.cells:
                 nets = {port: np.array(ends, np.int32) for port, ends in connections.items()}
                 children.append(Child(each, cell["type"], nets))
@@ -310,6 +310,12 @@ class _Reader:
         self.known[key] = len(self.kinds)
         self.kinds.append(kind)
         return self.known[key]
+
+
+def _plain(name: str, entry: Mapping[str, Any]) -> str:
+    """Return a name as the design has it, also where yosys undid the hierarchy."""
+    # A name that begins with $ in Verilog has a backslash here, to tell it from yosys' own.
+    return entry.get("attributes", {}).get("hdlname", name).replace(" ", ".").removeprefix("\\")
 
 
 def _cell_kind(cell: Cell) -> Kind:

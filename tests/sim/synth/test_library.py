@@ -124,6 +124,8 @@ def test_any_file(tmp_path, index):
     assert index.calls == []
     with pytest.raises(LibertyError, match="b.lib cannot be read"):
         find_library(tmp_path / "b.lib")
+    with pytest.raises(LibertyError, match="b.lib cannot be read"):
+        library_file(tmp_path / "b.lib")
 
 
 def test_nangate45():

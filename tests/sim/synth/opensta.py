@@ -149,13 +149,15 @@ def period(
     """
     text = (folder / f"unit_{number}.v").read_text()
     top = re.search(r"^module (?:\\(\S+)|([^\s(]+))", text, re.MULTILINE)
+    # Without registers there is no port of the clock; inputs and outputs keep to it all the same.
+    clock = "{clk}" if re.search(r"^  input clk ?;", text, re.MULTILINE) else ""
     script = f"""
         read_liberty {cells}
         read_liberty macros.lib
         read_verilog unit_{number}.v
         link_design {{{top[1] or top[2]}}}
         {"set_delay_calculator lumped_cap" if lumped else ""}
-        create_clock -name clk -period {PERIOD} {{clk}}
+        create_clock -name clk -period {PERIOD} {clock}
         set_input_delay 0 -clock clk [all_inputs]
         set_output_delay 0 -clock clk [all_outputs]
         report_checks -path_delay max -digits 6 {f"-to {to}" if to else ""}

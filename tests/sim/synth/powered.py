@@ -137,8 +137,8 @@ def mapped(verilog: str, top: str, liberty: str, folder: Path) -> Flat:
     """
     (folder / "unit.v").write_text(verilog)
     (folder / "cells.lib").write_text(liberty)
-    script = f"""read_verilog -sv unit.v; hierarchy -top {top}; synth -flatten -top {top} -run :fine
-        opt -full; memory_map; booth -lowpower; alumacc; opt; techmap; opt -fast
+    script = f"""read_verilog -sv unit.v; hierarchy -top {top}; proc; flatten -noscopeinfo
+        opt; booth -lowpower; alumacc; opt; memory; opt -full; techmap; opt -fast
         setattr -unset init w:*; clockgate -liberty cells.lib -min_net_size 3
         dfflibmap -liberty cells.lib; opt; abc -liberty cells.lib; opt_clean
         write_json mapped.json"""

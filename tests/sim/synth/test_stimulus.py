@@ -1,0 +1,92 @@
+"""Mapped units do what the RTL does, in every cycle of real products, with delays and without."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from hw.array import Array
+from hw.emit import convert_all
+from hw.isa.config import Config
+from hw.isa.instructions import Dataflow
+from hw.pe import ProcessingElement
+from hw.shared import Builder
+from sim.synth.circuit import Circuit
+from sim.synth.gates import simulate
+from sim.synth.loads import Conditions
+from sim.synth.power import Prices
+from sim.synth.stimulus import _Run, column_slice, normal_int8, record
+
+from .powered import TEXT, library, mapped
+
+CONFIG = Config(rows=4, columns=4)
+
+
+def product(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return normal_int8(rng, 9, 10), normal_int8(rng, 7, 10).T
+
+
+@pytest.fixture(scope="module")
+def units(tmp_path_factory) -> dict[str, Circuit]:
+    """An element and a 4x4 array, mapped."""
+    found = {}
+    for name, make in (
+        ("array", lambda b: Array(CONFIG, b)),
+        ("pe", lambda b: ProcessingElement()),
+    ):
+        builder = Builder(emit=True)
+        text = "\n".join(convert_all(make(builder), name, builder).values())
+        netlist = mapped(text, name, TEXT, tmp_path_factory.mktemp(name))
+        found[name] = Circuit(netlist, library())
+    return found
+
+
+@pytest.mark.parametrize("dataflow", list(Dataflow))
+@pytest.mark.parametrize("name, path", [("pe", "array.row_2.pe_1"), ("array", "array")])
+def test_a_mapped_unit_does_what_the_rtl_does(
+    name: str, path: str, dataflow: Dataflow, units: dict[str, Circuit]
+) -> None:
+    unit = units[name]
+    config = CONFIG if name == "array" else column_slice(CONFIG, *product(0))
+    seen = record(config, *product(0), dataflow, [path])[path]
+    assert seen.cycles > 50
+    for delays in (None, Prices(unit, Conditions()).loads.delays()):
+        activity = simulate(unit, seen.inputs, delays=delays)
+        for port, values in seen.outputs.items():
+            wrong = np.flatnonzero((activity.outputs[port] != values).any(axis=1))
+            assert wrong.size == 0, f"{port} in cycle {wrong[0]}"
+            assert values.any(), f"{port} is always zero"
+
+
+def test_control_is_recorded_by_field() -> None:
+    """Each of 3 folds streams 9 waves through an element."""
+    path = "array.row_0.pe_0"
+    seen = record(CONFIG, *product(1), Dataflow.WS, [path])[path]
+    valid = seen.field("control_in", "valid")
+    assert valid.sum() == 9 * 3 * 2 and not seen.field("control_in", "os").any()
+    assert seen.field("control_in", "first")[valid].sum() == 3 * 2
+    assert (seen.inputs["rst"] == 0).all()
+
+
+def test_sums_that_are_wrong_are_no_stimulus(monkeypatch) -> None:
+    """An instruction that starts a row too late."""
+    instruction = _Run._instruction
+    monkeypatch.setattr(
+        _Run, "_instruction", lambda run: dataclasses.replace(instruction(run), left_base=1)
+    )
+    with pytest.raises(RuntimeError, match="row 0, block 0: the RTL's sums are wrong"):
+        record(CONFIG, *product(2), Dataflow.WS, ["array"])
+
+
+def test_an_unknown_unit_is_named() -> None:
+    with pytest.raises(ValueError, match=r"no unit 'array.row_9' in the execute engine"):
+        record(CONFIG, *product(0), Dataflow.WS, ["array.row_9"])
+
+
+def test_values_are_quantised_by_row() -> None:
+    values = normal_int8(np.random.default_rng(0), 40, 200)
+    assert values.dtype == np.int8 and (np.abs(values).max(axis=1) == 127).all()
+    assert 30 < values.std() < 60

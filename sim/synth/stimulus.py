@@ -69,18 +69,16 @@ def column_slice(config: Config, left: np.ndarray, right: np.ndarray) -> Config:
     What an element sees does not depend on how many columns lie beside it, so two do, and the
     simulation takes little time. `config.columns` is kept if it is less.
     """
-    columns = min(config.columns, 2)
+    columns, least = min(config.columns, 2), config.rows
     (rows, reduction), width = left.shape, right.shape[1]
-    lanes = max(
-        rows * -(-reduction // config.rows), reduction * -(-rows // config.rows), config.rows
-    )
     blocks = -(-width // columns)
+    words = max(rows * -(-reduction // config.rows), reduction * -(-rows // config.rows))
     return dataclasses.replace(
         config,
         columns=columns,
-        input_depth=_power_of_two(-(-lanes // 2)),
-        weight_depth=_power_of_two(-(-reduction * blocks // 2)),
-        output_depth=_power_of_two(-(-rows * blocks // 2)),
+        input_depth=_power_of_two(max(least, -(-words // 2))),
+        weight_depth=_power_of_two(max(least, -(-reduction * blocks // 2))),
+        output_depth=_power_of_two(max(least, rows * blocks)),
     )
 
 

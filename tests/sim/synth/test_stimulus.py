@@ -7,21 +7,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from hw.array import Array
-from hw.emit import convert_all
-from hw.isa.config import Config
 from hw.isa.instructions import Dataflow
-from hw.pe import ProcessingElement
-from hw.shared import Builder
-from sim.synth.circuit import Circuit
 from sim.synth.gates import simulate
 from sim.synth.loads import Conditions
 from sim.synth.power import Prices
 from sim.synth.stimulus import _Run, column_slice, normal_int8, record
 
-from .powered import TEXT, library, mapped
-
-CONFIG = Config(rows=4, columns=4)
+from .conftest import CONFIG
 
 
 def product(seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -29,27 +21,12 @@ def product(seed: int) -> tuple[np.ndarray, np.ndarray]:
     return normal_int8(rng, 9, 10), normal_int8(rng, 7, 10).T
 
 
-@pytest.fixture(scope="module")
-def units(tmp_path_factory) -> dict[str, Circuit]:
-    """An element and a 4x4 array, mapped."""
-    found = {}
-    for name, make in (
-        ("array", lambda b: Array(CONFIG, b)),
-        ("pe", lambda b: ProcessingElement()),
-    ):
-        builder = Builder(emit=True)
-        text = "\n".join(convert_all(make(builder), name, builder).values())
-        netlist = mapped(text, name, TEXT, tmp_path_factory.mktemp(name))
-        found[name] = Circuit(netlist, library())
-    return found
-
-
 @pytest.mark.parametrize("dataflow", list(Dataflow))
-@pytest.mark.parametrize("name, path", [("pe", "array.row_2.pe_1"), ("array", "array")])
+@pytest.mark.parametrize("name, path", [("element", "array.row_2.pe_1"), ("array", "array")])
 def test_a_mapped_unit_does_what_the_rtl_does(
-    name: str, path: str, dataflow: Dataflow, units: dict[str, Circuit]
+    name: str, path: str, dataflow: Dataflow, request
 ) -> None:
-    unit = units[name]
+    unit = request.getfixturevalue(name)
     config = CONFIG if name == "array" else column_slice(CONFIG, *product(0))
     seen = record(config, *product(0), dataflow, [path])[path]
     assert seen.cycles > 50

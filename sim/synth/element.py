@@ -1,0 +1,241 @@
+"""What a processing element takes, by what it does: measured on its netlist with real products.
+
+Products are computed by the array's RTL (`sim.synth.stimulus`); elements at several depths of a
+column see what they see there, since partial sums grow on their way down. A cycle counts for what
+the element does in it if it did the same in the cycle before.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+
+from hw.isa.config import Config
+from hw.isa.instructions import Dataflow
+
+from .circuit import Circuit
+from .gates import simulate
+from .loads import Conditions
+from .power import Breakdown, Part, Prices
+from .stimulus import Recording, column_slice, normal_int8, record
+
+__all__ = ["Element", "Figures", "Load", "Stimulus", "measure", "record_products"]
+
+_DEPTHS = 5
+"""Elements watched in a column."""
+_TEXT_TOKENS, _FEATURES = 77, 768
+"""Waves of a WS fold and of an OS fold of a text projection: rows of X, and its reduction."""
+
+
+class Load(IntEnum):
+    """What an element does in a cycle."""
+
+    OTHER = 0
+    IDLE = 1
+    WS = 2
+    WS_LOADING = 3
+    OS = 4
+    OS_DRAINING = 5
+    WS_PADDING = 6
+    OS_PADDING = 7
+
+
+_KINDS = {
+    # valid, os, shift_b, shift_p
+    (0, 0, 0, 0): Load.IDLE,
+    (1, 0, 0, 0): Load.WS,
+    (1, 0, 1, 0): Load.WS_LOADING,
+    (1, 1, 1, 0): Load.OS,
+    (1, 1, 1, 1): Load.OS_DRAINING,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Stimulus:
+    """Recordings of elements, and what they do in each cycle."""
+
+    recordings: tuple[Recording, ...]
+    loads: tuple[np.ndarray, ...]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Energy of a cycle, in fJ, by part of the element (`Part`), and in all."""
+
+    parts: Mapping[str, float]
+    total: float
+
+    @classmethod
+    def of(cls, breakdown: Breakdown) -> Figures:
+        """Return a breakdown as figures."""
+        parts = {part.name.lower(): breakdown[part] for part in Part}
+        return cls(parts, breakdown.total)
+
+
+@dataclass(frozen=True)
+class Element:
+    """What an element takes in each cycle, by what it does.
+
+    Members
+    -------
+    period_ns, area_um2 : float
+    wire_load : str or None
+        Of what is `timed`; `zero_delay` has no wires.
+    zero_delay, timed : mapping of str to Figures
+        By `Load`: what an element takes in a cycle in which it does that, clock and leakage
+        included; without delays and wires, and with both.
+    cycles : mapping of str to int
+        How many cycles of each were measured.
+    """
+
+    period_ns: float
+    area_um2: float
+    wire_load: str | None
+    zero_delay: Mapping[str, Figures]
+    timed: Mapping[str, Figures]
+    cycles: Mapping[str, int]
+
+    def glitches(self, load: Load) -> float:
+        """Return what delays and wires add, in fJ a cycle."""
+        return self.timed[load.name].total - self.zero_delay[load.name].total
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything as what JSON can hold."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, held: Mapping[str, Any]) -> Element:
+        """Return what `as_json` gave."""
+        figures = {
+            mode: {name: Figures(**each) for name, each in held[mode].items()}
+            for mode in ("zero_delay", "timed")
+        }
+        return cls(**{**held, **figures})
+
+
+def record_products(config: Config, seed: int = 0) -> Stimulus:
+    """Record elements of a column while the array computes X.W of normal data.
+
+    Returns
+    -------
+    Stimulus
+        Of a product in WS and one in OS, with folds as long as a text projection's, and of small
+        ones in which elements are padding, since the operands are too small for the array.
+    """
+    rng = np.random.default_rng(seed)
+    rows = config.rows
+    depths = sorted({round(k * (rows - 1) / (_DEPTHS - 1)) for k in range(_DEPTHS)})
+    full = [f"array.row_{row}.pe_0" for row in depths]
+    # Half of the rows, and the second of two columns, have nothing to do.
+    idle = [f"array.row_{row // 4}.pe_0" for row in (0, rows)]
+    idle = [*idle, f"array.row_{rows - 1}.pe_1", f"array.row_{rows - 1 - rows // 4}.pe_1"]
+    runs = (
+        (Dataflow.WS, (_TEXT_TOKENS, 6 * rows, 2), full, {}),
+        (Dataflow.OS, (rows, _FEATURES, 4), full, {}),
+        (Dataflow.WS, (4 * rows, rows // 2, 1), idle, {Load.WS: Load.WS_PADDING}),
+        (Dataflow.OS, (rows // 2, 4 * rows, 1), idle, {Load.OS: Load.OS_PADDING}),
+    )
+    recordings, loads = [], []
+    for dataflow, (m, k, n), units, renamed in runs:
+        left, right = normal_int8(rng, m, k), normal_int8(rng, n, k).T
+        small = column_slice(config, left, right)
+        for recording in record(small, left, right, dataflow, units).values():
+            load = _loads(recording)
+            for before, after in renamed.items():
+                load[load == before] = after
+            recordings.append(recording)
+            loads.append(load)
+    return Stimulus(tuple(recordings), tuple(loads))
+
+
+def _loads(recording: Recording) -> np.ndarray:
+    """Return what an element does in each cycle, int64 (cycles,), as `Load`.
+
+    Control that arrives in a cycle is at work in the next.
+    """
+    names = ("valid", "os", "shift_b", "shift_p")
+    bits = np.stack([recording.field("control_in", name) for name in names], axis=1)
+    arrived = np.array([_KINDS.get(tuple(row), Load.OTHER) for row in bits.astype(int).tolist()])
+    steady = np.zeros(len(arrived), bool)
+    steady[2:] = (arrived[2:] == arrived[1:-1]) & (arrived[1:-1] == arrived[:-2])
+    return np.where(steady, arrived, Load.OTHER).astype(np.int64)
+
+
+def measure(circuit: Circuit, stimulus: Stimulus, conditions: Conditions) -> Element:
+    """Return what an element takes.
+
+    Parameters
+    ----------
+    circuit : Circuit
+        The mapped element.
+    conditions : Conditions
+        Wires count for what is timed only.
+
+    Raises
+    ------
+    RuntimeError
+        The netlist does not do what the RTL did.
+    """
+    bare = dataclasses.replace(conditions, wire_load=None, link_ff=0.0)
+    zero_delay, cycles = _mean(circuit, stimulus, bare, timed=False)
+    timed, _ = _mean(circuit, stimulus, conditions, timed=True)
+    return Element(
+        period_ns=conditions.period_ns,
+        area_um2=sum(model.cell.area_um2 for model in circuit.models),
+        wire_load=conditions.wire_load.name if conditions.wire_load else None,
+        zero_delay=zero_delay,
+        timed=timed,
+        cycles=cycles,
+    )
+
+
+def _mean(
+    circuit: Circuit, stimulus: Stimulus, conditions: Conditions, *, timed: bool
+) -> tuple[dict[str, Figures], dict[str, int]]:
+    """Return the mean of all elements by what they do, and of how many cycles it is."""
+    prices = Prices(circuit, conditions)
+    delays = prices.loads.delays() if timed else None
+    found: list[dict[Load, tuple[Breakdown, int]]] = []
+    cycles: dict[str, int] = {}
+    for recording, loads in zip(stimulus.recordings, stimulus.loads, strict=True):
+        activity = simulate(circuit, recording.inputs, delays=delays, phases=loads)
+        for port, values in recording.outputs.items():
+            if (activity.outputs[port] != values).any():
+                raise RuntimeError(f"the netlist of {circuit.name} differs from the RTL at {port}")
+        found.append({})
+        for load in map(Load, sorted(set(loads[1:].tolist()) - {Load.OTHER})):
+            count = int(activity.cycles[load])
+            found[-1][load] = prices.breakdown(activity, load), count
+            cycles[load.name] = cycles.get(load.name, 0) + count
+    return _figures(found), cycles
+
+
+_BESIDE = {Load.WS_LOADING: Load.WS, Load.OS_DRAINING: Load.OS}
+"""What an element also does while it shifts."""
+
+
+def _figures(found: list[dict[Load, tuple[Breakdown, int]]]) -> dict[str, Figures]:
+    """Return the mean of elements; of a shift, what it adds in each element to that mean.
+
+    Elements that shift for longer are not those that compute like all others.
+    """
+    means: dict[Load, np.ndarray] = {}
+    for load in sorted({load for each in found for load in each} - _BESIDE.keys()):
+        means[load] = np.mean([_array(each[load][0]) for each in found if load in each], axis=0)
+    for load, base in _BESIDE.items():
+        both = [each for each in found if load in each and base in each]
+        if both:
+            added = [_array(each[load][0]) - _array(each[base][0]) for each in both]
+            weights = [each[load][1] for each in both]
+            means[load] = means[base] + np.average(added, axis=0, weights=weights)
+    parts = {load: dict(zip(Part, map(float, mean), strict=True)) for load, mean in means.items()}
+    return {load.name: Figures.of(Breakdown(parts[load])) for load in sorted(parts)}
+
+
+def _array(breakdown: Breakdown) -> np.ndarray:
+    return np.array([breakdown[part] for part in Part])

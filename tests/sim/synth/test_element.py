@@ -1,0 +1,59 @@
+"""What an element takes, by what it does."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from hw.isa.config import Config
+from sim.synth.element import Element, Load, Stimulus, measure, record_products
+from sim.synth.loads import Conditions
+
+
+@pytest.fixture(scope="module")
+def stimulus() -> Stimulus:
+    return record_products(Config(rows=8, columns=4))
+
+
+@pytest.fixture(scope="module")
+def measured(element, stimulus: Stimulus) -> Element:
+    return measure(element, stimulus, Conditions())
+
+
+def test_everything_an_element_does_is_met(measured: Element) -> None:
+    names = {load.name for load in Load} - {"OTHER"}
+    assert set(measured.zero_delay) == set(measured.timed) == set(measured.cycles) == names
+    assert min(measured.cycles.values()) >= 10
+    assert measured.cycles["WS"] > 1000 and measured.cycles["OS"] > 1000
+
+
+def test_an_element_that_idles_takes_clock_and_leakage_only(measured: Element) -> None:
+    for figures in (measured.zero_delay, measured.timed):
+        idle = figures["IDLE"]
+        assert idle.parts["clock"] > 0 and idle.parts["leakage"] > 0
+        assert idle.total == pytest.approx(idle.parts["clock"] + idle.parts["leakage"])
+
+
+def test_what_does_more_takes_more(measured: Element) -> None:
+    for figures in (measured.zero_delay, measured.timed):
+        total = {name: each.total for name, each in figures.items()}
+        assert total["IDLE"] < total["WS_PADDING"] < total["WS"] < total["WS_LOADING"]
+        assert total["IDLE"] < total["OS_PADDING"] < total["OS"] < total["OS_DRAINING"]
+    for name in ("WS", "OS"):
+        assert measured.glitches(Load[name]) > 0.1 * measured.zero_delay[name].total
+    assert measured.glitches(Load.IDLE) == pytest.approx(0)
+
+
+def test_figures_survive_json(measured: Element) -> None:
+    assert Element.from_json(json.loads(json.dumps(measured.as_json()))) == measured
+
+
+def test_a_netlist_that_does_something_else_is_not_measured(element, stimulus: Stimulus) -> None:
+    first = stimulus.recordings[0]
+    wrong = {**first.outputs, "p_out": np.roll(first.outputs["p_out"], 1, axis=0)}
+    changed = Stimulus((dataclasses.replace(first, outputs=wrong),), stimulus.loads[:1])
+    with pytest.raises(RuntimeError, match="the netlist of pe differs from the RTL at p_out"):
+        measure(element, changed, Conditions())

@@ -2,7 +2,7 @@
 
 Products are computed by the array's RTL (`sim.synth.stimulus`); elements at several depths of a
 column see what they see there, since partial sums grow on their way down. A cycle counts for what
-the element does in it if it did the same in the cycle before.
+the element does in it if it did the same in the cycles before.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from .stimulus import Recording, column_slice, normal_int8, record
 
 __all__ = ["Element", "Figures", "Load", "Stimulus", "measure", "record_products"]
 
+_STEADY = 4
+"""Cycles in which an element must have done the same."""
 _DEPTHS = 5
 """Elements watched in a column."""
 _TEXT_TOKENS, _FEATURES = 77, 768
@@ -39,20 +41,15 @@ class Load(IntEnum):
     IDLE = 1
     WS = 2
     WS_LOADING = 3
+    """A MAC while the next stationary tile passes."""
     OS = 4
     OS_DRAINING = 5
-    WS_PADDING = 6
-    OS_PADDING = 7
-
-
-_KINDS = {
-    # valid, os, shift_b, shift_p
-    (0, 0, 0, 0): Load.IDLE,
-    (1, 0, 0, 0): Load.WS,
-    (1, 0, 1, 0): Load.WS_LOADING,
-    (1, 1, 1, 0): Load.OS,
-    (1, 1, 1, 1): Load.OS_DRAINING,
-}
+    """A MAC while a finished sum passes."""
+    DRAIN = 6
+    """A finished sum passes, where that is all that an element can do meanwhile."""
+    WS_PADDING = 7
+    """A wave without a MAC."""
+    OS_PADDING = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +131,10 @@ def record_products(config: Config, seed: int = 0) -> Stimulus:
     # Half of the rows, and the second of two columns, have nothing to do.
     idle = [f"array.row_{row // 4}.pe_0" for row in (0, rows)]
     idle = [*idle, f"array.row_{rows - 1}.pe_1", f"array.row_{rows - 1 - rows // 4}.pe_1"]
+    has = {
+        Dataflow.WS: getattr(config, "weight_stationary", 1),
+        Dataflow.OS: getattr(config, "output_stationary", 1),
+    }
     runs = (
         (Dataflow.WS, (_TEXT_TOKENS, 6 * rows, 2), full, {}),
         (Dataflow.OS, (rows, _FEATURES, 4), full, {}),
@@ -142,10 +143,12 @@ def record_products(config: Config, seed: int = 0) -> Stimulus:
     )
     recordings, loads = [], []
     for dataflow, (m, k, n), units, renamed in runs:
+        if not has[dataflow]:
+            continue
         left, right = normal_int8(rng, m, k), normal_int8(rng, n, k).T
         small = column_slice(config, left, right)
         for recording in record(small, left, right, dataflow, units).values():
-            load = _loads(recording)
+            load = _loads(recording, dataflow)
             for before, after in renamed.items():
                 load[load == before] = after
             recordings.append(recording)
@@ -153,17 +156,28 @@ def record_products(config: Config, seed: int = 0) -> Stimulus:
     return Stimulus(tuple(recordings), tuple(loads))
 
 
-def _loads(recording: Recording) -> np.ndarray:
-    """Return what an element does in each cycle, int64 (cycles,), as `Load`.
+def _loads(recording: Recording, dataflow: Dataflow) -> np.ndarray:
+    """Return what an element does in each cycle of a product, int64 (cycles,), as `Load`.
 
-    Control that arrives in a cycle is at work in the next.
+    Control that arrives in a cycle is at work in the next two.
     """
-    names = ("valid", "os", "shift_b", "shift_p")
-    bits = np.stack([recording.field("control_in", name) for name in names], axis=1)
-    arrived = np.array([_KINDS.get(tuple(row), Load.OTHER) for row in bits.astype(int).tolist()])
-    steady = np.zeros(len(arrived), bool)
-    steady[2:] = (arrived[2:] == arrived[1:-1]) & (arrived[1:-1] == arrived[:-2])
-    return np.where(steady, arrived, Load.OTHER).astype(np.int64)
+    in_os = dataflow == Dataflow.OS
+    valid, shift_b, shift_p = (
+        recording.field("control_in", name) for name in ("valid", "shift_b", "shift_p")
+    )
+    os = recording.field("control_in", "os", missing=in_os)
+    arrived = np.full(recording.cycles, Load.OTHER, np.int64)
+    arrived[~valid & ~shift_b & ~shift_p] = Load.IDLE
+    arrived[valid & os] = Load.OS
+    arrived[valid & os & shift_p] = Load.OS_DRAINING
+    # A wave of zeros that takes sums along, if it comes in a product in OS.
+    arrived[valid & ~os] = Load.DRAIN if in_os else Load.WS
+    arrived[valid & ~os & shift_b] = Load.OTHER if in_os else Load.WS_LOADING
+    steady = np.ones(recording.cycles, bool)
+    steady[:_STEADY] = False
+    for before in range(1, _STEADY):
+        steady[before:] &= arrived[before:] == arrived[:-before]
+    return np.where(steady, arrived, Load.OTHER)
 
 
 def measure(circuit: Circuit, stimulus: Stimulus, conditions: Conditions) -> Element:
@@ -204,9 +218,8 @@ def _mean(
     cycles: dict[str, int] = {}
     for recording, loads in zip(stimulus.recordings, stimulus.loads, strict=True):
         activity = simulate(circuit, recording.inputs, delays=delays, phases=loads)
-        for port, values in recording.outputs.items():
-            if (activity.outputs[port] != values).any():
-                raise RuntimeError(f"the netlist of {circuit.name} differs from the RTL at {port}")
+        if where := recording.difference(activity.outputs):
+            raise RuntimeError(f"the netlist of {circuit.name} differs from the RTL: {where}")
         found.append({})
         for load in map(Load, sorted(set(loads[1:].tolist()) - {Load.OTHER})):
             count = int(activity.cycles[load])

@@ -46,9 +46,26 @@ class Recording:
         """Length of the recording."""
         return len(next(iter(self.inputs.values())))
 
-    def field(self, port: str, name: str) -> np.ndarray:
-        """Return a field of one bit of an input, bool (cycles,)."""
+    def field(self, port: str, name: str, missing: bool = False) -> np.ndarray:
+        """Return a field of one bit of an input, bool (cycles,); `missing` if there is none."""
+        if name not in self.fields[port]:
+            return np.full(self.cycles, missing)
         return self.inputs[port][:, self.fields[port][name].start].astype(bool)
+
+    def difference(self, outputs: Mapping[str, np.ndarray]) -> str | None:
+        """Say where a netlist's outputs are not those of the RTL; None if they are.
+
+        What a register without reset holds before it is first written is not known of a netlist.
+        So a bit counts from the cycle in which it first changes, in either.
+        """
+        for port, expected in self.outputs.items():
+            seen = outputs[port]
+            moved = (expected != expected[0]) | (seen != seen[0])
+            wrong = np.argwhere((expected != seen) & np.logical_or.accumulate(moved, axis=0))
+            if len(wrong):
+                cycle, bit = wrong[0]
+                return f"{port}, bit {bit}, in cycle {cycle}"
+        return None
 
 
 def normal_int8(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:

@@ -24,9 +24,10 @@ def measured(element, stimulus: Stimulus) -> Element:
 
 
 def test_everything_an_element_does_is_met(measured: Element) -> None:
-    names = {load.name for load in Load} - {"OTHER"}
+    # A wave of zeros that takes sums along is met where there is one sum register only.
+    names = {load.name for load in Load} - {"OTHER", "DRAIN"}
     assert set(measured.zero_delay) == set(measured.timed) == set(measured.cycles) == names
-    assert min(measured.cycles.values()) >= 10
+    assert min(measured.cycles.values()) >= 5
     assert measured.cycles["WS"] > 1000 and measured.cycles["OS"] > 1000
 
 
@@ -55,5 +56,5 @@ def test_a_netlist_that_does_something_else_is_not_measured(element, stimulus: S
     first = stimulus.recordings[0]
     wrong = {**first.outputs, "p_out": np.roll(first.outputs["p_out"], 1, axis=0)}
     changed = Stimulus((dataclasses.replace(first, outputs=wrong),), stimulus.loads[:1])
-    with pytest.raises(RuntimeError, match="the netlist of pe differs from the RTL at p_out"):
+    with pytest.raises(RuntimeError, match="the netlist of pe differs from the RTL: p_out, bit"):
         measure(element, changed, Conditions())

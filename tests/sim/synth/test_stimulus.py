@@ -11,7 +11,7 @@ from hw.isa.instructions import Dataflow
 from sim.synth.gates import simulate
 from sim.synth.loads import Conditions
 from sim.synth.power import Prices
-from sim.synth.stimulus import _Run, column_slice, normal_int8, record
+from sim.synth.stimulus import Recording, _Run, column_slice, normal_int8, record
 
 from .conftest import CONFIG
 
@@ -32,10 +32,20 @@ def test_a_mapped_unit_does_what_the_rtl_does(
     assert seen.cycles > 50
     for delays in (None, Prices(unit, Conditions()).loads.delays()):
         activity = simulate(unit, seen.inputs, delays=delays)
-        for port, values in seen.outputs.items():
-            wrong = np.flatnonzero((activity.outputs[port] != values).any(axis=1))
-            assert wrong.size == 0, f"{port} in cycle {wrong[0]}"
-            assert values.any(), f"{port} is always zero"
+        assert seen.difference(activity.outputs) is None
+        assert all(values.any() for values in seen.outputs.values())
+
+
+def test_a_difference_is_named_and_what_was_never_written_is_none() -> None:
+    zero, one = np.zeros((6, 2), np.uint8), np.ones((6, 2), np.uint8)
+    seen = Recording({"rst": zero}, {"q": zero.copy()}, {})
+    assert seen.difference({"q": one}) is None, "registers that nobody wrote"
+    seen.outputs["q"][3:, 1] = 1
+    assert seen.difference({"q": one}) is None, "written in cycle 3"
+    assert seen.difference({"q": zero}) == "q, bit 1, in cycle 3"
+    one[4:, 0] = 0
+    one[5, 0] = 1
+    assert seen.difference({"q": one}) == "q, bit 0, in cycle 5"
 
 
 def test_control_is_recorded_by_field() -> None:

@@ -132,8 +132,8 @@ def record_products(config: Config, seed: int = 0) -> Stimulus:
     idle = [f"array.row_{row // 4}.pe_0" for row in (0, rows)]
     idle = [*idle, f"array.row_{rows - 1}.pe_1", f"array.row_{rows - 1 - rows // 4}.pe_1"]
     has = {
-        Dataflow.WS: getattr(config, "weight_stationary", 1),
-        Dataflow.OS: getattr(config, "output_stationary", 1),
+        Dataflow.WS: config.weight_stationary,
+        Dataflow.OS: config.output_stationary,
     }
     runs = (
         (Dataflow.WS, (_TEXT_TOKENS, 6 * rows, 2), full, {}),

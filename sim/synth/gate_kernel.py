@@ -140,7 +140,7 @@ def _follow(w, state, cell):
 
 @compiled
 def _edge(w, counts, phase, state, value, opened, cell):
-    """Flip the clock of a cell, and count it; return the cell's state before.
+    """Flip the clock of a cell, and count it.
 
     A clock gate drives its output at once; outputs of a flip-flop are left to the caller.
     """
@@ -162,7 +162,6 @@ def _edge(w, counts, phase, state, value, opened, cell):
         state[cell] &= ~stored
         if _bit(w.next_state[cell], before & (stored - 1)):
             state[cell] |= stored
-    return before
 
 
 @compiled
@@ -192,6 +191,50 @@ def _fall(w, counts, phase, state, value, opened, ticked):
 
 
 @compiled
+def _settle(w, counts, phase, state, value, last):
+    """Let all gates take their inputs, each once; `last` has room for the outputs of a cell."""
+    for cell in w.order:
+        new = np.int64(0)
+        for pin in range(w.inputs[cell]):
+            new |= np.int64(value[w.pins[cell, pin]]) << pin
+        if new == state[cell]:
+            continue
+        begin, end = w.outputs[cell], w.outputs[cell + 1]
+        for pin in range(w.inputs[cell]):
+            before = state[cell]
+            if (before ^ new) >> pin & 1:
+                flip = pin << w.bits[cell] | before
+                counts.flips[phase, w.flips[cell] + flip] += 1
+                state[cell] = before ^ (np.int64(1) << pin)
+                for output in range(begin, end):
+                    if _bit(w.table[output], before) != _bit(w.table[output], state[cell]):
+                        last[output - begin] = flip
+        for output in range(begin, end):
+            _drive(w, counts, phase, state, value, cell, output, last[output - begin])
+
+
+@compiled
+def _drive(w, counts, phase, state, value, cell, output, flip):
+    """Give an output its value at once."""
+    net, after = w.net[output], _bit(w.table[output], state[cell])
+    if after != value[net]:
+        value[net] = after
+        counts.toggles[phase, net] += 1
+        counts.arcs[phase, w.arcs[output] + flip] += 1
+
+
+@compiled
+def _notice(w, counts, phase, state, value):
+    """Let flip-flops and clock gates see their inputs, but for the clock."""
+    for cell in w.edge_order:
+        for pin in range(w.inputs[cell]):
+            before = state[cell]
+            if pin != w.clock_pin[cell] and (before >> pin & 1) != value[w.pins[cell, pin]]:
+                counts.flips[phase, w.flips[cell] + (pin << w.bits[cell] | before)] += 1
+                state[cell] = before ^ (np.int64(1) << pin)
+
+
+@compiled
 def run_zero_delay(w, counts, given, phases, value, state, shown):
     """Run a circuit in which nothing takes time: a net changes once a cycle, or not at all.
 
@@ -214,7 +257,7 @@ def run_zero_delay(w, counts, given, phases, value, state, shown):
     """
     drivers = w.table.size
     opened, ticked = np.zeros(state.size, np.uint8), np.zeros(state.size, np.uint8)
-    last = np.zeros(8, np.int64)
+    last = np.zeros(w.table.size, np.int64)
     for number in range(given.shape[1]):
         value[w.net[drivers + number]] = given[0, number]
     _start(w, value, state)
@@ -222,51 +265,20 @@ def run_zero_delay(w, counts, given, phases, value, state, shown):
     for cycle in range(1, given.shape[0]):
         phase = phases[cycle]
         for cell in w.edge_order:
-            if not _is_clocked(w, opened, cell):
-                continue
-            before = _edge(w, counts, phase, state, value, opened, cell)
-            ticked[cell] = 1
-            if w.kind[cell] == FLIP_FLOP:
-                flip = w.clock_pin[cell] << w.bits[cell] | before
-                for output in range(w.outputs[cell], w.outputs[cell + 1]):
-                    after = _bit(w.table[output], state[cell])
-                    if after != value[w.net[output]]:
-                        value[w.net[output]] = after
-                        counts.toggles[phase, w.net[output]] += 1
-                        counts.arcs[phase, w.arcs[output] + flip] += 1
+            if _is_clocked(w, opened, cell):
+                flip = w.clock_pin[cell] << w.bits[cell] | state[cell]
+                _edge(w, counts, phase, state, value, opened, cell)
+                ticked[cell] = 1
+                if w.kind[cell] == FLIP_FLOP:
+                    for output in range(w.outputs[cell], w.outputs[cell + 1]):
+                        _drive(w, counts, phase, state, value, cell, output, flip)
         for number in range(given.shape[1]):
             net = w.net[drivers + number]
             if value[net] != given[cycle, number]:
                 value[net] = given[cycle, number]
                 counts.toggles[phase, net] += 1
-        for cell in w.order:
-            new = np.int64(0)
-            for pin in range(w.inputs[cell]):
-                new |= np.int64(value[w.pins[cell, pin]]) << pin
-            if new == state[cell]:
-                continue
-            begin, end = w.outputs[cell], w.outputs[cell + 1]
-            for pin in range(w.inputs[cell]):
-                before = state[cell]
-                if (before ^ new) >> pin & 1:
-                    flip = pin << w.bits[cell] | before
-                    counts.flips[phase, w.flips[cell] + flip] += 1
-                    state[cell] = before ^ (np.int64(1) << pin)
-                    for output in range(begin, end):
-                        if _bit(w.table[output], before) != _bit(w.table[output], state[cell]):
-                            last[output - begin] = flip
-            for output in range(begin, end):
-                after = _bit(w.table[output], new)
-                if after != value[w.net[output]]:
-                    value[w.net[output]] = after
-                    counts.toggles[phase, w.net[output]] += 1
-                    counts.arcs[phase, w.arcs[output] + last[output - begin]] += 1
-        for cell in w.edge_order:
-            for pin in range(w.inputs[cell]):
-                before = state[cell]
-                if pin != w.clock_pin[cell] and (before >> pin & 1) != value[w.pins[cell, pin]]:
-                    counts.flips[phase, w.flips[cell] + (pin << w.bits[cell] | before)] += 1
-                    state[cell] = before ^ (np.int64(1) << pin)
+        _settle(w, counts, phase, state, value, last)
+        _notice(w, counts, phase, state, value)
         _stay(w, counts, phase, state)
         _fall(w, counts, phase, state, value, opened, ticked)
         _stay(w, counts, phase, state)
@@ -356,6 +368,25 @@ def _pass_on(w, counts, phase, state, value, queue, delays, now, net):
 
 
 @compiled
+def _rise(w, counts, phase, state, value, opened, ticked, queue, delays):
+    """Let the clock rise, and schedule what flip-flops make of it; return how much that is."""
+    left = 0
+    for cell in w.edge_order:
+        if not _is_clocked(w, opened, cell):
+            continue
+        flip = w.clock_pin[cell] << w.bits[cell] | state[cell]
+        _edge(w, counts, phase, state, value, opened, cell)
+        ticked[cell] = 1
+        if w.kind[cell] == FLIP_FLOP:
+            for output in range(w.outputs[cell], w.outputs[cell + 1]):
+                if _bit(w.table[output], state[cell]) != value[w.net[output]]:
+                    arc = w.arcs[output] + flip
+                    _schedule(queue, output, delays[arc], arc)
+                    left += 1
+    return left
+
+
+@compiled
 def run_timed(w, counts, given, phases, value, state, shown, delays, input_delays, half, ring):
     """Run a circuit with delays, so that glitches are seen; as `run_zero_delay` otherwise.
 
@@ -378,38 +409,20 @@ def run_timed(w, counts, given, phases, value, state, shown, delays, input_delay
     """
     drivers = w.table.size
     opened, ticked = np.zeros(state.size, np.uint8), np.zeros(state.size, np.uint8)
-    queue = _Queue(
-        np.full(ring, NONE, np.int32),
-        np.full(ring, NONE, np.int32),
-        np.full(w.net.size, NONE, np.int32),
-        np.full(w.net.size, NONE, np.int32),
-        np.full(w.net.size, NONE, np.int32),
-        np.full(w.net.size, NONE, np.int32),
-    )
+    ticks, outputs = np.full((2, ring), NONE, np.int32), np.full((4, w.net.size), NONE, np.int32)
+    queue = _Queue(ticks[0], ticks[1], outputs[0], outputs[1], outputs[2], outputs[3])
     longest = 0
     for number in range(given.shape[1]):
         value[w.net[drivers + number]] = given[0, number]
     _start(w, value, state)
     shown[0] = value[w.shown]
     for cycle in range(1, given.shape[0]):
-        phase, left = phases[cycle], 0
-        for cell in w.edge_order:
-            if not _is_clocked(w, opened, cell):
-                continue
-            before = _edge(w, counts, phase, state, value, opened, cell)
-            ticked[cell] = 1
-            if w.kind[cell] == FLIP_FLOP:
-                flip = w.clock_pin[cell] << w.bits[cell] | before
-                for output in range(w.outputs[cell], w.outputs[cell + 1]):
-                    if _bit(w.table[output], state[cell]) != value[w.net[output]]:
-                        arc = w.arcs[output] + flip
-                        _schedule(queue, output, delays[arc], arc)
-                        left += 1
+        phase, now = phases[cycle], 0
+        left = _rise(w, counts, phase, state, value, opened, ticked, queue, delays)
         for number in range(given.shape[1]):
             if value[w.net[drivers + number]] != given[cycle, number]:
                 _schedule(queue, drivers + number, input_delays[number], NONE)
                 left += 1
-        now = 0
         while left or now <= half:
             if now == half:
                 _stay(w, counts, phase, state)
@@ -417,12 +430,11 @@ def run_timed(w, counts, given, phases, value, state, shown, delays, input_delay
             place = now & (ring - 1)
             while queue.first[place] != NONE:
                 output = queue.first[place]
-                arc = queue.arc[output]
+                if queue.arc[output] != NONE:
+                    counts.arcs[phase, queue.arc[output]] += 1
                 _cancel(queue, output)
-                if arc != NONE:
-                    counts.arcs[phase, arc] += 1
-                left -= 1
                 left += _pass_on(w, counts, phase, state, value, queue, delays, now, w.net[output])
+                left -= 1
                 longest = max(longest, now)
             now += 1
         _stay(w, counts, phase, state)

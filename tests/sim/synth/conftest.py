@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from hw.array import Array
@@ -11,24 +13,31 @@ from hw.pe import ProcessingElement
 from hw.shared import Builder
 from sim.synth.circuit import Circuit
 
-from .powered import TEXT, library, mapped
+from .powered import library, mapped
 
 CONFIG = Config(rows=4, columns=4)
 
 
 @pytest.fixture(scope="session")
-def element(tmp_path_factory) -> Circuit:
-    """An element in the cells of `powered`."""
-    return _mapped("pe", lambda builder: ProcessingElement(), tmp_path_factory)
+def map_unit(tmp_path_factory) -> Callable[..., Circuit]:
+    """Map a unit to the cells of `powered`."""
+
+    def map_unit(make: Callable, *, adders: bool) -> Circuit:
+        builder = Builder(emit=True)
+        text = "\n".join(convert_all(make(builder), "unit", builder).values())
+        netlist = mapped(text, "unit", tmp_path_factory.mktemp("unit"), adders=adders)
+        return Circuit(netlist, library())
+
+    return map_unit
 
 
 @pytest.fixture(scope="session")
-def array(tmp_path_factory) -> Circuit:
-    """A 4x4 array in the cells of `powered`."""
-    return _mapped("array", lambda builder: Array(CONFIG, builder), tmp_path_factory)
+def element(map_unit) -> Circuit:
+    """An element in full adders."""
+    return map_unit(lambda builder: ProcessingElement(CONFIG, builder), adders=True)
 
 
-def _mapped(name: str, make, folders) -> Circuit:
-    builder = Builder(emit=True)
-    text = "\n".join(convert_all(make(builder), name, builder).values())
-    return Circuit(mapped(text, name, TEXT, folders.mktemp(name)), library())
+@pytest.fixture(scope="session")
+def array(map_unit) -> Circuit:
+    """A 4x4 array without adder cells."""
+    return map_unit(lambda builder: Array(CONFIG, builder), adders=False)

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+from hw.adders import FULL_ADDER
+from hw.emit import CELLS
 from hw.yosys import find_yosys
 from sim.synth.circuit import Circuit
 from sim.synth.flat import Flat, flatten
@@ -127,17 +129,26 @@ def circuit(cells: Mapping[str, tuple[str, dict[str, int | str]]], **ports: list
     return Circuit(flat(cells, **ports), library())
 
 
-def mapped(verilog: str, top: str, liberty: str, folder: Path) -> Flat:
-    """Return a module of some Verilog, mapped by yosys to a library's cells, clock gates included.
+FULL_ADDER_MAP = f"""module {FULL_ADDER}(input A, input B, input CI, output CO, output S);
+  FA _TECHMAP_REPLACE_ (.A(A), .B(B), .CI(CI), .CO(CO), .S(S));
+endmodule
+"""
+
+
+def mapped(verilog: str, top: str, folder: Path, *, adders: bool) -> Flat:
+    """Return a module of some Verilog, mapped by yosys to the library, clock gates included.
 
     Parameters
     ----------
-    liberty : str
-        Text of a Liberty file.
+    adders : bool
+        Take the forms in adder cells, where there are any.
     """
     (folder / "unit.v").write_text(verilog)
-    (folder / "cells.lib").write_text(liberty)
-    script = f"""read_verilog -sv unit.v; hierarchy -top {top}; proc; flatten -noscopeinfo
+    (folder / "cells.lib").write_text(TEXT)
+    (folder / "adders.v").write_text(FULL_ADDER_MAP)
+    read = f"read_verilog -sv {f'-D {CELLS}' if adders else ''} unit.v"
+    script = f"""{read}; hierarchy -top {top}; techmap -map adders.v
+        read_liberty -lib cells.lib; proc; flatten -noscopeinfo
         opt; booth -lowpower; alumacc; opt; memory; opt -full; techmap; opt -fast
         setattr -unset init w:*; clockgate -liberty cells.lib -min_net_size 3
         dfflibmap -liberty cells.lib; opt; abc -liberty cells.lib; opt_clean
@@ -149,5 +160,4 @@ def mapped(verilog: str, top: str, liberty: str, folder: Path) -> Flat:
         [program, "-q", "map.ys"], cwd=folder, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    cells = library() if liberty == TEXT else parse_liberty(liberty.encode(), "cells.lib")
-    return flatten(parse_netlist((folder / "mapped.json").read_bytes(), cells), top)
+    return flatten(parse_netlist((folder / "mapped.json").read_bytes(), library()), top)

@@ -56,5 +56,5 @@ def test_a_netlist_that_does_something_else_is_not_measured(element, stimulus: S
     first = stimulus.recordings[0]
     wrong = {**first.outputs, "p_out": np.roll(first.outputs["p_out"], 1, axis=0)}
     changed = Stimulus((dataclasses.replace(first, outputs=wrong),), stimulus.loads[:1])
-    with pytest.raises(RuntimeError, match="the netlist of pe differs from the RTL: p_out, bit"):
+    with pytest.raises(RuntimeError, match="the netlist of unit differs from the RTL: p_out, bit"):
         measure(element, changed, Conditions())

@@ -20,6 +20,11 @@ _ENTRY_BITS = 24
 """A scale entry on the chip: 16 bits of multiplier and 8 of shift."""
 
 
+def banks_of(depth: int, width: int, ports: Ports, costs: CostTable) -> Banked:
+    """Return a macro of `depth` words of `width` bits in banks."""
+    return banked(depth, width, ports, costs.sram)
+
+
 @dataclass(frozen=True)
 class MemoryArray:
     """One memory: equal macros.
@@ -53,7 +58,7 @@ class MemoryArray:
         """Return the banks of one macro."""
         single = self.name == "output" and not costs.output_dual_port
         ports = Ports.SINGLE if single else self.ports
-        return banked(self.depth, self.width, ports, costs.sram)
+        return banks_of(self.depth, self.width, ports, costs)
 
     def reads(self, activity: Activity) -> int:
         """Return the words read, of all macros."""

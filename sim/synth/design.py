@@ -1,0 +1,87 @@
+"""What can be synthesised: a processing element, the array, or the whole accelerator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hw.isa.config import Config
+
+from ..costs import CostTable
+from ..macros import banks_of
+from ..sram_table import Banked, Ports
+from .netlist import Macro
+
+__all__ = ["UNIT_NAMES", "Design", "Sram", "design_of"]
+
+UNIT_NAMES = ("pe", "array", "top")
+
+
+@dataclass(frozen=True)
+class Sram:
+    """Equal memories of a design: how many, of what size, and the banks that each is made of."""
+
+    name: str
+    instances: int
+    depth: int
+    width: int
+    banks: Banked
+
+    @property
+    def area_mm2(self) -> float:
+        """Area of all of them."""
+        return self.instances * self.banks.area_mm2
+
+
+@dataclass(frozen=True)
+class Design:
+    """Verilog to map, and the memories it leaves open.
+
+    Members
+    -------
+    unit : str
+        One of `UNIT_NAMES`.
+    verilog, top : str
+    memories : tuple of Sram
+    """
+
+    unit: str
+    verilog: str
+    top: str
+    memories: tuple[Sram, ...]
+
+    def macros(self) -> Mapping[str, Macro]:
+        """Return the memories as timing analysis takes them: the clock to data, CACTI's access."""
+        return {
+            memory.name: Macro(access_ns=memory.banks.point.access_ns) for memory in self.memories
+        }
+
+
+def design_of(config: Config, unit: str, costs: CostTable) -> Design:
+    """Return a design; memories are laid out in banks as `costs` says.
+
+    Raises
+    ------
+    ValueError
+        An unknown unit.
+    """
+    if unit not in UNIT_NAMES:
+        raise ValueError(f"unit must be one of {', '.join(UNIT_NAMES)}, not {unit!r}")
+    from hw.array import Array
+    from hw.emit import TOP, convert_all, emit
+    from hw.pe import ProcessingElement
+    from hw.shared import Builder
+
+    if unit == "top":
+        emission = emit(config, memories="blackbox")
+        memories = []
+        for memory in emission.memories:
+            macro = memory.macro
+            ports = Ports.SINGLE if macro.ports == "1rw" else Ports.DUAL
+            banks = banks_of(macro.depth, macro.width, ports, costs)
+            memories.append(Sram(macro.name, memory.instances, macro.depth, macro.width, banks))
+        return Design(unit, emission.verilog, TOP, tuple(memories))
+    builder = Builder(emit=True)
+    top, make = ("cdmqta_pe", ProcessingElement) if unit == "pe" else ("cdmqta_array", Array)
+    texts = convert_all(make(config, builder), top, builder)
+    return Design(unit, "\n".join(texts[name] for name in reversed(texts)), top, ())

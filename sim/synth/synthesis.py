@@ -1,0 +1,146 @@
+"""Area and timing of a design at a cell library, as `cdmqta synth` prints them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from hw.isa.config import Config
+
+from ..costs import COSTS, CostTable
+from .census import Census, Share, census
+from .design import Design, Sram, design_of
+from .flat import flatten
+from .flow import map_design
+from .liberty import Library, WireLoad
+from .library import find_library, library_file
+from .netlist import Netlist, read_netlist
+from .path import Path as TimedPath
+from .sta import Timing, analyse, chosen_wire_load
+
+__all__ = ["DERATE", "Synthesis", "synthesise"]
+
+DERATE = 1.25
+"""What a period is multiplied by for what is not in it: wires as they will lie, the skew of the
+clock, slow corners. A quarter is what place and route usually takes at such sizes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Synthesis:
+    """A mapped design.
+
+    Members
+    -------
+    config : Config
+    design : Design
+    folder : Path
+        With the netlist in it.
+    netlist : Netlist
+    wire_load : WireLoad or None
+        Of all timing.
+    """
+
+    config: Config
+    design: Design
+    folder: Path
+    netlist: Netlist
+    wire_load: WireLoad | None
+
+    @property
+    def library(self) -> Library:
+        """The cell library."""
+        return self.netlist.library
+
+    @cached_property
+    def census(self) -> Census:
+        """Cells and areas."""
+        return census(self.netlist)
+
+    @cached_property
+    def timing(self) -> Timing:
+        """Timing of the whole design, flat."""
+        return analyse(flatten(self.netlist), self.wire_load)
+
+    @property
+    def memories(self) -> tuple[Sram, ...]:
+        """Memories, the largest first."""
+        return tuple(sorted(self.design.memories, key=lambda memory: -memory.area_mm2))
+
+    @property
+    def units(self) -> tuple[Share, ...]:
+        """Units of cells, the largest first; of less than an accelerator, its modules."""
+        return self.census.units() if self.design.unit == "top" else self.census.modules
+
+    @property
+    def cells_mm2(self) -> float:
+        """Area of all cells."""
+        return self.census.area_um2 * 1e-6
+
+    @property
+    def memories_mm2(self) -> float:
+        """Area of all memories."""
+        return sum(memory.area_mm2 for memory in self.design.memories)
+
+    @property
+    def total_mm2(self) -> float:
+        """Cells and memories."""
+        return self.cells_mm2 + self.memories_mm2
+
+    @property
+    def memory_cycle_ns(self) -> float:
+        """Shortest time between accesses of the slowest memory; 0 without memories."""
+        return max((m.banks.point.cycle_ns for m in self.design.memories), default=0.0)
+
+    @property
+    def period_ns(self) -> float:
+        """Shortest period: of the longest path, or of the slowest memory."""
+        return max(self.timing.period_ns, self.memory_cycle_ns)
+
+    @property
+    def path(self) -> TimedPath | None:
+        """The longest path."""
+        return self.timing.path
+
+    def fmax_mhz(self, derate: float = 1.0) -> float:
+        """Return the fastest clock, if everything takes `derate` times as long."""
+        return 1e3 / (self.period_ns * derate)
+
+
+def synthesise(
+    config: Config,
+    unit: str = "top",
+    *,
+    liberty: str | Path | None = None,
+    wire_load: str = "none",
+    costs: CostTable = COSTS,
+) -> Synthesis:
+    """Map a unit to cells, or find it mapped already, and count and time what comes out.
+
+    Parameters
+    ----------
+    config : Config
+    unit : str
+        ``pe``, ``array`` or ``top``.
+    liberty : str or Path, optional
+        A Liberty file; by default Nangate45, which is fetched once.
+    wire_load : str
+        ``none``, ``default``, or one of the library's.
+    costs : CostTable
+        How memories are laid out.
+
+    Raises
+    ------
+    ValueError
+        An unknown unit.
+    LibertyError, LibraryError
+        There is no such library, or it is damaged.
+    MappingError, NetlistError, TimingError
+        The library does not suffice, or there is no such wire load.
+    """
+    library = find_library(liberty)
+    chosen = chosen_wire_load(library, wire_load)
+    design = design_of(config, unit, costs)
+    folder = map_design(design.verilog, design.top, library, library_file(liberty))
+    netlist = read_netlist(folder / "netlist.json", library, design.macros())
+    return Synthesis(config, design, folder, netlist, chosen)

@@ -1,0 +1,95 @@
+"""``cdmqta synth``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hw.isa.config import Config
+from sim.synth.design import UNIT_NAMES
+from sim.synth.synthesis import DERATE, Synthesis, synthesise
+
+from ..console import Report, progress
+from ..options import OutputFile, config_options
+from ..plotting import FigureFile
+from ..program_file import write_files
+from . import rows
+
+__all__ = ["synth_command"]
+
+
+@click.command("synth")
+@config_options("paper")
+@click.option("--unit", type=click.Choice(UNIT_NAMES), default="top", show_default=True)
+@click.option(
+    "--liberty", metavar="FILE", help="A cell library; Nangate45, fetched once, by default."
+)
+@click.option(
+    "--wire-load", default="none", show_default=True, metavar="NAME",
+    help="Wires by fanout: none, default, or a model of the library.",
+)  # fmt: skip
+@click.option(
+    "--derate", type=click.FloatRange(min=1.0), default=DERATE, show_default=True,
+    help="Factor on the period for wires, clock skew and corners.",
+)  # fmt: skip
+@click.option("--paths", type=click.IntRange(0), default=1, show_default=True, metavar="N",
+              help="Longest paths to print.")  # fmt: skip
+@click.option("--netlist", type=OutputFile(), metavar="FILE.v", help="The mapped netlist.")
+@click.option("--plot", type=FigureFile(), metavar="FILE.svg|png", help="Area as a plot.")
+def synth_command(
+    config: Config, report: Report, unit: str, liberty: str | None, wire_load: str,
+    derate: float, paths: int, netlist: str | None, plot: str | None,
+) -> None:  # fmt: skip
+    """Map the hardware to cells: how large, how fast.
+
+    Memories are taken from a CACTI table; nothing is placed or routed.
+    """
+    report.keep_clear({"--netlist": netlist, "--plot": plot}, (liberty,))
+    with progress() as show:
+        if show is not None:
+            show("map to cells", 0)
+        result = synthesise(config, unit, liberty=liberty, wire_load=wire_load)
+        figures = rows.figures(result, derate)
+    _print(report, result, figures, paths)
+    files: dict[Path, bytes] = {}
+    if netlist is not None:
+        files[Path(netlist)] = result.netlist_verilog().encode()
+    if plot is not None:
+        from .plot import draw
+
+        files[Path(plot)] = draw(figures, Path(plot).suffix)
+    write_files(files)
+    report.json(figures)
+
+
+def _print(report: Report, result: Synthesis, figures: dict[str, Any], paths: int) -> None:
+    library = result.library
+    report.line(
+        f"{result.design.top}, {config_line(result.config)}, in cells of {library.name} "
+        f"({library.voltage_v:g} V, {library.temperature_c:g} C)"
+    )
+    report.table(figures["units"], "")
+    if figures["memories"]:
+        report.table(figures["memories"], "")
+    for line in rows.summary(figures):
+        report.line(line)
+    for path in result.timing.worst(paths):
+        report.line("")
+        report.line(rows.path_text(path))
+
+
+def config_line(config: Config) -> str:
+    """Return what of a configuration decides over its array."""
+    dataflows = [
+        name
+        for name, there in (("WS", config.weight_stationary), ("OS", config.output_stationary))
+        if there
+    ]
+    words = [f"{config.rows}x{config.columns}", " and ".join(dataflows)]
+    if config.output_stationary:
+        words.append("drains overlapped" if config.drain_overlap else "drains not overlapped")
+    if config.product_register:
+        words.append("a register behind the multiplier")
+    return ", ".join(words)

@@ -59,9 +59,7 @@ class Macro:
 
         `read_latency` is in cycles; the data of a read then stays until the next one
         (`read_data_held`). `read_during_write`, where reads and writes have ports of their own, is
-        what a read of the word being written returns: the old word. The transposer reads a column
-        in the very cycle in which the next block takes its places. The accumulator meets such
-        reads, too, but forwards the new sum and drops what it read. Bit i of `write_enable` stands
+        what a read of the word being written returns: the old word. Bit i of `write_enable` stands
         for bits i * `write_granularity` and on.
         """
         shared = self.ports == "1rw"

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from .shared import Builder
-from .sram import Sram
+from .words import place_words
 
 __all__ = ["Transpose", "beat_layout", "word_layout"]
 
@@ -143,8 +143,7 @@ class Transpose(wiring.Component):
         lanes = exchanged(m, lanes, row[:bus_bits], "beat_exchanged")
         found = []
         for bank in range(self._size):
-            store = Sram(self._size, 8, self._builder)
-            m.submodules[f"bank_{bank}"] = store
+            store = place_words(m, f"bank_{bank}", self._size, 8, self._builder)
             m.d.comb += [
                 store.read_enable.eq(reads),
                 store.read_address.eq(Mux(turned, column, column ^ bank)),

@@ -56,6 +56,7 @@ def area(config: Config, costs: CostTable = COSTS) -> Area:
     cells = {
         "elements": elements * costs.pe_area.value,
         "skew at the edges": sum(edge_bits(config)) * costs.flop_area.value,
+        "transposer": 8 * config.transpose_columns**2 * costs.word_area.value,
         "accumulator lanes": config.columns * costs.accumulate_lane_area.value,
         "store lanes": config.columns * costs.store_lane_area.value,
         "bus": config.bus_bytes * costs.bus_area.value,

@@ -56,12 +56,14 @@ class CostTable:
     pe_leakage: Cost = _entry("leakage of an element")
     flop_clock: Cost = _entry("clock of a flip-flop that keeps its value")
     flop_move: Cost = _entry("clock and switching of a flip-flop that takes random data")
+    gate_clock: Cost = _entry("clock of a clock gate that stays shut")
     wire: Cost = _entry("a bit of random data over a wire between memory and array")
     dram_ddr3: Cost = _entry("a byte from or to DRAM of the DDR3 class")
     dram_lpddr4_low: Cost = _entry("a byte from or to DRAM of the LPDDR4 class, the least")
     dram_lpddr4_high: Cost = _entry("a byte from or to DRAM of the LPDDR4 class, the most")
     pe_area: Cost = _entry("an element")
     flop_area: Cost = _entry("a flip-flop of the skew at the array's edges")
+    word_area: Cost = _entry("a bit of the transposer's words, with its part of the choice of one")
     accumulate_lane_area: Cost = _entry("a column of the accumulator, without its memory")
     store_lane_area: Cost = _entry(
         "a column of the store engine, with its share of the maxima tree"
@@ -104,6 +106,7 @@ COSTS = CostTable(
     flop_move=Cost(
         0.0113, "pJ", "library: DFF_X1, half of the cycles with a new value, 3 fF at the output"
     ),
+    gate_clock=Cost(0.0071, "pJ", "library: CLKGATE_X1, both edges, clock pin"),
     wire=Cost(
         0.032,
         "pJ a bit and mm",
@@ -117,6 +120,7 @@ COSTS = CostTable(
     dram_lpddr4_high=Cost(48, "pJ a byte", "literature: 6 pJ a bit, usual for the class"),
     pe_area=Cost(1069, "um2", "synthesis: hw/pe.py"),
     flop_area=Cost(4.522, "um2", "library: DFF_X1"),
+    word_area=Cost(6.27, "um2", "synthesis: hw/words.py, 64 words of 8 bits"),
     accumulate_lane_area=Cost(5026, "um2", "synthesis: hw/accumulate.py, a 64th"),
     store_lane_area=Cost(10_903, "um2", "synthesis: hw/postlane.py and a 64th of RowMaximum"),
     bus_area=Cost(4006, "um2", "synthesis: a 64th of these units"),

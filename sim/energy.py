@@ -149,6 +149,7 @@ def energy(config: Config, activity: Activity, cycles: int, costs: CostTable = C
         "clock of elements": elements * cycles * costs.pe_clock.value,
         "loads and drains": _passing(config, activity) * _move(costs),
         "edges": _edges(config, activity, cycles, costs),
+        "transposer": _transposer(config, activity, cycles, costs),
         **memory,
         "wires": wires,
     }
@@ -205,6 +206,14 @@ def _edges(config: Config, activity: Activity, cycles: int, costs: CostTable) ->
     moves = activity.input_reads * left + activity.weight_reads * right
     keeps = costs.flop_clock.value
     return (left + right) * cycles * keeps + moves * (costs.flop_move.value - keeps)
+
+
+def _transposer(config: Config, activity: Activity, cycles: int, costs: CostTable) -> float:
+    """Return pJ of the transposer's words, registers behind a clock gate each (hw/words.py)."""
+    block = config.transpose_columns
+    moves = 8 * (activity.transposer_reads + activity.transposer_writes)
+    # Of each of its banks, the words and what was read last.
+    return block * (block + 1) * cycles * costs.gate_clock.value + moves * _move(costs)
 
 
 def _memories(

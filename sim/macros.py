@@ -78,8 +78,8 @@ class MemoryArray:
 
 
 def memories(config: Config) -> tuple[MemoryArray, ...]:
-    """Return every memory of an accelerator; small queues are registers, and left out."""
-    rows, columns, block = config.rows, config.columns, config.transpose_columns
+    """Return every memory; small queues and the transposer are registers, and left out."""
+    rows, columns = config.rows, config.columns
     single, dual = Ports.SINGLE, Ports.DUAL
     entries, maxima = config.column_scale_depth, config.column_scale_depth * columns
     return (
@@ -92,5 +92,4 @@ def memories(config: Config) -> tuple[MemoryArray, ...]:
         MemoryArray("column_scale", 1, entries, _ENTRY_BITS * columns, dual, lanes=columns),
         MemoryArray("row_maximum", 1, config.row_scale_depth, _SUM_BITS, dual),
         MemoryArray("column_maximum", 1, maxima, _SUM_BITS, dual),
-        MemoryArray("transposer", block, block, 8, dual),
     )

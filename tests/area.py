@@ -114,8 +114,8 @@ def main(preset: str = "paper") -> None:
     print(f"{preset}: {config.rows}x{config.columns}, bus of {config.bus_bytes} bytes")
     for name, transistors in rows:
         print(f"{name:24}{transistors:14,} transistors{transistors / array:10.3%} of the elements")
-    for name, count in transposer.memories.items():
-        print(f"the transposer's memories: {count} of {name}, {transposer.bits:,} bits in all")
+    bits = 8 * config.transpose_columns**2
+    print(f"the transposer's words are registers, {bits:,} bits in all")
 
 
 if __name__ == "__main__":

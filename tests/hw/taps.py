@@ -13,6 +13,7 @@ from hw.isa.registers import Control, Register, Status
 from hw.postlane import PostLane
 from hw.sram import Macro, SinglePortSram, Sram
 from hw.top import Accelerator
+from hw.words import Words
 from sim.dram import AxiDram
 
 from .bench import LIMIT, simulate
@@ -36,7 +37,7 @@ _OWNERS = {
 
 
 class Taps:
-    """An accelerator in plain form whose memories are watched.
+    """An accelerator in plain form whose memories, and the transposer's words, are watched.
 
     Members
     -------
@@ -47,16 +48,17 @@ class Taps:
     def __init__(self, config: Config) -> None:
         self.dut = Accelerator(config)
         self._design = Fragment.get(self.dut, None)
-        self._stores: list[tuple[str, Sram]] = []
+        self._stores: list[tuple[str, Sram | Words]] = []
         self._lanes: list[PostLane] = []
         self._walk(self._design, ())
         self.macros: dict[str, Counter[Macro]] = {}
         for owner, store in self._stores:
-            self.macros.setdefault(owner, Counter())[store.macro] += 1
+            if isinstance(store, Sram):
+                self.macros.setdefault(owner, Counter())[store.macro] += 1
 
     def _walk(self, fragment: Fragment, path: tuple[str, ...]) -> None:
         for origin in fragment.origins or ():
-            if isinstance(origin, Sram):
+            if isinstance(origin, Sram | Words):
                 (owner,) = {_OWNERS[name] for name in path if name in _OWNERS}
                 self._stores.append((owner, origin))
             elif isinstance(origin, PostLane):
@@ -116,8 +118,8 @@ class Taps:
         return counts, found
 
 
-def _enables(store: Sram) -> tuple[Any, Any]:
-    """Return what is set in a cycle in which a macro is read, and written."""
+def _enables(store: Sram | Words) -> tuple[Any, Any]:
+    """Return what is set in a cycle in which a macro, or words, are read, and written."""
     if isinstance(store, SinglePortSram):
         return store.enable & ~store.write, store.enable & store.write
     return store.read_enable, store.write_enable

@@ -30,9 +30,9 @@ def test_recorded_area_of_elements_and_memories() -> None:
 
 
 def test_cells_of_the_whole_are_those_of_its_synthesis() -> None:
-    """All of it in one run of yosys: 5.911 mm2; counted here by units."""
+    """All of it in one run of yosys: 5.911 mm2, and 0.203 of the transposer's words."""
     found = area(PAPER)
-    assert found.total - found.memories == pytest.approx(5.911, rel=0.002)
+    assert found.total - found.memories == pytest.approx(6.114, rel=0.002)
 
 
 def test_hiding_the_drain_costs_what_is_recorded() -> None:

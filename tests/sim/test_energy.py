@@ -149,7 +149,7 @@ def test_the_skew_has_the_flip_flops_of_the_rtl(rows: int, columns: int) -> None
 def test_a_halt_costs_its_fetch_and_what_always_runs() -> None:
     found = energy(PAPER, activity(PAPER, [Halt()]), 100)
     spent = {name for name, joules in found.dynamic.items() if joules}
-    assert spent == {"clock of elements", "edges"}
+    assert spent == {"clock of elements", "edges", "transposer"}
     assert found.dram["DDR3"] == pytest.approx(64 * 160e-12), "a beat of 64 bytes"
 
 

@@ -12,7 +12,7 @@ from amaranth.utils import bits_for, exact_log2
 from .array import pack, total
 from .isa.config import Config
 from .layout import SCALE
-from .requantise import Requantise
+from .requantise import ONE, Requantise
 from .shared import Builder
 from .sram import Sram
 
@@ -43,8 +43,8 @@ class Lane(wiring.Component):
     -------
     value : In(signed(32))
         The sum that leaves the array.
-    scale, scaled : In
-        Of the operation `value` belongs to.
+    scale : In(SCALE)
+        Of the operation `value` belongs to; `ONE` if it has none.
     fetch_valid, fetch_accumulate, fetch_address : In
         The operation two cycles later: its old sum is read.
     commit_valid, commit_accumulate, commit_forward, commit_scaled, commit_address : In
@@ -66,7 +66,6 @@ class Lane(wiring.Component):
             {
                 "value": In(signed(32)),
                 "scale": In(SCALE),
-                "scaled": In(1),
                 "fetch_valid": In(1),
                 "fetch_accumulate": In(1),
                 "fetch_address": In(address),
@@ -85,12 +84,8 @@ class Lane(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        m.submodules.rescale = rescale = Requantise(32)
-        m.d.comb += [
-            rescale.value.eq(self.value),
-            rescale.scale.eq(self.scale),
-            rescale.bypass.eq(~self.scaled),
-        ]
+        m.submodules.rescale = rescale = Requantise(32, self._builder)
+        m.d.comb += [rescale.value.eq(self.value), rescale.scale.eq(self.scale)]
         old, base = Signal(signed(32)), Signal(signed(32))
         exact, new = Signal(signed(33)), Signal(signed(32))
         previous = Signal(signed(32), reset_less=True)
@@ -197,7 +192,6 @@ class Accumulate(wiring.Component):
             m.d.comb += [
                 lane.value.eq(self.sums.word_select(column, 32)),
                 lane.scale.eq(enter.scale),
-                lane.scaled.eq(enter.scaled),
                 lane.fetch_valid.eq(fetch.valid),
                 lane.fetch_accumulate.eq(fetch.accumulate),
                 lane.fetch_address.eq(fetch.address),
@@ -230,6 +224,7 @@ class Accumulate(wiring.Component):
         before_valid = Signal()
         m.d.comb += [
             entering.eq(self.operation),
+            entering.scale.eq(Mux(self.operation.scaled, self.operation.scale.as_value(), ONE)),
             entering.forward.eq(before_valid & (before == self.operation.address)),
         ]
         m.d.sync += [before_valid.eq(self.operation.valid), before.eq(self.operation.address)]

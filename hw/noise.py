@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Cat, Module, Signal
-from amaranth.lib import wiring
+from amaranth import Cat, Module, Mux, Signal
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import bits_for
 
-__all__ = ["KEY_BITS", "Keys", "Noise"]
+from .isa.config import Config
+
+__all__ = ["KEY_BITS", "Keys", "Noise", "place_layout"]
 
 ROUNDS = 8
 ROUNDS_A_STAGE = 2
@@ -16,6 +19,16 @@ HALF = 16
 KEY_BITS = HALF * ROUNDS
 STEP = 0x9E37
 """Growth of the key from round to round."""
+
+
+def place_layout(config: Config) -> data.StructLayout:
+    """Return where the elements of a word lie: their row, and the column of lane 0.
+
+    `above` is that column's part above the bits of a lane's number, plus one: what it becomes where
+    the lane's number carries into it, made once for all lanes.
+    """
+    lane_bits = bits_for(config.columns - 1)
+    return data.StructLayout({"row": HALF, "column": HALF, "above": HALF - lane_bits})
 
 
 class Keys(wiring.Component):
@@ -48,41 +61,50 @@ class Noise(wiring.Component):
     -------
     keys : In(KEY_BITS)
         See `Keys`; they hold still.
-    start : In(1); column, lane : In(16)
-        Take the element in column ``column + lane``; nothing moves behind what is not taken.
-    row : In(16)
-        Its row, a cycle after `column`, held until the next is taken.
+    place : In(place_layout); lane : In
+        The element's row, and its column less `lane`. While they hold still, nothing moves.
+    complement : In(1)
+        The cycle before `bits`: their complement is wanted.
     bits : Out(32)
-        LATENCY cycles after `column`.
+        LATENCY cycles after `place`.
 
     Source: Beaulieu et al., "The SIMON and SPECK families of lightweight block ciphers", 2013.
     """
 
-    LATENCY = 1 + ROUNDS // ROUNDS_A_STAGE
+    LATENCY = ROUNDS // ROUNDS_A_STAGE
 
-    def __init__(self) -> None:
+    def __init__(self, config: Config) -> None:
+        lane_bits = bits_for(config.columns - 1)
         super().__init__(
             {
                 "keys": In(KEY_BITS),
-                "start": In(1),
-                "column": In(HALF),
-                "lane": In(HALF),
-                "row": In(HALF),
+                "place": In(place_layout(config)),
+                "lane": In(lane_bits),
+                "complement": In(1),
                 "bits": Out(2 * HALF),
             }
         )
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        first = Signal(HALF, reset_less=True)
-        with m.If(self.start):
-            m.d.sync += first.eq(self.column + self.lane)
-        x, y = self.row, first
+        place, split = self.place, len(self.lane)
+        low, column = Signal(split + 1), Signal(HALF)
+        m.d.comb += [
+            low.eq(place.column[:split] + self.lane),
+            column.eq(Cat(low[:split], Mux(low[split], place.above, place.column[split:]))),
+        ]
+        x, y = place.row, column
         for turn in range(ROUNDS):
+            key = Signal(HALF, name=f"key_{turn}")
+            m.d.comb += key.eq(self.keys.word_select(turn, HALF))
+            if turn == ROUNDS - 1:  # the second half takes the first's complement over
+                m.d.comb += key.eq(
+                    self.keys.word_select(turn, HALF) ^ self.complement.replicate(HALF)
+                )
             mixed_x = Signal(HALF, name=f"mixed_x_{turn}")
             mixed_y = Signal(HALF, name=f"mixed_y_{turn}")
             m.d.comb += [
-                mixed_x.eq((x.rotate_right(7) + y)[:HALF] ^ self.keys.word_select(turn, HALF)),
+                mixed_x.eq((x.rotate_right(7) + y)[:HALF] ^ key),
                 mixed_y.eq(y.rotate_left(2) ^ mixed_x),
             ]
             x, y = mixed_x, mixed_y

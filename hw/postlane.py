@@ -11,8 +11,9 @@ from amaranth.lib.wiring import In, Out
 from .absmax import LaneMaximum
 from .isa.config import Config
 from .layout import SCALE
-from .noise import KEY_BITS, Noise
+from .noise import KEY_BITS, Noise, place_layout
 from .requantise import Requantise
+from .shared import Builder
 
 __all__ = ["PostLane"]
 
@@ -27,12 +28,10 @@ class PostLane(wiring.Component):
     lane : In
         Number of this lane; constant.
     keys : In(KEY_BITS)
-    noise_start : In(1); noise_column : In(16)
-        In c: the element takes noise; column of lane 0.
-    noise_row : In(16)
-        In c+1.
-    value : In(signed(32)); rescale_scale : In(SCALE); rescaled : In(1)
-        In c+1: a sum, the scale of its row, and whether to apply it.
+    place : In(place_layout)
+        In c+1: where noise is wanted.
+    value : In(signed(32)); rescale_scale : In(SCALE)
+        In c+1: a sum, and what it is multiplied by.
     sum : Out(signed(32))
         In c+4.
     row_scale, column_scale : In(SCALE); by_row : In(1)
@@ -49,18 +48,16 @@ class PostLane(wiring.Component):
         The queue of column maxima; its load in c+6.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, builder: Builder) -> None:
+        self._config, self._builder = config, builder
         columns = config.columns
         super().__init__(
             {
                 "lane": In(range(columns)),
                 "keys": In(KEY_BITS),
-                "noise_start": In(1),
-                "noise_column": In(16),
-                "noise_row": In(16),
+                "place": In(place_layout(config)),
                 "value": In(signed(32)),
                 "rescale_scale": In(SCALE),
-                "rescaled": In(1),
                 "sum": Out(signed(32)),
                 "row_scale": In(SCALE),
                 "column_scale": In(SCALE),
@@ -81,15 +78,14 @@ class PostLane(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        m.submodules.rescale = rescale = Requantise(32)
-        m.submodules.requantise = requantise = Requantise(8)
-        m.submodules.noise = noise = Noise()
+        m.submodules.rescale = rescale = Requantise(32, self._builder)
+        m.submodules.requantise = requantise = Requantise(8, self._builder)
+        m.submodules.noise = noise = Noise(self._config)
         m.submodules.maximum = maximum = LaneMaximum()
         scale = Signal(SCALE)
         m.d.comb += [
             rescale.value.eq(self.value),
             rescale.scale.eq(self.rescale_scale),
-            rescale.bypass.eq(~self.rescaled),
             self.sum.eq(rescale.result),
             scale.eq(Mux(self.by_row, self.row_scale, self.column_scale)),
             requantise.value.eq(rescale.result),
@@ -99,10 +95,9 @@ class PostLane(wiring.Component):
             self.result.eq(requantise.result),
             self.saturated.eq(requantise.limited & (self.lane < self.lanes)),
             noise.keys.eq(self.keys),
-            noise.start.eq(self.noise_start),
-            noise.column.eq(self.noise_column),
+            noise.place.eq(self.place),
+            noise.complement.eq(rescale.result[-1]),
             noise.lane.eq(self.lane),
-            noise.row.eq(self.noise_row),
             maximum.value.eq(rescale.result),
             self.magnitude.eq(maximum.magnitude),
             maximum.valid.eq(self.column_valid),

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Cat, Const, Module, Mux, Signal, signed
+from amaranth import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from .isa.numerics import SHIFT_MAX, SHIFT_MIN
 from .isa.pipeline import RESCALE
 from .layout import SCALE
+from .multiply import PRODUCT_BITS, place_product
+from .shared import Builder
 
-__all__ = ["NOISE_BITS", "Requantise"]
+__all__ = ["NOISE_BITS", "ONE", "Requantise"]
 
 NOISE_BITS = 32
 """Random bits that stochastic rounding takes for a value."""
-AMOUNT_BITS = (SHIFT_MAX - SHIFT_MIN).bit_length()
+ONE = Const(1, SCALE.size)
+"""The entry of a scale that passes every sum through."""
+COARSE = 16
+"""Steps of the first shifter; s has as many values below zero."""
+FINE_BITS = 4
 
 
 class Requantise(wiring.Component):
@@ -29,16 +35,17 @@ class Requantise(wiring.Component):
     ----------
     bits : int
         Width of the result: 8 or 32.
+    builder : Builder, optional
+        Form of the multiplier.
 
     Members
     -------
     value : In(signed(32))
     scale : In(SCALE)
-        Shifts outside [-16, 63] act as the nearest of these.
-    bypass : In(1)
-        Pass the value through unchanged (32 bits only).
+        Shifts outside [-16, 63] act as the nearest of these. `ONE` passes a value through.
     stochastic : In(1); noise : In(32)
-        8 bits only, a cycle after `value`: round as `hw.isa.numerics.stochastic8`.
+        8 bits only, a cycle after `value`: round as `hw.isa.numerics.stochastic8`, with the
+        complement of these bits if `value` is negative.
     result : Out(signed(bits))
     limited : Out(1)
         `result` is the limit, since the rounded value lay beyond it.
@@ -46,18 +53,27 @@ class Requantise(wiring.Component):
     Timing
     ------
     The result of a cycle's inputs is in `result` three cycles later. There is no stall.
+
+    Rounding
+    --------
+    With p for the exact product less one if it is negative (`hw.multiply`), ``p >> s`` and the
+    highest bit that is shifted out add up to the rounded value: for negative products p is the
+    complement of the magnitude, whose quotient q and half bit h make ``-(q + h) = ~q + (1 - h)``.
+    A shift to the left fills with the sign, which stands for the one that was taken away.
     """
 
     LATENCY = RESCALE
 
-    def __init__(self, bits: int) -> None:
-        self._bits = bits
+    def __init__(self, bits: int, builder: Builder | None = None) -> None:
+        self._bits, self._builder = bits, builder or Builder()
+        self._fraction = NOISE_BITS if bits == 8 else 1
+        # One more than a negative quotient is what has to fit: -2^31, but for 8 bits -127.
+        self._quotient = bits if bits == 8 else bits + 1
         random = {"stochastic": In(1), "noise": In(NOISE_BITS)} if bits == 8 else {}
         super().__init__(
             {
                 "value": In(signed(32)),
                 "scale": In(SCALE),
-                "bypass": In(1),
                 **random,
                 "result": Out(signed(bits)),
                 "limited": Out(1),
@@ -66,108 +82,136 @@ class Requantise(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        # Both roundings are symmetric, so everything works on the magnitude.
-        negative, magnitude = Signal(), Signal(32)
-        m.d.comb += [
-            negative.eq(self.value[31]),
-            magnitude.eq(Mux(negative, -self.value, self.value)),
+        multiply = place_product(m, self._builder)
+        product = Signal(signed(PRODUCT_BITS), reset_less=True)
+        m.d.comb += [multiply.value.eq(self.value), multiply.multiplier.eq(self.scale.m)]
+        m.d.sync += product.eq(multiply.product)
+        shifted, beyond = self._shifted(m, product)
+        fraction, bits = shifted[: self._fraction], self._bits
+        carry = fraction[-1]
+        if bits == 8:
+            carry = Mux(self.stochastic, self._carry(m, fraction, product[-1]), carry)
+        quotient, half = Signal(self._quotient, reset_less=True), Signal(reset_less=True)
+        overflow, sign = Signal(reset_less=True), Signal(reset_less=True)
+        m.d.sync += [
+            quotient.eq(shifted[self._fraction :]),
+            half.eq(carry),
+            overflow.eq(beyond),
+            sign.eq(product[-1]),
         ]
-        sign = [Signal(name=f"sign_{stage}", reset_less=True) for stage in range(2)]
-        m.d.sync += [sign[0].eq(negative), sign[1].eq(sign[0])]
-        # A bypassed value is multiplied by one and shifted by nothing. A magnitude is at most 2^31,
-        # so 47 bits hold every product.
-        product = Signal(47, reset_less=True)
-        m.d.sync += product.eq(magnitude * Mux(self.bypass, 1, self.scale.m))
-        shifted, overflow = self._shifted(m, product, self._amount(m))
-        if self._bits == 8:
-            self._limited_8(m, shifted, overflow, sign[1])
-        else:
-            self._limited_32(m, shifted, overflow, sign[1])
+        self._limit(m, quotient, half, overflow, sign)
         return m
 
-    def _amount(self, m: Module) -> Signal:
-        """Return how far the second stage shifts to the left: ``SHIFT_MAX - s``, s limited."""
-        raw = self.scale.s.as_signed()
-        amount = Signal(AMOUNT_BITS, reset_less=True)
-        with m.If(self.bypass):
-            m.d.sync += amount.eq(SHIFT_MAX)
-        with m.Elif(raw < SHIFT_MIN):
-            m.d.sync += amount.eq(SHIFT_MAX - SHIFT_MIN)
-        with m.Elif(raw > SHIFT_MAX):
-            m.d.sync += amount.eq(0)
-        with m.Else():
-            m.d.sync += amount.eq(SHIFT_MAX - raw)
-        return amount
+    def _amount(self, m: Module) -> tuple[list[Signal], Signal]:
+        """Return how far the second stage shifts to the right, which is ``s - SHIFT_MIN``.
 
-    def _shifted(self, m: Module, product: Signal, amount: Signal) -> tuple[Signal, Signal]:
-        """Return ``product / 2^s`` with SHIFT_MAX fraction bits, and whether it is wider than that.
-
-        Bits past the result's width are only collected, so the shifter is no wider than the rest.
+        The first are the multiples of COARSE, of which one is set; beyond the last that leaves
+        anything of a product none is. The second is the rest.
         """
-        width = SHIFT_MAX + (7 if self._bits == 8 else 32)
-        value, overflow = product, Const(0, 1)
-        for stage in reversed(range(AMOUNT_BITS)):
-            moved = Cat(Const(0, 1 << stage), value)
-            next_value = Signal(min(len(moved), width), name=f"shifted_{stage}")
-            next_overflow = Signal(name=f"overflow_{stage}")
+        raw, low = self.scale.s, Signal(FINE_BITS)
+        below, above = Signal(), Signal()
+        steps = (SHIFT_MAX - SHIFT_MIN) // COARSE + 1
+        m.d.comb += [
+            below.eq(raw[7] & ~raw[4:7].all()),
+            above.eq(~raw[7] & raw[6]),
+            low.eq((raw[:FINE_BITS] & ~below.replicate(FINE_BITS)) | above.replicate(FINE_BITS)),
+        ]
+        chosen = [raw[7], *(~raw[7] & (raw[4:7] == step) for step in range(steps - 2))]
+        chosen.append(~raw[7] & (raw[6] | (raw[4:6] == steps - 2)))
+        coarse = []
+        for step in range(self._steps()):
+            flag = Signal(name=f"coarse_{step}", reset_less=True)
+            m.d.sync += flag.eq(chosen[step])
+            coarse.append(flag)
+        fine = Signal(FINE_BITS, reset_less=True)
+        m.d.sync += fine.eq(low)
+        return coarse, fine
+
+    def _steps(self) -> int:
+        """Return the coarse steps that leave more than signs in the window."""
+        below = COARSE + self._fraction  # places of the window below the product's lowest bit
+        most = (SHIFT_MAX - SHIFT_MIN) // COARSE
+        return min(most, (below + PRODUCT_BITS - 2) // COARSE) + 1
+
+    def _shifted(self, m: Module, product: Signal) -> tuple[Value, Signal]:
+        """Return ``product >> s`` with some fraction bits, and whether it is wider than that."""
+        coarse, fine = self._amount(m)
+        width = self._fraction + self._quotient
+        value, beyond = self._coarse(m, product, coarse, width + COARSE - 1)
+        for bit in reversed(range(FINE_BITS)):
+            step = 1 << bit
+            width = len(value) - step
+            moved = Signal(width, name=f"shifted_{bit}")
+            later = Signal(name=f"beyond_{bit}")
+            # What is above the window must all be signs, as its top bit is then.
+            top = value[width - 1 :]
             m.d.comb += [
-                next_value.eq(Mux(amount[stage], moved, value)),
-                next_overflow.eq(overflow | (amount[stage] & moved[width:].any())),
+                moved.eq(Mux(fine[bit], value[step:], value[:width])),
+                later.eq(beyond | (~fine[bit] & top.any() & ~top.all())),
             ]
-            value, overflow = next_value, next_overflow
-        return value, overflow
+            value, beyond = moved, later
+        return value, beyond
 
-    def _limited_8(self, m: Module, shifted: Signal, overflow: Signal, sign: Signal) -> None:
-        """Round by the upper 32 fraction bits f, and limit.
+    def _coarse(
+        self, m: Module, product: Signal, coarse: list[Signal], width: int
+    ) -> tuple[Signal, Signal]:
+        """Shift by multiples of COARSE; return the window, and whether it is too narrow."""
+        below, last = COARSE + self._fraction, PRODUCT_BITS - 1
+        value, beyond = Signal(width, name="coarsely_shifted"), Signal(name="beyond_coarse")
+        bits = []
+        for place in range(width):
+            signs, chosen = Const(0), Const(0)
+            for step, flag in enumerate(coarse):
+                source = place + COARSE * step - below
+                if 0 <= source < last:
+                    chosen |= flag & product[source]
+                else:
+                    signs |= flag
+            bits.append(chosen | (signs & product[last]))
+        # Only signs may lie above the window, and its top bit be one of them.
+        tops = [width - 1 + COARSE * step - below for step in range(len(coarse))]
+        above, wide, parts = last, Const(0), []
+        for step in reversed(range(len(coarse))):
+            if tops[step] < last:
+                part = product[tops[step] : above + 1]
+                wide |= part.any() & ~part.all()
+                above = tops[step]
+                parts.append(coarse[step] & wide)
+        m.d.comb += [value.eq(Cat(bits)), beyond.eq(Cat(parts).any())]
+        return value, beyond
 
-        With h random bits, the definition adds ``floor(h * 2^s / 2^32)`` to the product, which
+    def _carry(self, m: Module, fraction: Value, sign: Value) -> Signal:
+        """Return whether noise makes the upper 32 fraction bits f carry into the quotient.
+
+        With h random bits, the definition adds ``floor(h * 2^s / 2^32)`` to the magnitude, which
         reaches the next integer exactly if ``rest + h * 2^s / 2^32 >= 2^s``, `rest` being what
         the shift cuts off; that is ``rest * 2^32 / 2^s + h >= 2^32``. Since h is an integer, the
-        fraction of the left term cannot matter: f + h must carry. Half away from zero is h = 2^31,
-        whose carry is the top bit of f. Where s <= 0, f is zero and nothing carries.
+        fraction of the left term cannot matter: f + h must carry. For a negative product, whose
+        fraction here is ~f, one is to be added if f + h does not: ``~f + ~h + 1`` carries then.
         """
-        fraction = Signal(NOISE_BITS)
-        carries = Signal(NOISE_BITS + 1)
-        quotient, carry = Signal(7, reset_less=True), Signal(reset_less=True)
-        beyond = Signal(reset_less=True)
-        m.d.comb += [
-            fraction.eq(shifted[SHIFT_MAX - NOISE_BITS : SHIFT_MAX]),
-            carries.eq(fraction + self.noise),
-        ]
-        m.d.sync += [
-            quotient.eq(shifted[SHIFT_MAX:]),
-            carry.eq(Mux(self.stochastic, carries[-1], fraction[-1])),
-            beyond.eq(overflow),
-        ]
-        rounded, limited, magnitude = Signal(8), Signal(), Signal(7)
-        m.d.comb += [
-            rounded.eq(quotient + carry),
-            limited.eq(beyond | rounded[7]),
-            magnitude.eq(Mux(limited, 127, rounded)),
-        ]
-        self._register(m, Mux(sign, -magnitude, magnitude), limited)
+        carries = Signal(NOISE_BITS + 1, name="carries")
+        m.d.comb += carries.eq(fraction + self.noise + sign)
+        return carries[-1]
 
-    def _limited_32(self, m: Module, shifted: Signal, overflow: Signal, sign: Signal) -> None:
-        """Round by the upper fraction bit, give the sign back, and limit."""
-        quotient, half = Signal(32, reset_less=True), Signal(reset_less=True)
-        beyond = Signal(reset_less=True)
+    def _limit(
+        self, m: Module, quotient: Signal, half: Signal, overflow: Signal, sign: Signal
+    ) -> None:
+        """Round, and limit what does not fit: by its sign, which `quotient` may have lost."""
+        bits = self._bits
+        result = Signal(signed(bits), name="result_register", reset_less=True)
+        limited = Signal(name="limited_register", reset_less=True)
+        rounded, over = Signal(self._quotient), Signal()
+        high, low = (1 << bits - 1) - 1, 1 << bits - 1
+        m.d.comb += rounded.eq(quotient + half)
+        if bits == 8:
+            low += 1
+            m.d.comb += over.eq(overflow | (rounded == 0x80))  # 128 or -128
+        else:
+            m.d.comb += over.eq(overflow | (rounded[-1] ^ rounded[-2]))
         m.d.sync += [
-            quotient.eq(shifted[SHIFT_MAX:]),
-            half.eq(shifted[SHIFT_MAX - 1]),
-            beyond.eq(overflow),
+            result.eq(
+                (rounded[:bits] & ~over.replicate(bits)) | Mux(over, Mux(sign, low, high), 0)
+            ),
+            limited.eq(over),
         ]
-        # -(q + h) is ~q + (1 - h): one adder rounds and negates.
-        exact = Signal(signed(34))
-        limited = Signal()
-        m.d.comb += [
-            exact.eq(Cat(quotient ^ sign.replicate(32), sign).as_signed() + (half ^ sign)),
-            limited.eq(beyond | (exact[31:].any() & ~exact[31:].all())),
-        ]
-        limit = Mux(sign, -(1 << 31), (1 << 31) - 1)
-        self._register(m, Mux(limited, limit, exact[:32].as_signed()), limited)
-
-    def _register(self, m: Module, result: Any, limited: Signal) -> None:
-        result_register = Signal(signed(self._bits), name="result_register", reset_less=True)
-        limited_register = Signal(reset_less=True)
-        m.d.sync += [result_register.eq(result), limited_register.eq(limited)]
-        m.d.comb += [self.result.eq(result_register), self.limited.eq(limited_register)]
+        m.d.comb += [self.result.eq(result), self.limited.eq(limited)]

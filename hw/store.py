@@ -7,7 +7,7 @@ from typing import Any
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect
-from amaranth.utils import exact_log2
+from amaranth.utils import bits_for, exact_log2
 
 from .absmax import RowMaximum
 from .array import pack, total
@@ -32,9 +32,10 @@ from .isa.pipeline import (
 from .layout import INSTRUCTION_BITS, SCALE
 from .load import entry_layout, lane_group_layout
 from .maxima import Maxima
-from .noise import Keys
+from .noise import Keys, place_layout
 from .pack import Pack
 from .postlane import PostLane
+from .requantise import ONE
 from .retire import Retire
 from .rowwalk import RowWalk
 from .shared import Builder
@@ -193,10 +194,13 @@ class StoreEngine(wiring.Component):
     def _lanes(self, m: Module, later: Later) -> list[Any]:
         """Place the lanes, and give each what its word brings along; see `PostLane` for when."""
         config, word = self._config, later.word
-        noise_start, noise_row = Signal(), Signal(16, reset_less=True)
-        m.d.comb += noise_start.eq(later.valid[0] & word[0].control.stochastic)
-        with m.If(noise_start):
-            m.d.sync += noise_row.eq(word[0].noise_row)
+        place = Signal(place_layout(config), reset_less=True)
+        with m.If(later.valid[0] & word[0].control.stochastic):
+            m.d.sync += [
+                place.row.eq(word[0].noise_row),
+                place.column.eq(word[0].noise_column),
+                place.above.eq((word[0].noise_column >> bits_for(config.columns - 1)) + 1),
+            ]
         counted, column_valid = Signal(range(config.columns + 1)), Signal()
         with m.If(later.valid[RESULT] & word[RESULT].control.narrow):
             m.d.comb += counted.eq(word[RESULT].lanes)
@@ -204,16 +208,13 @@ class StoreEngine(wiring.Component):
         lanes = []
         for column in range(config.columns):
             lane = self._builder.place(
-                m, f"lane_{column}", "cdmqta_post_lane", lambda: PostLane(config)
+                m, f"lane_{column}", "cdmqta_post_lane", lambda: PostLane(config, self._builder)
             )
             m.d.comb += [
                 lane.lane.eq(column),
                 lane.keys.eq(m.submodules.keys.keys),
-                lane.noise_start.eq(noise_start),
-                lane.noise_column.eq(word[0].noise_column),
-                lane.noise_row.eq(noise_row),
+                lane.place.eq(place),
                 lane.value.eq(self.read_data.word_select(column, 32)),
-                lane.rescaled.eq(word[1].control.rescaled),
                 lane.by_row.eq(word[SUM].control.by_row),
                 lane.stochastic.eq(word[SUM + 1].control.stochastic),
                 lane.lanes.eq(counted),
@@ -256,9 +257,12 @@ class StoreEngine(wiring.Component):
             given = loaded.valid & loaded.p.given[lane % group] & (loaded.p.group == lane // group)
             m.d.comb += enable[lane].eq(Mux(made.valid, made.p.lane == lane, given))
         row_later = delayed(m, rows.read_data, RESCALE, "row_scales_later")
+        rescale = Signal(SCALE)
+        rescaled = later.word[1].control.rescaled
+        m.d.comb += rescale.as_value().eq(Mux(rescaled, rows.read_data, ONE))
         for index, lane in enumerate(lanes):
             m.d.comb += [
-                lane.rescale_scale.eq(rows.read_data),
+                lane.rescale_scale.eq(rescale),
                 lane.row_scale.eq(row_later),
                 lane.column_scale.eq(columns.read_data.word_select(index, SCALE.size)),
             ]

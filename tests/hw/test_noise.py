@@ -6,7 +6,9 @@ import pytest
 from amaranth import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import bits_for
 
+from hw.isa.config import Config
 from hw.isa.numerics import noise
 from hw.noise import Keys, Noise
 
@@ -16,69 +18,64 @@ from .bench import simulate
 class Pair(wiring.Component):
     """Keys and a lane, as the store engine connects them."""
 
-    seed: In(32)
-    start: In(1)
-    column: In(16)
-    lane: In(16)
-    row: In(16)
-    bits: Out(32)
+    def __init__(self, columns: int) -> None:
+        self._config = Config(columns=columns)
+        self.lane_bits = bits_for(columns - 1)
+        super().__init__(
+            {
+                "seed": In(32),
+                "column": In(16),
+                "lane": In(self.lane_bits),
+                "row": In(16),
+                "complement": In(1),
+                "bits": Out(32),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.keys = keys = Keys()
-        m.submodules.noise = lane = Noise()
+        m.submodules.noise = lane = Noise(self._config)
         m.d.comb += [
             keys.seed.eq(self.seed),
             lane.keys.eq(keys.keys),
-            lane.start.eq(self.start),
-            lane.column.eq(self.column),
+            lane.place.row.eq(self.row),
+            lane.place.column.eq(self.column),
+            lane.place.above.eq((self.column >> self.lane_bits) + 1),
             lane.lane.eq(self.lane),
-            lane.row.eq(self.row),
+            lane.complement.eq(self.complement),
             self.bits.eq(lane.bits),
         ]
         return m
 
 
+@pytest.mark.parametrize("columns", [2, 5, 64, 256])
 @pytest.mark.parametrize("seed", [0, 1, 0xFFFFFFFF, 0x80000001, 0xDEADBEEF])
-def test_equals_the_definition(seed: int) -> None:
+def test_equals_the_definition(seed: int, columns: int) -> None:
+    """Any column of lane 0, any lane of the array, with and without the complement."""
     rng = random.Random(seed)
     edges = (0, 1, 0x7FFF, 0x8000, 0xFFFF)
     places = [(row, column) for row in edges for column in edges]
-    places += [(rng.randrange(1 << 16), rng.randrange(1 << 16)) for _ in range(400)]
-    dut = Pair()
+    places += [(rng.randrange(1 << 16), rng.randrange(1 << 16)) for _ in range(200)]
+    lanes = [rng.choice((0, columns - 1, rng.randrange(columns))) for _ in places]
+    complements = [rng.getrandbits(1) for _ in places]
+    dut = Pair(columns)
 
     async def bench(ctx):
         ctx.set(dut.seed, seed)
-        ctx.set(dut.lane, 5)
-        ctx.set(dut.start, 1)
         await ctx.tick()
         for index in range(len(places) + Noise.LATENCY):
             if index < len(places):
-                ctx.set(dut.column, (places[index][1] - 5) & 0xFFFF)
-            if 0 < index <= len(places):
-                ctx.set(dut.row, places[index - 1][0])
+                # The lane is a constant in hardware: it counts with the place.
+                ctx.set(dut.lane, lanes[index])
+                ctx.set(dut.row, places[index][0])
+                ctx.set(dut.column, (places[index][1] - lanes[index]) & 0xFFFF)
+            asked = index - Noise.LATENCY + 1
+            if 0 <= asked < len(places):
+                ctx.set(dut.complement, complements[asked])
             await ctx.tick()
-            done = index - Noise.LATENCY + 1
-            if 0 <= done < len(places):
-                assert ctx.get(dut.bits) == noise(seed, *places[done]), places[done]
-
-    simulate(dut, bench)
-
-
-def test_nothing_moves_that_is_not_started() -> None:
-    dut = Pair()
-
-    async def bench(ctx):
-        ctx.set(dut.seed, 7)
-        ctx.set(dut.start, 1)
-        ctx.set(dut.column, 9)
-        ctx.set(dut.row, 3)
-        await ctx.tick()
-        ctx.set(dut.start, 0)
-        ctx.set(dut.column, 1234)
-        await ctx.tick().repeat(Noise.LATENCY)
-        for _ in range(5):
-            await ctx.tick()
-            assert ctx.get(dut.bits) == noise(7, 3, 9)
+            if 0 <= asked < len(places):
+                bits = noise(seed, *places[asked])
+                assert ctx.get(dut.bits) == bits ^ (0xFFFFFFFF * complements[asked]), places[asked]
 
     simulate(dut, bench)

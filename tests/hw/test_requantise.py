@@ -7,7 +7,7 @@ import random
 import pytest
 
 from hw.isa.numerics import INT32_MAX, INT32_MIN, requantise8, requantise32, stochastic8
-from hw.requantise import Requantise
+from hw.requantise import ONE, Requantise
 
 from .bench import simulate
 
@@ -100,7 +100,8 @@ def test_stochastic_equals_the_definition(shifts: range) -> None:
                 ctx.set(dut.value, value)
                 ctx.set(dut.scale, {"m": m, "s": s & 0xFF})
             if 0 < index <= len(inputs):
-                ctx.set(dut.noise, inputs[index - 1][3])
+                value, _, _, bits = inputs[index - 1]
+                ctx.set(dut.noise, bits ^ 0xFFFFFFFF if value < 0 else bits)
             await ctx.tick()
             done = index - Requantise.LATENCY + 1
             if 0 <= done < len(inputs):
@@ -126,15 +127,14 @@ def test_shifts_beyond_the_range_act_as_its_ends(raw: int, acts_as: int) -> None
     simulate(dut, bench)
 
 
-def test_bypass_passes_every_value() -> None:
+def test_a_scale_of_one_passes_every_value() -> None:
     dut = Requantise(32)
 
     async def bench(ctx):
-        ctx.set(dut.bypass, 1)
-        ctx.set(dut.scale, {"m": 12345, "s": 7})
+        ctx.set(dut.scale.as_value(), ONE.value)
         for value in EDGE_VALUES:
             ctx.set(dut.value, value)
             await ctx.tick().repeat(Requantise.LATENCY)
-            assert ctx.get(dut.result) == value
+            assert ctx.get(dut.result) == value and not ctx.get(dut.limited)
 
     simulate(dut, bench)

@@ -18,7 +18,7 @@ __all__ = ["PAGE", "with_tables"]
 
 PAGE = Path(__file__).parent / "energy.md"
 PAPER = Config.preset("paper")
-STUDY = MULTIPLIER_TREE.replace(output_dual_port=False)
+STUDY = MULTIPLIER_TREE
 
 
 def with_tables(page: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Module, Mux, Signal, signed, unsigned
+from amaranth import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for, exact_log2
@@ -14,7 +14,7 @@ from .isa.config import Config
 from .layout import SCALE
 from .requantise import ONE, Requantise
 from .shared import Builder
-from .sram import Sram
+from .sram import SinglePortSram
 
 __all__ = ["Accumulate", "Lane", "operation_layout"]
 
@@ -26,7 +26,7 @@ def operation_layout(config: Config) -> data.StructLayout:
             "valid": 1,
             "address": exact_log2(config.output_depth) + 1,
             "accumulate": 1,
-            "forward": 1,  # the row before went to the same address: its sum is not in memory yet
+            "forward": 1,  # it adds to the sum of the last operation, which is still at hand
             "scale": SCALE,
             "scaled": 1,  # multiply by `scale`, and saturate
             "columns": range(config.columns + 1),  # inside the matrix; the others are padding
@@ -37,7 +37,12 @@ def operation_layout(config: Config) -> data.StructLayout:
 
 
 class Lane(wiring.Component):
-    """One column of the accumulator: scale, add, and the column's two halves of output memory.
+    """One column of the accumulator: scale, add, and the column's output memory.
+
+    Each half is two banks, chosen by the lowest address bit, that read or write: an operation reads
+    its old sum in one and writes the new one a cycle later, while the next reads in the other. If
+    the store engine reads the bank in that cycle, the sum is written in the next, in which no other
+    comes to that bank.
 
     Members
     -------
@@ -45,15 +50,18 @@ class Lane(wiring.Component):
         The sum that leaves the array.
     scale : In(SCALE)
         Of the operation `value` belongs to; `ONE` if it has none.
-    fetch_valid, fetch_accumulate, fetch_address : In
-        The operation two cycles later: its old sum is read.
+    fetch_reads, fetch_address : In
+        The operation two cycles later: its old sum is read, from another bank than is written.
     commit_valid, commit_accumulate, commit_forward, commit_scaled, commit_address : In
-        The operation three cycles later: its new sum is written.
+        The operation three cycles later: its new sum is written. With `forward` it adds to the
+        sum that was made last, whenever that was.
+    late_address : In
+        That of the operation four cycles later, whose sum may still have to be written.
     commit_inside : In(1)
         The column is one of that operation's matrix: what is limited counts.
     read_enable, read_address : In; read_data : Out(32)
-        The store engine's port; the data comes a cycle later. It must not read a half whose old
-        sum is read in the same cycle.
+        The store engine's port; the data comes a cycle later. It must not read a half in which an
+        old sum is read in this cycle or the next, nor a bank in which a sum is late.
     limited : Out(1)
         In the cycle before, a scaled sum of the matrix was written that int32 did not hold: it, or
         what was added to it, was limited.
@@ -66,8 +74,7 @@ class Lane(wiring.Component):
             {
                 "value": In(signed(32)),
                 "scale": In(SCALE),
-                "fetch_valid": In(1),
-                "fetch_accumulate": In(1),
+                "fetch_reads": In(1),
                 "fetch_address": In(address),
                 "commit_valid": In(1),
                 "commit_accumulate": In(1),
@@ -75,6 +82,7 @@ class Lane(wiring.Component):
                 "commit_scaled": In(1),
                 "commit_inside": In(1),
                 "commit_address": In(address),
+                "late_address": In(address),
                 "read_enable": In(1),
                 "read_address": In(address),
                 "read_data": Out(32),
@@ -98,43 +106,69 @@ class Lane(wiring.Component):
         m.d.comb += overflow.eq(self.commit_scaled & (exact[32] != exact[31]))
         with m.If(overflow):
             m.d.comb += new.eq(Mux(exact[32], low, high))
-        m.d.sync += [
-            previous.eq(new),
-            self.limited.eq(
-                self.commit_valid
-                & self.commit_inside
-                & (overflow | (self.commit_scaled & rescale.limited))
-            ),
-        ]
-        self._memory(m, old, new)
+        with m.If(self.commit_valid):
+            m.d.sync += previous.eq(new)
+        m.d.sync += self.limited.eq(
+            self.commit_valid
+            & self.commit_inside
+            & (overflow | (self.commit_scaled & rescale.limited))
+        )
+        self._memory(m, old, new, previous)
         return m
 
-    def _memory(self, m: Module, old: Signal, new: Signal) -> None:
+    def _memory(self, m: Module, old: Signal, new: Signal, previous: Signal) -> None:
         fetch_half, read_half = Signal(), Signal()
         m.d.sync += fetch_half.eq(self.fetch_address[-1])
         with m.If(self.read_enable):
             m.d.sync += read_half.eq(self.read_address[-1])
-        halves = []
-        for index in range(2):
-            half = Sram(self._depth, 32, self._builder)
-            m.submodules[f"half_{index}"] = half
-            fetches, reads = Signal(name=f"fetches_{index}"), Signal(name=f"reads_{index}")
-            m.d.comb += [
-                fetches.eq(
-                    self.fetch_valid & self.fetch_accumulate & (self.fetch_address[-1] == index)
-                ),
-                reads.eq(self.read_enable & (self.read_address[-1] == index)),
-                half.read_enable.eq(fetches | reads),
-                half.read_address.eq(Mux(fetches, self.fetch_address[:-1], self.read_address[:-1])),
-                half.write_enable.eq(self.commit_valid & (self.commit_address[-1] == index)),
-                half.write_address.eq(self.commit_address[:-1]),
-                half.write_data.eq(new),
-            ]
-            halves.append(half)
+        late, defers = Signal(), Signal(4)
+        m.d.sync += late.eq(defers.any())
+        sums = new, previous, late
+        halves = [self._half(m, half, sums, defers[2 * half :][:2]) for half in range(2)]
         m.d.comb += [
-            old.eq(Mux(fetch_half, halves[1].read_data, halves[0].read_data)),
-            self.read_data.eq(Mux(read_half, halves[1].read_data, halves[0].read_data)),
+            old.eq(Mux(fetch_half, halves[1], halves[0])),
+            self.read_data.eq(Mux(read_half, halves[1], halves[0])),
         ]
+
+    def _half(self, m: Module, half: int, sums: tuple[Any, Any, Any], defers: Any) -> Signal:
+        """Make a half of two banks; return the word that was read in it last.
+
+        `sums` are the new one, the one before, and whether that is late; `defers` tells for each
+        bank that the new one will be.
+        """
+        new, previous, late = sums
+        last, words = Signal(name=f"last_{half}"), []
+        for parity in range(2):
+            name = f"bank_{half}{parity}"
+            m.submodules[name] = bank = SinglePortSram(self._depth // 2, 32, self._builder)
+            users = (
+                ("late", late, self.late_address),
+                ("reads", self.read_enable, self.read_address),
+                ("writes", self.commit_valid, self.commit_address),
+                ("fetches", self.fetch_reads, self.fetch_address),
+            )
+            here = {}
+            for what, enable, address in users:
+                here[what] = Signal(name=f"{name}_{what}")
+                hit = (address[-1] == half) & (address[0] == parity)
+                m.d.comb += here[what].eq(enable & hit)
+            m.d.comb += [
+                defers[parity].eq(here["writes"] & here["reads"]),
+                bank.enable.eq(Cat(*here.values()).any()),
+                bank.write.eq(here["late"] | (here["writes"] & ~here["reads"])),
+                bank.write_data.eq(Mux(here["late"], previous, new)),
+            ]
+            # Where two come, the first of them goes first.
+            place: Any = self.fetch_address[1:-1]
+            for what, _, address in reversed(users[:-1]):
+                place = Mux(here[what], address[1:-1], place)
+            m.d.comb += bank.address.eq(place)
+            with m.If(here["fetches"] | here["reads"]):
+                m.d.sync += last.eq(parity)
+            words.append(bank.read_data)
+        word = Signal(32, name=f"word_{half}")
+        m.d.comb += word.eq(Mux(last, words[1], words[0]))
+        return word
 
 
 class Accumulate(wiring.Component):
@@ -147,13 +181,17 @@ class Accumulate(wiring.Component):
     -------
     sums : In, 32 bits a column
     operation : In(operation_layout)
-        Of the sum in column 0; `forward` is filled in here.
+        Of the sum in column 0. With `forward` it adds at the address of the last operation, however
+        long ago that was. Without, in the same half as the operation of the cycle before, it must
+        have another lowest address bit.
     read_enable, read_address : In; read_data : Out, 32 bits a column
         The store engine's port.
     half_busy : Out(2)
-        Halves the store engine must not read in this cycle: old sums may be read there. Results
-        that overwrite do not need the port; that the store engine reads none of them too soon, the
-        tokens see to.
+        Halves the store engine must not read in this cycle: old sums may be read there. That it
+        reads no result too soon, the tokens see to.
+    half_used : Out(2)
+        Halves in which sums may have been written in the cycle before. There the store engine must
+        not read the bank that it read in the cycle before: one may still have to be written.
     written, written_end, written_signal_store : Out(1)
         A row of results is complete in all columns; whether it ends its instruction.
     saturations : Out
@@ -171,6 +209,7 @@ class Accumulate(wiring.Component):
                 "read_address": In(unsigned(exact_log2(config.output_depth) + 1)),
                 "read_data": Out(32 * config.columns),
                 "half_busy": Out(2),
+                "half_used": Out(2),
                 "written": Out(1),
                 "written_end": Out(1),
                 "written_signal_store": Out(1),
@@ -181,7 +220,7 @@ class Accumulate(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         columns, latency = self._config.columns, Requantise.LATENCY
-        chain = self._chain(m, columns + latency)
+        chain = self._chain(m, columns + latency + 1)
         lanes = []
         for column in range(columns):
             lane = self._builder.place(
@@ -192,8 +231,7 @@ class Accumulate(wiring.Component):
             m.d.comb += [
                 lane.value.eq(self.sums.word_select(column, 32)),
                 lane.scale.eq(enter.scale),
-                lane.fetch_valid.eq(fetch.valid),
-                lane.fetch_accumulate.eq(fetch.accumulate),
+                lane.fetch_reads.eq(fetch.valid & fetch.accumulate & ~fetch.forward),
                 lane.fetch_address.eq(fetch.address),
                 lane.commit_valid.eq(commit.valid),
                 lane.commit_accumulate.eq(commit.accumulate),
@@ -201,11 +239,12 @@ class Accumulate(wiring.Component):
                 lane.commit_scaled.eq(commit.scaled),
                 lane.commit_inside.eq(column < commit.columns),
                 lane.commit_address.eq(commit.address),
+                lane.late_address.eq(chain[column + latency + 1].address),
                 lane.read_enable.eq(self.read_enable),
                 lane.read_address.eq(self.read_address),
             ]
             lanes.append(lane)
-        last = chain[-1]
+        last = chain[columns + latency - 1]
         m.d.comb += [
             self.read_data.eq(pack([lane.read_data for lane in lanes])),
             self.written.eq(last.valid),
@@ -220,14 +259,10 @@ class Accumulate(wiring.Component):
         """Return the operation as each column's stages see it: entry n is n cycles old."""
         layout = operation_layout(self._config)
         entering = Signal(layout, name="operation_0")
-        before = Signal.like(self.operation.address, reset_less=True)
-        before_valid = Signal()
         m.d.comb += [
             entering.eq(self.operation),
             entering.scale.eq(Mux(self.operation.scaled, self.operation.scale.as_value(), ONE)),
-            entering.forward.eq(before_valid & (before == self.operation.address)),
         ]
-        m.d.sync += [before_valid.eq(self.operation.valid), before.eq(self.operation.address)]
         chain = [entering]
         for index in range(1, length):
             stage = Signal(layout, name=f"operation_{index}")
@@ -236,18 +271,17 @@ class Accumulate(wiring.Component):
         return chain
 
     def _busy(self, m: Module) -> None:
-        """Hold a half busy while an operation may still read its old sums in some column."""
-        time = self._config.columns + Requantise.LATENCY
-        for half in range(2):
-            left = Signal(bits_for(time), name=f"busy_left_{half}")
-            reads = Signal(name=f"reads_old_{half}")
-            m.d.comb += reads.eq(
-                self.operation.valid
-                & self.operation.accumulate
-                & (self.operation.address[-1] == half)
-            )
-            with m.If(reads):
-                m.d.sync += left.eq(time)
-            with m.Elif(left != 0):
-                m.d.sync += left.eq(left - 1)
-            m.d.comb += self.half_busy[half].eq(left != 0)
+        """Say for how long an operation may read, and how long it may write, in some column."""
+        length = self._config.columns + Requantise.LATENCY
+        operation = self.operation
+        for name, lines, time, comes in (
+            ("busy", self.half_busy, length - 2, operation.valid & operation.accumulate),
+            ("used", self.half_used, length, operation.valid),
+        ):
+            for half in range(2):
+                left = Signal(bits_for(time), name=f"{name}_left_{half}")
+                with m.If(comes & (operation.address[-1] == half)):
+                    m.d.sync += left.eq(time)
+                with m.Elif(left != 0):
+                    m.d.sync += left.eq(left - 1)
+                m.d.comb += lines[half].eq(left != 0)

@@ -39,7 +39,7 @@ class ExecuteEngine(wiring.Component):
     write_update : In(stream of entry_layout)
         Writes of the store engine into the accumulate-scale memory; never refused, before those of
         the load engine.
-    read_enable, read_address, read_data, half_busy
+    read_enable, read_address, read_data, half_busy, half_used
         Port of the store engine to the output memory, see `hw.accumulate.Accumulate`.
     read_end, signal_load : Out(1)
         The last operand of an instruction is read; a token to LOAD.
@@ -73,6 +73,7 @@ class ExecuteEngine(wiring.Component):
                 "read_address": In(exact_log2(config.output_depth) + 1),
                 "read_data": Out(32 * config.columns),
                 "half_busy": Out(2),
+                "half_used": Out(2),
                 "read_end": Out(1),
                 "signal_load": Out(1),
                 "end": Out(1),
@@ -153,6 +154,7 @@ class ExecuteEngine(wiring.Component):
             accumulate.read_address.eq(self.read_address),
             self.read_data.eq(accumulate.read_data),
             self.half_busy.eq(accumulate.half_busy),
+            self.half_used.eq(accumulate.half_used),
             self.read_end.eq(feed.read_end),
             self.end.eq(accumulate.written_end),
             self.signal_store.eq(accumulate.written_signal_store),

@@ -84,11 +84,11 @@ class Feed(wiring.Component):
         running = Signal()
         wave = Signal(16)
         finishing, advance = Signal(), Signal()
-        loaded, allowed = Signal(), Signal()
+        loaded, allowed, clashes = Signal(), Signal(), Signal()
         m.d.comb += [
             finishing.eq(running & (wave == fold.waves - 1)),
             allowed.eq(Mux(self.i.p.os, self._drained(m, fold, finishing), loaded)),
-            advance.eq((~running | finishing) & self.i.valid & allowed),
+            advance.eq((~running | finishing) & self.i.valid & allowed & ~clashes),
             self.i.ready.eq(advance),
         ]
         with m.If(advance):
@@ -99,7 +99,7 @@ class Feed(wiring.Component):
             m.d.sync += wave.eq(wave + 1)
 
         tile_read, tile_address = self._load(m, running, fold, wave, advance, loaded)
-        self._read(m, fold, running, advance, tile_read, tile_address)
+        self._read(m, fold, running, finishing, advance, tile_read, tile_address)
         m.d.comb += [
             self.wave.eq(running),
             self.os.eq(fold.os),
@@ -108,7 +108,7 @@ class Feed(wiring.Component):
             self.read_end.eq(finishing & fold.end),
             self.macs.eq(Mux(running, fold.macs, 0)),
         ]
-        self._operations(m, fold, running, finishing, advance)
+        m.d.comb += clashes.eq(self._operations(m, fold, running, finishing, advance))
         return m
 
     def _drained(self, m: Module, fold: Any, finishing: Signal) -> Signal:
@@ -181,16 +181,25 @@ class Feed(wiring.Component):
         m: Module,
         fold: Any,
         running: Signal,
+        finishing: Signal,
         advance: Signal,
         tile_read: Signal,
         tile_address: Signal,
     ) -> None:
         """Read the operands of a wave, or a row of the next stationary tile."""
         left, right = Signal.like(self.left_address), Signal.like(self.right_address)
+        # A fold that goes back starts from the last word of the one before, which stays for it.
+        start, step = Signal.like(left), Signal.like(left)
+        m.d.comb += [
+            start.eq(Mux(advance & ~self.i.p.turn, 0, left)),
+            step.eq(Mux(advance, self.i.p.left, fold.left_stride)),
+        ]
         with m.If(advance):
-            m.d.sync += [left.eq(self.i.p.left), right.eq(self.i.p.right)]
+            m.d.sync += right.eq(self.i.p.right)
         with m.Elif(running):
-            m.d.sync += [left.eq(left + fold.left_stride), right.eq(right + fold.right_stride)]
+            m.d.sync += right.eq(right + fold.right_stride)
+        with m.If(advance | (running & ~finishing)):
+            m.d.sync += left.eq(start + step)
         streams = Signal()
         m.d.comb += [
             streams.eq(running & fold.os),
@@ -204,18 +213,21 @@ class Feed(wiring.Component):
 
     def _operations(
         self, m: Module, fold: Any, running: Signal, finishing: Signal, advance: Signal
-    ) -> None:
-        """Issue an operation for each WS wave, and for each result row once an OS fold ends."""
+    ) -> Signal:
+        """Issue an operation for each WS wave, and for each result row once an OS fold ends.
+
+        Return whether the fold at the head must not start in the next cycle, see `_clashes`.
+        """
         event = Signal(operation_layout(self._config), name="event")
         scale_address = Signal.like(self.scale_address, reset_less=True)
         out, scale = Signal.like(event.address), Signal.like(self.scale_address)
         draining = Signal(range(self._config.rows + 1))
         drained_fold_ends = Signal()
         stride = Signal(16, reset_less=True)
-        with m.If(advance):
+        with m.If(advance & ~self.i.p.turn):
             m.d.sync += [out.eq(self.i.p.out), scale.eq(self.i.p.scale_address)]
-        with m.Elif(running & ~fold.os):
-            m.d.sync += [out.eq(out + fold.out_stride), scale.eq(scale + 1)]
+        with m.Elif(running & ~fold.os & ~finishing):
+            m.d.sync += [out.eq(out + fold.out_stride), scale.eq(scale + Mux(fold.back, -1, 1))]
 
         m.d.sync += event.valid.eq(running & (~fold.os | finishing))
         with m.If(running & (~fold.os | finishing)):
@@ -224,6 +236,7 @@ class Feed(wiring.Component):
                 event.address.eq(out),
                 scale_address.eq(scale),
                 event.accumulate.eq(fold.accumulate),
+                event.forward.eq(fold.turn & self.first),
                 event.scaled.eq(fold.scale),
                 event.columns.eq(fold.columns),
                 event.end.eq(finishing & fold.end & single),
@@ -241,6 +254,41 @@ class Feed(wiring.Component):
                 draining.eq(draining - 1),
             ]
         self._meet(m, event, scale_address)
+        return self._clashes(m, fold, finishing, draining, out, event.address, stride)
+
+    def _clashes(
+        self,
+        m: Module,
+        fold: Any,
+        finishing: Signal,
+        draining: Signal,
+        out: Signal,
+        drained: Signal,
+        stride: Signal,
+    ) -> Signal:
+        """Return whether the head's first operation would meet another one in a bank.
+
+        That is so if it comes in the cycle after another, and their addresses are both even or both
+        odd; not in another half, which is only looked at after a WS fold. A turn is another matter:
+        it adds to the very sum that is written, and reads nothing. Addresses are `out`, of the
+        operation that ends a WS fold or starts a drain, and `drained`, of the one before this
+        cycle's, to which `stride` is added.
+        """
+        head = self.i.p
+        issues = Signal(range(self._config.rows + 1))
+        parity, apart, clashes = Signal(), Signal(), Signal()
+        with m.If(finishing):
+            m.d.comb += [
+                issues.eq(Mux(fold.os, fold.out_rows, 1)),
+                parity.eq(out[0] ^ (fold.os & ~fold.out_rows[0] & fold.out_stride[0])),
+                apart.eq(~fold.os & (out[-1] != head.out[len(out) - 1])),
+            ]
+        with m.Else():
+            m.d.comb += [issues.eq(draining), parity.eq(drained[0] ^ (draining[0] & stride[0]))]
+        m.d.comb += clashes.eq(
+            ~head.turn & (issues == Mux(head.os, head.waves, 1)) & (parity == head.out[0]) & ~apart
+        )
+        return clashes
 
     def _meet(self, m: Module, event: Any, scale_address: Signal) -> None:
         """Hold operations until their sums leave the array, and read their scale on the way."""

@@ -62,7 +62,7 @@ class StoreEngine(wiring.Component):
         Entries for scale-and-accumulate; they must be taken.
     seed : In(32)
         Of stochastic rounding; it holds still while the engine is busy.
-    read_enable, read_address, read_data, half_busy
+    read_enable, read_address, read_data, half_busy, half_used
         Port to the output memory, see `hw.accumulate.Accumulate`.
     bursts : Out(stream of burst_layout); beats : Out(stream of beat_layout)
         To the write master.
@@ -100,6 +100,7 @@ class StoreEngine(wiring.Component):
                 "read_address": Out(exact_log2(config.output_depth) + 1),
                 "read_data": In(32 * config.columns),
                 "half_busy": In(2),
+                "half_used": In(2),
                 "bursts": Out(stream.Signature(burst_layout(config))),
                 "beats": Out(stream.Signature(beat_layout(config))),
                 "answered": In(1),
@@ -164,6 +165,7 @@ class StoreEngine(wiring.Component):
             gate.word.eq(word),
             gate.valid.eq(units.walk.o.valid),
             gate.half_busy.eq(self.half_busy),
+            gate.half_used.eq(self.half_used),
             gate.column_claims.eq(units.maxima.claims),
             units.maxima.room.eq(gate.column_room),
             gate.block_released.eq(units.maxima.block_released),

@@ -16,7 +16,7 @@ __all__ = ["StoreGate"]
 
 
 class StoreGate(wiring.Component):
-    """Let a word be read when its half is free, and its scales, and a place for what it makes.
+    """Let a word be read when its bank is free, and its scales, and a place for what it makes.
 
     Nothing behind the output memory can wait, so places are claimed when a word is read.
 
@@ -31,13 +31,14 @@ class StoreGate(wiring.Component):
     -------
     word : In(word_layout); valid : In(1)
         The walk's word.
-    half_busy : In(2)
+    half_busy, half_used : In(2)
+        See `hw.accumulate.Accumulate`.
     reads : Out(1)
         It is read in this cycle.
     reads_factor : Out(1)
         The factor's entry is read instead, once before an instruction's first word.
     stalled : Out(1)
-        Only a busy half keeps the word from being read.
+        Only the array keeps the word from being read.
     wide_taken, narrow_taken, maxima_taken : In(1)
         A place in a queue is free again.
     column_room : Out(1); column_claims : In(1)
@@ -55,6 +56,7 @@ class StoreGate(wiring.Component):
                 "word": In(word_layout(config)),
                 "valid": In(1),
                 "half_busy": In(2),
+                "half_used": In(2),
                 "reads": Out(1),
                 "reads_factor": Out(1),
                 "stalled": Out(1),
@@ -76,11 +78,29 @@ class StoreGate(wiring.Component):
         m.d.comb += [
             self.reads_factor.eq(self.valid & made & control.needs_factor & ~known),
             ready.eq(self.valid & made & (known | ~control.needs_factor) & self._room(m)),
-            self.reads.eq(ready & ~self.half_busy.bit_select(self.word.address[-1], 1)),
+            self.reads.eq(ready & self._free(m)),
             self.stalled.eq(ready & ~self.reads),
         ]
         m.d.sync += known.eq((known | self.reads_factor) & ~(self.reads & self.word.end))
         return m
+
+    def _free(self, m: Module) -> Signal:
+        """Return whether the array leaves the word's bank alone.
+
+        Where it writes, a sum may have had to wait for the last read of a bank.
+        """
+        address = self.word.address
+        half, parity = address[-1], address[0]
+        before, before_half, before_parity = Signal(), Signal(), Signal()
+        m.d.sync += [before.eq(self.reads), before_half.eq(half), before_parity.eq(parity)]
+        late, free = Signal(), Signal()
+        m.d.comb += [
+            late.eq(before & (before_half == half) & (before_parity == parity)),
+            free.eq(
+                ~self.half_busy.bit_select(half, 1) & ~(self.half_used.bit_select(half, 1) & late)
+            ),
+        ]
+        return free
 
     def _made(self, m: Module) -> Signal:
         """Return whether all is made that the word's instruction reads.

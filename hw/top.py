@@ -80,6 +80,7 @@ class Accelerator(wiring.Component):
             execute.read_address.eq(store.read_address),
             store.read_data.eq(execute.read_data),
             store.half_busy.eq(execute.half_busy),
+            store.half_used.eq(execute.half_used),
             store.answered.eq(writer.answered),
             store.seed.eq(registers.seed),
         ]

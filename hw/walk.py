@@ -21,7 +21,7 @@ def fold_layout(config: Config) -> data.StructLayout:
         {
             "os": 1,
             "waves": 16,
-            "left": 16,
+            "left": 16,  # of a turn, what is added to the last address instead
             "left_stride": 16,
             "right": 16,
             "right_stride": 16,
@@ -31,6 +31,8 @@ def fold_layout(config: Config) -> data.StructLayout:
             "out_rows": range(config.rows + 1),  # OS: rows of the result, the rest dropped
             "columns": range(config.columns + 1),  # of the result; the other lanes are padding
             "accumulate": 1,
+            "turn": 1,  # WS: the rows of the fold before, from its last one on
+            "back": 1,  # from the last row to the first: strides are negated
             "scale": 1,
             "scale_address": 16,
             "macs": range(config.rows * config.columns + 1),  # useful ones in each wave
@@ -43,8 +45,8 @@ def fold_layout(config: Config) -> data.StructLayout:
 class Walk(wiring.Component):
     """Walk the fold nest of an execute instruction.
 
-    WS: column blocks, inside them folds of the reduction. OS: row blocks, inside them column
-    blocks. What is left over at an edge makes a smaller last fold.
+    WS: column blocks, inside them folds of the reduction, which walk the rows to and fro. OS: row
+    blocks, inside them column blocks. What is left over at an edge makes a smaller last fold.
 
     Members
     -------
@@ -70,7 +72,7 @@ class Walk(wiring.Component):
         rows, columns = self._config.rows, self._config.columns
         word = Signal(instruction_layout(Execute), reset_less=True)
         active = Signal()
-        first = Signal()
+        first, back = Signal(), Signal()
         # What is left of the outer and the inner extent, and the addresses of this fold; those
         # with `outer_` are where the next outer step starts from.
         outer_left, inner_left = Signal(16), Signal(16)
@@ -97,6 +99,7 @@ class Walk(wiring.Component):
             m.d.sync += [
                 word.eq(start),
                 first.eq(1),
+                back.eq(0),
                 outer_left.eq(Mux(starts_os, start.rows, start.columns)),
                 inner_left.eq(Mux(starts_os, start.columns, start.reduction)),
                 left.eq(start.left_base),
@@ -112,22 +115,24 @@ class Walk(wiring.Component):
             next_out.eq(outer_out + rows * word.out_row_stride),
         ]
         with m.If(taken & ~inner_end):
-            m.d.sync += [inner_left.eq(inner_left - inner_step), first.eq(0)]
+            m.d.sync += [
+                inner_left.eq(inner_left - inner_step),
+                first.eq(0),
+                back.eq(~is_os & ~back),
+            ]
             with m.If(is_os):
                 m.d.sync += [
                     right.eq(right + word.right_block_stride),
                     out.eq(out + word.out_block_stride),
                 ]
             with m.Else():
-                m.d.sync += [
-                    left.eq(left + word.left_block_stride),
-                    right.eq(right + rows * word.right_row_stride),
-                ]
+                m.d.sync += right.eq(right + rows * word.right_row_stride)
         with m.If(taken & inner_end & ~outer_end):
             m.d.sync += [
                 outer_left.eq(outer_left - outer_step),
                 inner_left.eq(Mux(is_os, word.columns, word.reduction)),
                 first.eq(1),
+                back.eq(0),
             ]
             with m.If(is_os):
                 m.d.sync += [
@@ -139,14 +144,14 @@ class Walk(wiring.Component):
                 ]
             with m.Else():
                 m.d.sync += [
-                    left.eq(word.left_base),
                     right.eq(next_right),
                     outer_right.eq(next_right),
                     out.eq(out + word.out_block_stride),
                 ]
-        self._describe(m, word, is_os, first, outer_left, inner_left)
+        self._describe(m, word, is_os, outer_left, inner_left)
+        self._turn(m, word, ~is_os & ~first, back)
         m.d.comb += [
-            self.o.p.left.eq(left),
+            self.o.p.left.eq(Mux(self.o.p.turn, word.left_block_stride, left)),
             self.o.p.right.eq(right),
             self.o.p.out.eq(out),
             self.o.p.scale_address.eq(scale),
@@ -154,9 +159,22 @@ class Walk(wiring.Component):
         ]
         return m
 
-    def _describe(
-        self, m: Module, word: Any, is_os: Any, first: Any, outer: Any, inner: Any
-    ) -> None:
+    def _turn(self, m: Module, word: Any, turn: Any, back: Signal) -> None:
+        """Let each fold of a reduction go back over the rows that the one before came along.
+
+        So its first row adds to the sum that was written last, which is still at hand, and rows
+        lie in the two banks of a half by turns throughout: `hw.accumulate`.
+        """
+        fold = self.o.p
+        m.d.comb += [
+            fold.turn.eq(turn),
+            fold.back.eq(back),
+            fold.accumulate.eq(word.accumulate | turn),
+            fold.left_stride.eq(Mux(back, -word.left_row_stride, word.left_row_stride)),
+            fold.out_stride.eq(Mux(back, -word.out_row_stride, word.out_row_stride)),
+        ]
+
+    def _describe(self, m: Module, word: Any, is_os: Any, outer: Any, inner: Any) -> None:
         """Fill in the parts of a fold that are not running addresses."""
         rows, columns = self._config.rows, self._config.columns
         fold = self.o.p
@@ -167,13 +185,10 @@ class Walk(wiring.Component):
             along_columns.eq(Mux(column_extent > columns, columns, column_extent)),
             fold.os.eq(is_os),
             fold.waves.eq(Mux(is_os, word.reduction, word.rows)),
-            fold.left_stride.eq(word.left_row_stride),
             fold.right_stride.eq(word.right_row_stride),
             fold.right_rows.eq(along_rows),
-            fold.out_stride.eq(word.out_row_stride),
             fold.out_rows.eq(along_rows),
             fold.columns.eq(along_columns),
-            fold.accumulate.eq(word.accumulate | (~is_os & ~first)),
             fold.scale.eq(word.scale),
             fold.macs.eq(along_rows * along_columns),
             fold.signal_store.eq(word.signal_store),

@@ -55,9 +55,9 @@ class Activity:
         Words of `rows` and of `columns` INT8.
     output_reads : int
         Words of `columns` sums that the store engine reads.
-    output_first_writes, output_accumulations : int
-        Words of sums written without, and with, the old sum being read: an accumulation is a read
-        and a write.
+    output_first_writes, output_accumulations, output_forwards : int
+        Words of sums written: over whatever was there, added to an old sum that is read, and added
+        to the one that was written last, which need not be.
     accumulate_scale_reads, accumulate_scale_writes, row_scale_reads, row_scale_writes : int
         Entries.
     column_scale_reads, column_scale_writes : int
@@ -89,6 +89,7 @@ class Activity:
     output_reads: int = 0
     output_first_writes: int = 0
     output_accumulations: int = 0
+    output_forwards: int = 0
     accumulate_scale_reads: int = 0
     accumulate_scale_writes: int = 0
     row_scale_reads: int = 0
@@ -205,8 +206,10 @@ def _execute(config: Config, execute: Execute) -> dict[str, int]:
     column_blocks = blocks(execute.columns, config.columns)
     macs = execute.rows * execute.reduction * execute.columns
     words = execute.rows * column_blocks
+    forwards = 0
     if execute.dataflow is Dataflow.WS:
         folds = blocks(execute.reduction, config.rows)
+        forwards = (folds - 1) * column_blocks  # a fold begins where the one before has ended
         writes = words * folds  # each fold of the reduction adds to the sums of the one before
         accumulations = writes if execute.accumulate else writes - words
         found = {"macs_ws": macs, "waves_ws": writes, "folds_ws": folds * column_blocks}
@@ -217,7 +220,8 @@ def _execute(config: Config, execute: Execute) -> dict[str, int]:
         folds, writes, accumulations = 1, words, words if execute.accumulate else 0
         found = {"macs_os": macs, "waves_os": waves, "folds_os": tiles}
         found |= {"input_reads": waves, "weight_reads": waves}
-    found |= {"output_accumulations": accumulations, "output_first_writes": writes - accumulations}
+    found |= {"output_first_writes": writes - accumulations, "output_forwards": forwards}
+    found["output_accumulations"] = accumulations - forwards
     if execute.scale:
         found["accumulate_scale_reads"] = writes
         found["scaled_sums"] = execute.rows * execute.columns * folds

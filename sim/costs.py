@@ -74,9 +74,6 @@ class CostTable:
     control_area: Cost = _entry("all else, at any size: controller, registers, walks, scale maker")
     sram: Organisation = Organisation()
     """Banks of the memories; their figures are points of `sim.sram_table`."""
-    output_dual_port: bool = True
-    """Whether halves of the output memory read and write in one cycle, as hw/accumulate.py needs.
-    The study's totals took them as single-ported."""
 
     def replace(self, **changes: Any) -> CostTable:
         """Return a copy with some entries changed."""

@@ -7,7 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from hw.isa.config import Config
-from hw.isa.instructions import Absmax, Axis, Instruction, Load, Memory, Store
+from hw.isa.instructions import (
+    Absmax,
+    Axis,
+    Execute,
+    Instruction,
+    Load,
+    Memory,
+    Store,
+)
 
 from .footprint import Access, Space, blocks, dram_bytes
 
@@ -21,6 +29,11 @@ def misuse(instruction: Instruction, accesses: Sequence[Access]) -> str | None:
             if instruction.transpose:
                 return f"transposes into the {Space(instruction.memory).title}"
             return "loads a fraction of a scale" if instruction.columns % 4 else None
+        case Execute() if instruction.rows > 1 and not instruction.out_row_stride % 2:
+            return (
+                f"has out_row_stride {instruction.out_row_stride}, which must be odd: rows that "
+                "follow one another must lie in different banks"
+            )
         case Absmax() if instruction.to_updates and instruction.axis is Axis.COLUMN:
             return "makes updates of the maxima of columns, but they scale rows"
         case Absmax():

@@ -56,9 +56,7 @@ class MemoryArray:
 
     def banks(self, costs: CostTable) -> Banked:
         """Return the banks of one macro."""
-        single = self.name == "output" and not costs.output_dual_port
-        ports = Ports.SINGLE if single else self.ports
-        return banks_of(self.depth, self.width, ports, costs)
+        return banks_of(self.depth, self.width, self.ports, costs)
 
     def reads(self, activity: Activity) -> int:
         """Return the words read, of all macros."""
@@ -72,6 +70,7 @@ class MemoryArray:
         """Return the words (or lanes of words) written, of all macros."""
         if self.name == "output":
             events = activity.output_first_writes + activity.output_accumulations
+            events += activity.output_forwards
         else:
             events = getattr(activity, f"{self.name}_writes")
         return events * self.together
@@ -85,8 +84,10 @@ def memories(config: Config) -> tuple[MemoryArray, ...]:
     return (
         MemoryArray("input", 2, config.input_depth, 8 * rows, single),
         MemoryArray("weight", 2, config.weight_depth, 8 * columns, single),
-        # A column of sums has its own two halves, since columns work at different times.
-        MemoryArray("output", 2 * columns, config.output_depth, _SUM_BITS, dual, together=columns),
+        # A column of sums has two halves of two banks of its own: columns work at different times.
+        MemoryArray(
+            "output", 4 * columns, config.output_depth // 2, _SUM_BITS, single, together=columns
+        ),
         MemoryArray("accumulate_scale", 1, config.accumulate_scale_depth, _ENTRY_BITS, dual),
         MemoryArray("row_scale", 1, config.row_scale_depth, _ENTRY_BITS, dual),
         MemoryArray("column_scale", 1, entries, _ENTRY_BITS * columns, dual, lanes=columns),

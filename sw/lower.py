@@ -90,7 +90,7 @@ def instruction_of(layout: Layout, step: Step) -> Instruction:
                 left_block_stride=step.left_stride or step.left_rows,
                 right_base=step.right, right_row_stride=1,
                 right_block_stride=step.right_stride or step.reduction,
-                out_base=step.base, out_row_stride=step.blocks, out_block_stride=1,
+                out_base=step.base, out_row_stride=1, out_block_stride=step.stride,
                 scale_base=step.scale_base,
             )  # fmt: skip
         case Emit():
@@ -116,7 +116,7 @@ def _fetch(buffer: Buffer, step: Fetch) -> Load:
 def _where(step: Emit | Measure) -> dict[str, int]:
     return dict(
         rows=step.tile.m.size, columns=step.tile.n.size,
-        base=step.base, row_stride=step.blocks, block_stride=1,
+        base=step.base, row_stride=1, block_stride=step.stride,
     )  # fmt: skip
 
 

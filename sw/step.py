@@ -41,10 +41,12 @@ class Table(NamedTuple):
 
 
 class Multiply(NamedTuple):
-    """Multiply two pieces that are on the chip into a tile of results.
+    """Multiply two pieces that are on the chip into a tile of results at `base`.
 
-    `held` says that it must wait for all loads before it, needed or not. Strides are from block to
-    block, as `Fetch` has them.
+    Rows of a block of results follow one another, as the output memory wants it: a sum is read in
+    one bank while the one before is written in the other. Blocks are `stride` words apart.
+    `held` says that it must wait for all loads before it, needed or not. Strides of operands are
+    from block to block, as `Fetch` has them.
     """
 
     dataflow: Dataflow
@@ -56,7 +58,7 @@ class Multiply(NamedTuple):
     right: int
     right_blocks: int
     base: int
-    blocks: int
+    stride: int
     accumulate: int
     scale: int = 0
     scale_base: int = 0
@@ -73,13 +75,14 @@ class Multiply(NamedTuple):
 class Emit(NamedTuple):
     """Store the tile of results at `base`, whose scales are at `row_table` and `column_table`.
 
-    `tile` counts from the first row and column of the buffer.
+    Its blocks are `stride` words apart, as those of `Multiply`. `tile` counts from the first row
+    and column of the buffer.
     """
 
     output: Sums | Copy
     tile: Tile
     base: int
-    blocks: int
+    stride: int
     row_table: int = 0
     column_table: int = 0
 
@@ -87,14 +90,15 @@ class Emit(NamedTuple):
 class Measure(NamedTuple):
     """Take the maxima of the tile of results at `base`; they are kept in `place`.
 
-    `first` and `last` say whether the tile is the first, and the last, of its group; `unit`,
-    `updates` and `factor` are places of tables; `row` is that of the buffer where maxima go.
+    Its blocks are `stride` words apart. `first` and `last` say whether the tile is the first, and
+    the last, of its group; `unit`, `updates` and `factor` are places of tables; `row` is that of
+    the buffer where maxima go.
     """
 
     output: Maxima
     tile: Tile
     base: int
-    blocks: int
+    stride: int
     place: int
     first: bool
     last: bool

@@ -108,7 +108,7 @@ class Stager:
         self._steps.append(
             Multiply(
                 dataflow, tile.m.size, piece.size, tile.n.size, *left_place, *right_place,
-                base, self._blocks(tile.n), *fields,
+                base, tile.m.size, *fields,
                 left_stride=left_stride, right_stride=right_stride,
             )
         )  # fmt: skip
@@ -158,7 +158,7 @@ class Stager:
             memory, part = _TABLES[output.axis], _part(output.axis, tile)
             table = self._loaded if output.loaded else self._made
             places[memory] = table(memory, output.scales, part)
-        self._steps.append(Emit(output, tile, base, self._blocks(tile.n), *places.values()))
+        self._steps.append(Emit(output, tile, base, tile.m.size, *places.values()))
 
     def _measure(self, job: Job, output: Maxima, tile: Tile, base: int) -> None:
         """Take the maxima of a tile, with what that needs on the chip."""
@@ -173,8 +173,7 @@ class Stager:
         first, last = _ends(job, output.axis, tile)
         self._steps.append(
             Measure(
-                output, tile, base, self._blocks(tile.n), place, first, last,
-                unit, updates, factor,
+                output, tile, base, tile.m.size, place, first, last, unit, updates, factor
             )
         )  # fmt: skip
 

@@ -92,9 +92,11 @@ def _multiply(c: Counts, found: Events) -> None:
     tall, tiles = c.m.run(lambda size: size), c.m.run(np.ones_like)
     macs = tall * c.k.extent * c.n.run(lambda size: size)
     words = tall * c.run_blocks
+    forwards = np.zeros_like(words)
     if c.is_ws:
         folds = c.k.total(lambda size: blocks(size, rows))
         writes = words * folds
+        forwards = tiles * c.run_blocks * (folds - c.k.count)
         found["macs_ws"] += macs
         found["waves_ws"] += writes
         found["folds_ws"] += tiles * c.run_blocks * folds
@@ -108,7 +110,8 @@ def _multiply(c: Counts, found: Events) -> None:
         for name in ("waves_os", "input_reads", "weight_reads"):
             found[name] += folds * c.k.extent
     found["output_first_writes"] += words
-    found["output_accumulations"] += writes - words
+    found["output_accumulations"] += writes - words - forwards
+    found["output_forwards"] += forwards
     found["instructions"] += tiles * c.n.run(np.ones_like) * c.k.count
 
 
@@ -122,6 +125,9 @@ def _update(c: Counts, found: Events) -> None:
     words = tall * c.run_blocks
     if demand.update_dataflow is Dataflow.WS:
         words = words * folds
+        forwards = tiles * c.run_blocks * (folds - 1)
+        found["output_accumulations"] -= forwards
+        found["output_forwards"] += forwards
         found["macs_ws"] += tall * reduction * wide
         found["waves_ws"] += words
         found["input_reads"] += words

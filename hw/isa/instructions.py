@@ -224,13 +224,17 @@ class Execute(Instruction):
     The right operand lies in the weight memory with one row per reduction index and lanes along
     the matrix columns. The result is one output row per matrix row, lanes along the columns.
 
-    WS walks column blocks, and inside them folds of the reduction, each streaming `rows` waves.
-    OS walks row blocks, and inside them column blocks, each streaming `reduction` waves.
+    WS walks column blocks, and inside them folds of the reduction, each streaming `rows` waves,
+    every other one from the last row to the first. OS walks row blocks, and inside them column
+    blocks, each streaming `reduction` waves.
 
     With `accumulate`, sums are added to what the output memory holds; without, the first
     reduction fold overwrites. With `scale`, each sum is first multiplied by the accumulate-scale
     entry ``scale_base + row``, rounded once to int32, and the addition saturates. In WS each fold
     of the reduction is scaled by itself, so one rounding in all needs a reduction of one fold.
+
+    With several rows, `out_row_stride` must be odd: the lowest address bit of the output memory is
+    the bank within a half, and a bank reads or writes one word in a cycle.
 
     A token to STORE is sent when the last result has been written. A token to LOAD is sent when the
     last operand has been read, or, with `scale`, when the last result has been written, since

@@ -39,24 +39,28 @@ _DRAIN = record(rows=1, address=1, stride=1, accumulate=1, end=1, signal_store=1
 """Result rows of an OS fold that are still to be issued."""
 
 _LINES = record(
-    written=1, ends=1, old_0=1, old_1=1, written_bits=_WRITE_WORDS, end_bits=_WRITE_WORDS,
-    store_bits=_WRITE_WORDS, old_0_bits=_MEET_WORDS, old_1_bits=_MEET_WORDS,
+    written=1, ends=1, at_0=1, at_1=1, old_0=1, old_1=1, written_bits=_WRITE_WORDS,
+    end_bits=_WRITE_WORDS, store_bits=_WRITE_WORDS, at_0_bits=_MEET_WORDS, at_1_bits=_MEET_WORDS,
+    old_0_bits=_MEET_WORDS, old_1_bits=_MEET_WORDS,
 )  # fmt: skip
 """Operations on their way: bit 0 is what happens in this cycle. Lines of results that are written,
-of those which end an instruction, and which then send a token to STORE; and of operations that add
-to sums in a half. The numbers count the bits that are set: an empty line need not move."""
+of those which end an instruction, and which then send a token to STORE; of operations in each half;
+and of those that add to sums there. The numbers count the bits that are set: an empty line need
+not move."""
 
 _INSIDE = record(level=1, signals=_INSIDE_WORDS, scales=_INSIDE_WORDS, read=1, written=1)
 """Instructions in the engine, the oldest in bit 0: whether it signals to LOAD, and scales; and ends
 of them and of those behind them, see `hw.execute.ExecuteEngine`."""
 
 EXECUTE = record(
-    next_fold=1, folds=1, drained_after=1, busy_left_0=1, busy_left_1=1,
+    next_fold=1, folds=1, drained_after=1,
+    busy_left_0=1, busy_left_1=1, used_left_0=1, used_left_1=1,
     running=_RUNNING, tile=_TILE, drain=_DRAIN, lines=_LINES, inside=_INSIDE,
 )  # fmt: skip
 """`next_fold` is the place in the table of the fold at the head, 0 if no `folds` are left to hand
 over: the one state that names a place. `drained_after`: rows of sums on their way out of the
-array. `busy_left`: cycles for which old sums of a half may still be read."""
+array. `busy_left` and `used_left`: cycles for which old sums of a half may still be read, and
+sums written."""
 
 
 @compiled(inline="always")
@@ -80,17 +84,17 @@ def _results(s, lines, h, w):
     """Say what is written and which halves are busy, and move the lines."""
     w.half_busy[0] = 1 if s.busy_left_0 else 0
     w.half_busy[1] = 1 if s.busy_left_1 else 0
+    w.half_used[0] = 1 if s.used_left_0 else 0
+    w.half_used[1] = 1 if s.used_left_1 else 0
     if s.busy_left_0:
         s.busy_left_0 -= 1
     if s.busy_left_1:
         s.busy_left_1 -= 1
-    words = words_of(h.meeting)
-    if lines.old_0 and shift(lines.old_0_bits, words):
-        lines.old_0 -= 1
-        s.busy_left_0 = h.columns + RESCALE
-    if lines.old_1 and shift(lines.old_1_bits, words):
-        lines.old_1 -= 1
-        s.busy_left_1 = h.columns + RESCALE
+    if s.used_left_0:
+        s.used_left_0 -= 1
+    if s.used_left_1:
+        s.used_left_1 -= 1
+    _meet(s, lines, h)
     w.written = w.execute_end = w.execute_to_store = 0
     if lines.written:
         words = words_of(h.meeting + h.columns + RESCALE - 1)
@@ -100,6 +104,24 @@ def _results(s, lines, h, w):
             w.execute_end = shift(lines.end_bits, words)
             w.execute_to_store = shift(lines.store_bits, words)
             lines.ends -= w.execute_end
+
+
+@compiled
+def _meet(s, lines, h):
+    """Move the lines of operations until they meet their sums, and start to count from there."""
+    words, time = words_of(h.meeting), h.columns + RESCALE
+    if lines.at_0 and shift(lines.at_0_bits, words):
+        lines.at_0 -= 1
+        s.used_left_0 = time
+    if lines.at_1 and shift(lines.at_1_bits, words):
+        lines.at_1 -= 1
+        s.used_left_1 = time
+    if lines.old_0 and shift(lines.old_0_bits, words):
+        lines.old_0 -= 1
+        s.busy_left_0 = time - 2
+    if lines.old_1 and shift(lines.old_1_bits, words):
+        lines.old_1 -= 1
+        s.busy_left_1 = time - 2
 
 
 @compiled
@@ -120,6 +142,8 @@ def _feed(s, h, w, head):
             takes = head.waves > s.drained_after if h.drain_overlap else s.drained_after == 0
         else:
             takes = tile.ready or (0 < tile.rows <= 2 and not tile.early)
+        if takes and not head.turn:
+            takes = not _clashes(h, fold, s.drain, head)
     w.fold_taken = 1 if takes else 0
     if s.drained_after:
         s.drained_after -= 1
@@ -130,6 +154,23 @@ def _feed(s, h, w, head):
     if takes:
         _take(fold, head)
     return takes
+
+
+@compiled
+def _clashes(h, fold, drain, head):
+    """Return whether the first operation of the fold at the head would meet another in a bank.
+
+    It follows the last one of the fold before in the next cycle, at an address of the same parity.
+    """
+    if not fold.waves:
+        issues, last = drain.rows, drain.address + (drain.rows - 1) * drain.stride
+    elif fold.os:
+        issues, last = fold.out_rows, fold.out + (fold.out_rows - 1) * fold.out_stride
+    else:
+        issues, last = 1, fold.out
+        if (last ^ head.out) & h.output_depth:
+            return False
+    return issues == (head.waves if head.os else 1) and (last ^ head.out) & 1 == 0
 
 
 @compiled
@@ -193,11 +234,16 @@ def _issue(s, h):
 def _operate(lines, h, address, accumulate, end, signal_store):
     """Put an operation at the start of the lines."""
     meets = h.meeting - 1
-    if accumulate:
-        if address & h.output_depth:
+    if address & h.output_depth:
+        put(lines.at_1_bits, meets)
+        lines.at_1 += 1
+        if accumulate:
             put(lines.old_1_bits, meets)
             lines.old_1 += 1
-        else:
+    else:
+        put(lines.at_0_bits, meets)
+        lines.at_0 += 1
+        if accumulate:
             put(lines.old_0_bits, meets)
             lines.old_0 += 1
     written = meets + h.columns + RESCALE - 1

@@ -1,9 +1,9 @@
 """Folds of all execute instructions of a program as a table: `hw.walk.Walk`, all at once.
 
 A fold is one stationary tile with its waves (WS), or one tile of sums (OS). Addresses matter for
-timing only by the bank of an operand, which is the lowest bit, and by the half that a result lies
-in, so a result within one half has the same base wherever it lies there: folds that take the same
-time are the same bytes.
+timing only by the bank of an operand, which is the lowest bit, and by the bank and the half that a
+result lies in, so a result within one half has one of two bases wherever it lies there: folds that
+take the same time are the same bytes.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from .record import record
 __all__ = ["FOLD", "expand"]
 
 FOLD = record(
-    os=1, waves=1, macs=1, end=1, signal_store=1, accumulate=1,
+    os=1, waves=1, macs=1, end=1, signal_store=1, accumulate=1, turn=1,
     left=1, left_stride=1, right=1, right_stride=1, right_rows=1, out=1, out_stride=1, out_rows=1,
 )  # fmt: skip
-"""A fold as `hw.walk.fold_layout` has it. Addresses and strides of operands are modulo the two
-banks; those of results, modulo the words of the memory: of what lies in one half, they are the
-first word of that half and 0; of results that overwrite, 0, since nobody waits for these.
+"""A fold as `hw.walk.fold_layout` has it, but with the first address of a turn, too. Addresses and
+strides of operands are modulo the two banks; those of results, modulo the words of the memory: of
+what lies in one half, they are the first or last word of that half, and 0, 1 or -1.
 `out_rows` are rows of results, in WS the waves; `right_rows`, in WS alone, are rows of the
 stationary tile."""
 
@@ -76,7 +76,8 @@ def expand(config: Config, code: np.ndarray) -> np.ndarray:
     used["macs"] = along_rows * np.minimum(config.columns, columns)
     used["end"] = index == counts[which] - 1
     used["signal_store"] = e["signal_store"][which] & used["end"]
-    used["accumulate"] = e["accumulate"][which] | (~os & (row_block > 0))
+    used["turn"] = ~os & (row_block > 0)
+    used["accumulate"] = e["accumulate"][which] | used["turn"]
     used["right_rows"] = np.where(os, 0, along_rows)
     used["out_rows"] = np.where(os, along_rows, used["waves"])
     _addresses(config, used, lambda name: e[name][which], row_block, column_block)
@@ -92,32 +93,40 @@ def _addresses(
 ) -> None:
     """Fill in the addresses of folds; `field` returns a field of the instruction of each."""
     os, skipped = folds["os"] == 1, row_block * config.rows
+    # Every other fold of a reduction goes back, from the last row on.
+    back = ~os & (row_block % 2 == 1)
+    behind = np.where(back, folds["waves"] - 1, 0)
     left = field("left_base") + row_block * field("left_block_stride")
+    left += behind * field("left_row_stride")
     right = field("right_base") + column_block * field("right_block_stride")
     right += np.where(os, 0, skipped * field("right_row_stride"))
+    stride = field("out_row_stride")
     out = field("out_base") + column_block * field("out_block_stride")
-    out += np.where(os, skipped * field("out_row_stride"), 0)
+    out += np.where(os, skipped, behind) * stride
     right_words = np.where(os, folds["waves"], folds["right_rows"])
     for name, base, words in (("left", left, folds["waves"]), ("right", right, right_words)):
         # Memories hold an even number of words: going round does not change the bank.
         folds[name] = base % 2
         folds[f"{name}_stride"] = np.where(words > 1, field(f"{name}_row_stride") % 2, 0)
     folds["out"], folds["out_stride"] = _halves(
-        out, field("out_row_stride"), folds["out_rows"], config.output_depth
+        out, np.where(back, -stride, stride), folds["out_rows"], config.output_depth
     )
-    # A result that overwrites keeps no half busy.
-    for name in ("out", "out_stride"):
-        folds[name] *= folds["accumulate"]
 
 
 def _halves(
     base: np.ndarray, stride: np.ndarray, words: np.ndarray, depth: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return base and stride of `words` words with nothing in them but which halves they touch."""
+    """Return base and stride of `words` words with nothing in them but which banks they touch."""
     base, stride = base % (2 * depth), stride % (2 * depth)
     # A step, in the direction in which it is at most half of the memory, cannot jump over a half:
     # words lie in one half if, on this line, the last one does not lie beyond it.
     step = np.where(stride < depth, stride, stride - 2 * depth)
     last = base % depth + (words - 1) * step
     within = (last >= 0) & (last < depth)
-    return np.where(within, base - base % depth, base), np.where(within, 0, stride)
+    # Even ones go up from the first word, odd ones down from the last: so all have room.
+    odd, turns = base % 2, stride % 2 * (words > 1)
+    first = base - base % depth + odd * (depth - 1)
+    return (
+        np.where(within, first, base),
+        np.where(within, np.where(odd, -turns % (2 * depth), turns), stride),
+    )

@@ -1,7 +1,7 @@
 """What of an instruction time depends on: equal kinds of instruction take equal time.
 
-Operands matter by the bank that they lie in, sums by the half of their memory, places in DRAM by
-the boundaries of 4096 bytes that bursts may not cross. Whatever cannot make a difference is
+Operands matter by the bank that they lie in, sums by half and bank of their memory, places in DRAM
+by the boundaries of 4096 bytes that bursts may not cross. Whatever cannot make a difference is
 replaced by one value.
 """
 
@@ -62,16 +62,17 @@ def _settle_loads(code: np.ndarray, at: np.ndarray) -> None:
 
 
 def _settle_stores(config: Config, code: np.ndarray, at: np.ndarray) -> None:
-    """Replace places within one half by its first word."""
+    """Replace places within one half by its first words: even ones by even ones."""
     part, half = code[at], config.output_depth
     blocks = -(-part["columns"] // config.columns)
     last = (
         part["base"] + (part["rows"] - 1) * part["row_stride"] + (blocks - 1) * part["block_stride"]
     )
     within = (last < 2 * half) & (part["base"] // half == last // half)
-    code["base"][at] = np.where(within, part["base"] - part["base"] % half, part["base"])
-    for name in ("row_stride", "block_stride"):
-        code[name][at] = np.where(within, 0, part[name])
+    base = part["base"] - part["base"] % half + part["base"] % 2
+    code["base"][at] = np.where(within, base, part["base"])
+    for name, count in (("row_stride", part["rows"]), ("block_stride", blocks)):
+        code[name][at] = np.where(within, part[name] % 2 * (count > 1), part[name])
 
 
 def _settle_dram(config: Config, code: np.ndarray) -> None:

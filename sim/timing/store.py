@@ -18,12 +18,13 @@ __all__ = ["STORE", "step"]
 
 STORE = record(
     walk=rowwalk.WALK, line=1, block_inside=1, block_lanes=1, block_end=1,
-    unfinished=1, unfinished_scales=1,
+    unfinished=1, unfinished_scales=1, bank=1,
     maxima=maxima.MAXIMA, pack=pack.PACK, retire=retire.RETIRE,
 )  # fmt: skip
 """The matrix that is read, and what comes of the words before. No other maximum may come while a
 block of columns is inside; its lanes, and whether it is its matrix's last, until it is in the
-lanes' queue. Absmaxes that are not through, from the reading of their last words on."""
+lanes' queue. Absmaxes that are not through, from the reading of their last words on. `bank`: 1
+and on, of the word that was read in the cycle before, 0 if none was."""
 
 _ABSMAX, _INT32 = int(Opcode.ABSMAX), int(Format.INT32)
 _BY_ROW, _BY_COLUMN = int(Axis.ROW), int(Axis.COLUMN)
@@ -77,7 +78,8 @@ def _idle(w):
 def _gate(s, h, w):
     """Say whether a word is read, as `hw.storegate.StoreGate`; return the lines it enters."""
     w.store_read, w.store_stalled_on_memory = NONE, 0
-    walk = s.walk
+    walk, before = s.walk, s.bank
+    s.bank = 0
     if not walk.outer_left:
         return 0
     entering = walk.each
@@ -96,10 +98,11 @@ def _gate(s, h, w):
     if full or (entering & (rowwalk.ROW | rowwalk.BLOCK) and s.block_inside):
         return entering
     half = 1 if walk.address & h.output_depth else 0
-    if w.half_busy[half]:
+    late = before == 1 + 2 * half + (walk.address & 1)
+    if w.half_busy[half] or (late and w.half_used[half]):
         w.store_stalled_on_memory = 1
     else:
-        w.store_read = half
+        w.store_read, s.bank = half, 1 + 2 * half + (walk.address & 1)
     return entering
 
 

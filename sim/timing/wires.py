@@ -23,8 +23,9 @@ WIRES = record(
     # Engines to bus: beats of the burst that is offered, 0 for none.
     read_burst=1, beat_ready=1,
     write_burst=1, write_beat=1,
-    # Execute: banks of operand memories that are read, NONE without; busy halves of sums.
-    left_read=1, right_read=1, half_busy=2,
+    # Execute: banks of operand memories that are read, NONE without; halves of sums in which old
+    # ones are read, and in which any are written.
+    left_read=1, right_read=1, half_busy=2, half_used=2,
     fed=1, array_fed=1, written=1, macs=1, fold_taken=1,
     execute_read_end=1, execute_end=1, execute_busy=1,
     execute_to_load=1, execute_to_store=1,

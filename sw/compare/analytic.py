@@ -139,7 +139,8 @@ def product_activity(config: Config, flow: Dataflow, product: Product, loads: Lo
         events = Activity(
             macs_ws=m * k * n, waves_ws=words * folds, folds_ws=folds * column_blocks,
             input_reads=words * folds, weight_reads=k * column_blocks,
-            output_accumulations=words * (folds - 1),
+            output_accumulations=(words - column_blocks) * (folds - 1),
+            output_forwards=column_blocks * (folds - 1),
         )  # fmt: skip
         left_words = m * folds
     else:

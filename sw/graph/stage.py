@@ -113,7 +113,6 @@ class Stager:
     def _piece(self, work: Work) -> Iterator[Step]:
         own = self._tiles[work.product][work.tile]
         piece, term = own.pieces[work.piece], self._term(work)
-        blocks = self._blocks(own.columns)
         places, strides = [], []
         for where, view, count, stride, words in self._operands(work):
             first, new = self._operand_memory[where].get(view, words)
@@ -130,10 +129,11 @@ class Stager:
             table = self._made(Memory.ACCUMULATE_SCALE, term.updates, term.rows)
             scales = table + own.rows.start - term.rows.start
         columns = term_columns(term, own.columns)
-        base = work.base + (columns.start - own.columns.start) // self._config.columns
+        stride = own.rows.size
+        base = work.base + (columns.start - own.columns.start) // self._config.columns * stride
         yield Multiply(
             piece.dataflow, own.rows.size, piece.k.size, columns.size, *places,
-            base, blocks, int(self._adds(work)), int(bool(term.updates)), scales,
+            base, stride, int(self._adds(work)), int(bool(term.updates)), scales,
             left_stride=strides[0], right_stride=strides[1],
         )  # fmt: skip
         if term.updates and term.updates not in self._values:
@@ -166,25 +166,25 @@ class Stager:
         output = self._products[work.product].outputs[work.output]
         own = self._tiles[work.product][work.tile]
         rows, columns = windows(output, own)
-        blocks = self._blocks(own.columns)
-        base = work.base + (rows.start - own.rows.start) * blocks
-        base += (columns.start - own.columns.start) // self._config.columns
+        stride = own.rows.size
+        base = work.base + rows.start - own.rows.start
+        base += (columns.start - own.columns.start) // self._config.columns * stride
         inner = (
             Span(rows.start - output.rows.start, rows.size),
             Span(columns.start - output.columns.start, columns.size),
         )
         match output:
             case Sums():
-                yield Emit(job.Sums(output.to.value), _at(output.to, *inner), base, blocks)
+                yield Emit(job.Sums(output.to.value), _at(output.to, *inner), base, stride)
             case Copy():
-                yield from self._copy(work, output, inner, base, blocks)
+                yield from self._copy(work, output, inner, base, stride)
             case Maxima():
-                yield from self._maxima(work, output, inner, base, blocks)
+                yield from self._maxima(work, output, inner, base, stride)
             case Updates():
-                yield from self._updates(output, inner, base, blocks)
+                yield from self._updates(output, inner, base, stride)
 
     def _copy(
-        self, work: Work, output: Copy, inner: tuple[Span, Span], base: int, blocks: int
+        self, work: Work, output: Copy, inner: tuple[Span, Span], base: int, stride: int
     ) -> Iterator[Step]:
         rows, columns = inner
         places = {Memory.ROW_SCALE: 0, Memory.COLUMN_SCALE: 0}
@@ -202,7 +202,7 @@ class Stager:
             output.to.value, output.axis, "", unit="unit" if output.unit else "",
             stochastic=output.stochastic,
         )  # fmt: skip
-        yield Emit(made, _at(output.to, rows, columns), base, blocks, *places.values())
+        yield Emit(made, _at(output.to, rows, columns), base, stride, *places.values())
         if output.entries is None:
             self._tables[where].free(lambda key: key[0] == name)
 
@@ -211,7 +211,7 @@ class Stager:
         return f"{work.product}.{work.tile}.{table}"
 
     def _maxima(
-        self, work: Work, output: Maxima, inner: tuple[Span, Span], base: int, blocks: int
+        self, work: Work, output: Maxima, inner: tuple[Span, Span], base: int, stride: int
     ) -> Iterator[Step]:
         rows, columns = inner
         unit = 0
@@ -229,10 +229,10 @@ class Stager:
         made = job.Maxima(
             output.axis, output.to.value, "", unit="unit" if output.unit else "", makes=True
         )
-        yield Measure(made, where, base, blocks, place, True, True, unit, row=to.m.start)
+        yield Measure(made, where, base, stride, place, True, True, unit, row=to.m.start)
 
     def _updates(
-        self, output: Updates, inner: tuple[Span, Span], base: int, blocks: int
+        self, output: Updates, inner: tuple[Span, Span], base: int, stride: int
     ) -> Iterator[Step]:
         rows, columns = inner
         factor = yield from self._loaded(Memory.ROW_SCALE, output.factor, ONE)
@@ -241,7 +241,7 @@ class Stager:
         place = self._made(Memory.ROW_SCALE, f"maxima of {output.table}", rows)
         made = job.Maxima(Axis.ROW, "", "", makes=False, updates=output.table)
         where = tile.Tile(rows, columns, ())
-        yield Measure(made, where, base, blocks, place, True, True, 0, updates, factor)
+        yield Measure(made, where, base, stride, place, True, True, 0, updates, factor)
         self._tables[Memory.ROW_SCALE].free(lambda key: key[0] == f"maxima of {output.table}")
 
     def _loaded(self, where: Memory, entries: View, part: Span) -> Iterator[Step]:

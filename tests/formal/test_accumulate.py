@@ -53,17 +53,23 @@ class Ledger(Proof):
         operation = self.free(m, operation_layout(CONFIG), "operation")
         address = self.symbol(m, 3, "address")
         reads, read_address = self.free(m, 1, "reads"), self.free(m, 3, "read_address")
-        busy = dut.half_busy.bit_select(read_address[-1], 1)
+        busy, used = (
+            line.bit_select(read_address[-1], 1) for line in (dut.half_busy, dut.half_used)
+        )
+        before, last = Signal(), Signal(3)
+        m.d.sync += [before.eq(dut.read_enable), last.eq(read_address)]
+        late = used & before & _one_bank(read_address, last)
         m.d.comb += [
             dut.operation.eq(operation),
-            dut.read_enable.eq(reads & ~busy),  # what the store engine has to keep
+            dut.read_enable.eq(reads & ~busy & ~late),  # what the store engine has to keep
             dut.read_address.eq(read_address),
         ]
+        self._keep_apart(m, operation)
         looks = Signal()
         m.d.sync += looks.eq(dut.read_enable & (read_address == address))
         hit = operation.valid & (operation.address == address)
-        # The last column is the last to write.
-        under_way = Signal(LATENCY + CONFIG.columns - 1)
+        # The last column is the last to write, maybe a cycle late.
+        under_way = Signal(LATENCY + CONFIG.columns)
         m.d.sync += under_way.eq(Cat(hit, under_way))
         whole = ~(dut.read_enable & (read_address == address) & under_way.any())
         self.assume(m, whole)  # tokens keep the store engine from results that are on their way
@@ -78,8 +84,17 @@ class Ledger(Proof):
             self.claim(m, f"column_{column}_reads_its_sum", correct)
             self.reach(m, f"column_{column}_is_read", looks & before_known & (before == 100))
             if self._inside:
-                held = self._word(m, column, address)
-                self.claim(m, f"column_{column}_holds_its_sum", ~known | (held == total))
+                self._look_inside(m, operation, column, address, known, total)
+
+    def _keep_apart(self, m: Module, operation: Any) -> None:
+        """Assume what the feed keeps: operations right behind one another meet in no bank."""
+        before, came, last = Signal(), Signal(), Signal(3)
+        m.d.sync += before.eq(operation.valid)
+        with m.If(operation.valid):
+            m.d.sync += [came.eq(1), last.eq(operation.address)]
+        meet = operation.valid & before & _one_bank(operation.address, last)
+        turn = operation.accumulate & came & (operation.address == last)
+        self.assume(m, Mux(operation.forward, ~operation.valid | turn, ~meet))
 
     def _account(
         self, m: Module, hit: Any, operation: Any, value: Signal, column: int
@@ -101,6 +116,35 @@ class Ledger(Proof):
             m.d.sync += total.eq(Mux(saturates, limited, exact))
         return known, total
 
+    def _look_inside(
+        self, m: Module, operation: Any, column: int, address: Any, known: Any, total: Any
+    ) -> None:
+        """Claim where the sum is: in the memory, unless it is late, and at hand if it is the last.
+
+        The last operation that has come is not the last that a column has done, unless it came
+        long ago: these claims together are what an induction needs to know of a long silence.
+        """
+        lane, age = f"dut.lane_{column}", LATENCY + column
+        previous = self.tap(m, signed(32), f"{lane}.previous")
+        late = self.tap(m, 1, f"{lane}.late")
+        came, comes_from = Signal(), Signal(3)
+        done, done_at = Signal(), Signal(3)
+        with m.If(operation.valid):
+            m.d.sync += [came.eq(1), comes_from.eq(operation.address)]
+        with m.If(self._later(m, operation.valid, age)):
+            m.d.sync += [done.eq(1), done_at.eq(self._later(m, operation.address, age))]
+        fresh = Signal(age)
+        m.d.sync += fresh.eq(Cat(operation.valid, fresh))
+        waits = late & (self._later(m, operation.address, age + 1) == address)
+        last = done & (done_at == address)
+        name = f"column_{column}"
+        held = self._word(m, column, address)
+        self.claim(m, f"{name}_holds_its_sum", ~known | waits | (held == total))
+        self.claim(m, f"{name}_has_late_sums_at_hand", ~known | ~waits | (previous == total))
+        self.claim(m, f"{name}_has_its_last_sum_at_hand", ~known | ~last | (previous == total))
+        silent = (done == came) & (~done | (done_at == comes_from))
+        self.claim(m, f"{name}_has_done_what_came", fresh.any() | silent)
+
     @staticmethod
     def _later(m: Module, value: Any, cycles: int) -> Any:
         for _ in range(cycles):
@@ -116,9 +160,13 @@ class Ledger(Proof):
             for index in range(2 * CONFIG.output_depth):
                 half, word = divmod(index, CONFIG.output_depth)
                 with m.Case(index):
-                    name = f"dut.lane_{column}.half_{half}.memory[{word}]"
+                    name = f"dut.lane_{column}.bank_{half}{word % 2}.memory[{word // 2}]"
                     m.d.comb += held.eq(self.tap(m, 32, name))
         return held
+
+
+def _one_bank(one: Any, other: Any) -> Any:
+    return (one[-1] == other[-1]) & (one[0] == other[0])
 
 
 @pytest.fixture(autouse=True)
@@ -132,15 +180,17 @@ def outcome(folder: Path, unit: Any = Accumulate, *, inside: bool = True, **how:
 
 @pytest.mark.formal
 def test_no_write_is_lost(tmp_path: Path) -> None:
-    """For traces of any length (6-induction), both columns, every address of both halves.
+    """For traces of any length (8-induction), both columns, every address of both halves.
 
-    Operations come freely: any address, accumulate or overwrite, saturating or not, in any cycle.
+    Operations come freely: any address, accumulate or overwrite, saturating or not, in any cycle;
+    but not two in a row in one bank, unless the second adds to the sum of the first (`forward`).
     After each, the memory holds in its row what was accumulated since it was overwritten, and the
-    store's port, used while `half_busy` allows, reads that, and spoils nothing. Data are 32 bits
-    wide, the halves have 4 words. Assumed: the store engine reads no row whose result is on its way
-    (that is the tokens' part); what comes out of the rescaler is anything (`AnyRescaler`).
+    store's port, used while `half_busy` and `half_used` allow, reads that, and spoils nothing. Data
+    are 32 bits wide, the halves have 4 words. Assumed: the store engine reads no row whose result
+    is on its way (that is the tokens' part); what comes out of the rescaler is anything
+    (`AnyRescaler`).
     """
-    assert str(outcome(tmp_path, mode="prove", depth=6)) == "PASS"
+    assert str(outcome(tmp_path, mode="prove", depth=8)) == "PASS"
 
 
 def test_no_write_is_lost_soon(tmp_path: Path) -> None:
@@ -154,17 +204,22 @@ def test_sums_can_be_read(tmp_path: Path) -> None:
 
 
 ACCUMULATE = {
-    "never_forwarded": ("before_valid & (before == self.operation.address)", "0"),
-    "forwarded_across_a_gap": ("before_valid & (before ==", "(before =="),
-    "forwarded_from_another_row": ("(before == self.operation.address)", "1"),
-    "read_too_soon": ("self._config.columns + Requantise.LATENCY", "self._config.columns"),
+    "read_and_forwarded": ("fetch.accumulate & ~fetch.forward", "fetch.accumulate"),
+    "never_forwarded": ("lane.commit_forward.eq(commit.forward)", "lane.commit_forward.eq(0)"),
+    "always_forwarded": ("lane.commit_forward.eq(commit.forward)", "lane.commit_forward.eq(1)"),
+    "read_too_soon": ("length - 2, operation.valid", "length - 3, operation.valid"),
+    "read_where_one_is_late": ("length, operation.valid", "length - 1, operation.valid"),
     "old_sum_read_late": ("chain[column + latency - 1]", "chain[column + latency]"),
 }
 LANE = {
     "no_saturation": ("self.commit_scaled & (exact[32] != exact[31])", "0"),
     "always_saturates": ("self.commit_scaled & (exact", "(exact"),
     "forwards_the_sum_alone": ("previous.eq(new)", "previous.eq(rescale.result)"),
-    "one_half": ("self.commit_valid & (self.commit_address[-1] == index)", "self.commit_valid"),
+    "one_half": ("(address[-1] == half) & (address[0] == parity)", "(address[0] == parity)"),
+    "one_bank": ("(address[-1] == half) & (address[0] == parity)", "(address[-1] == half)"),
+    "late_sum_lost": ("late.eq(defers.any())", "late.eq(0)"),
+    "late_sum_replaced": ('Mux(here["late"], previous, new)', "new"),
+    "written_under_a_read": ('(here["writes"] & ~here["reads"])', 'here["writes"]'),
 }
 
 

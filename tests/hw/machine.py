@@ -40,13 +40,13 @@ def mixed_program(config: Config, m: int, k: int, n: int) -> list:
     def pitch(size: int) -> int:
         return -(-size // config.bus_bytes) * config.bus_bytes
 
-    out = {"rows": m, "columns": n, "row_stride": blocks, "block_stride": 1}
+    out = {"rows": m, "columns": n, "row_stride": 1, "block_stride": m}
     written = {"row_stride": blocks, "block_stride": 1}
     entries = {"block_stride": 1, "rows": 1}
     product = {
         "rows": m, "reduction": k, "columns": n,
         "right_row_stride": blocks, "right_block_stride": 1,
-        "out_row_stride": blocks, "out_block_stride": 1,
+        "out_row_stride": 1, "out_block_stride": m,
     }  # fmt: skip
     half = config.input_depth
     return [

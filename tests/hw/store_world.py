@@ -28,6 +28,7 @@ class Manner:
     """How the surroundings behave: chances a cycle, and cycles to an answer."""
 
     half_busy: float = 0.0
+    half_used: float = 0.0
     burst_stall: float = 0.0
     beat_stall: float = 0.0
     instruction_gap: float = 0.0
@@ -171,17 +172,25 @@ class World:
         self.updates.clear()
 
     async def _memory(self, ctx) -> None:
-        """Answer reads a cycle later; keep halves busy now and then."""
+        """Answer reads a cycle later; keep halves busy, or in use, now and then."""
         dut = self.dut
-        names = (dut.read_enable, dut.read_address, dut.half_busy)
+        names = (dut.read_enable, dut.read_address, dut.half_busy, dut.half_used)
+        before = None
         while True:
-            _, _, reads, address, busy = await ctx.tick().sample(*names)
+            _, _, reads, address, busy, used = await ctx.tick().sample(*names)
+            half = address >> self.config.output_depth.bit_length() - 1
+            bank = (half, address % 2) if reads else None
             if reads:
-                half = address >> self.config.output_depth.bit_length() - 1
                 assert not busy >> half & 1, "read of a busy half"
+                assert bank != before or not used >> half & 1, "read of a bank in which one is late"
                 ctx.set(dut.read_data, pack(self.model.words[address], 32))
-            chances = [self.rng.random() < self.manner.half_busy for _ in range(2)]
-            ctx.set(dut.half_busy, chances[0] | chances[1] << 1)
+            before = bank
+            for line, chance in (
+                (dut.half_busy, self.manner.half_busy),
+                (dut.half_used, self.manner.half_used),
+            ):
+                chances = [self.rng.random() < chance for _ in range(2)]
+                ctx.set(line, chances[0] | chances[1] << 1)
 
     async def _write(self, ctx) -> None:
         """Take bursts, then their beats, and answer; DRAM holds what was answered."""

@@ -102,7 +102,16 @@ def test_instructions_of_a_fold_cost_no_more_than_folds(
     world = World(config, seed=streamed)
     shape = (streamed, rows) if dataflow == Dataflow.WS else (rows, streamed)
     chain = [
-        plain(dataflow, *shape, columns, config, left_base=n, right_base=n, scale=scale)
+        plain(
+            dataflow,
+            *shape,
+            columns,
+            config,
+            left_base=n,
+            right_base=n,
+            out_base=n * shape[0],
+            scale=scale,
+        )  # fmt: skip
         for n in range(folds)
     ]
     run(world, chain)
@@ -137,14 +146,18 @@ def test_all_minus_128(dataflow: Dataflow) -> None:
 
 
 @pytest.mark.parametrize("scale", [0, 1])
+@pytest.mark.parametrize("high", [1, 2, 3])
 @pytest.mark.parametrize("rows, columns", SHAPES)
-def test_sums_to_one_address_lose_no_write(rows: int, columns: int, scale: int) -> None:
-    """Rows that follow one another into the same word are all added."""
+def test_sums_added_to_one_row_lose_no_write(
+    rows: int, columns: int, high: int, scale: int
+) -> None:
+    """Folds of few rows, and instructions right behind one another, add to the same few words."""
     config = small(rows, columns)
     world = World(config, seed=rows)
-    first = plain(Dataflow.WS, 1, rows, columns, config)
-    pile = plain(Dataflow.WS, 9, rows, columns, config, accumulate=1, scale=scale, out_row_stride=0)
-    run(world, [first, pile])
+    first = plain(Dataflow.WS, high, 4 * rows + 1, columns, config)
+    again = plain(Dataflow.WS, high, rows, columns, config, accumulate=1, scale=scale)
+    other = plain(Dataflow.OS, high, 1, columns, config, accumulate=1, scale=scale)
+    run(world, [first, again, again, other, other, again, first])
 
 
 def test_scaled_sums_saturate_both_ways() -> None:
@@ -243,42 +256,134 @@ def test_updates_of_the_store_engine_go_first() -> None:
     assert refused > 0
 
 
+def halves(value: int, index: int) -> int:
+    return value >> index & 1
+
+
+@pytest.mark.parametrize("dataflow", list(Dataflow))
 @pytest.mark.parametrize("accumulate", [0, 1])
 @pytest.mark.parametrize("half", [0, 1])
-def test_only_old_sums_keep_the_store_engine_out(half: int, accumulate: int) -> None:
-    """What overwrites a half leaves its read port free."""
+def test_only_old_sums_keep_the_store_engine_out(
+    half: int, accumulate: int, dataflow: Dataflow
+) -> None:
+    """What overwrites a half lets every word be read meanwhile, and still loses none."""
     config = small(2, 3)
     world = World(config, seed=half)
     dut, base = world.dut, half * config.output_depth
     before = plain(Dataflow.WS, 60, 2, 3, config, out_base=base)
-    during = plain(Dataflow.WS, 20, 2, 3, config, left_base=40, out_base=base)
+    during = plain(dataflow, 40, 2, 3, config, left_base=40, out_base=base)
     during = dataclasses.replace(during, accumulate=accumulate)
-    busy = [0, 0]
+    busy, refused, reads = [0, 0], 0, 0
 
     async def bench(ctx):
+        nonlocal refused, reads
         await world.fill(ctx)
         world.expect(before)
         await world.issue(ctx, before)
         await world.settle(ctx)
         await world.issue(ctx, during)
-        words, asked = itertools.cycle(range(base + 20, base + 60)), None
-        ctx.set(dut.read_enable, 1)
+        # By turns two even and two odd addresses: each other word is in the bank of the last one.
+        words, bank = itertools.cycle((40, 42, 43, 45, 46, 48, 49, 51)), None
+        word = next(words)
         while ctx.get(dut.busy):
-            ctx.set(dut.read_address, address := next(words))
-            _, _, halves = await ctx.tick().sample(dut.half_busy)
+            stops, late = ctx.get(dut.half_busy), ctx.get(dut.half_used)
             for index in range(2):
-                busy[index] += halves >> index & 1
-            if not halves >> half & 1:
-                asked = address
+                busy[index] += halves(stops, index)
+            closed = halves(stops, half) or (halves(late, half) and bank == word % 2)
+            ctx.set(dut.read_address, base + word)
+            ctx.set(dut.read_enable, not closed)
+            await ctx.tick()
+            refused += bool(closed)
+            bank = None if closed else word % 2
+            if not closed:
                 seen = unpack(ctx.get(dut.read_data), 32, config.columns)
-                assert seen == world.out[asked], f"output word {asked}"
-        assert asked is not None
+                assert seen == world.out[base + word], f"output word {base + word}"
+                word, reads = next(words), reads + 1
         world.expect(during)
         await world.check(ctx, accumulate)
 
     simulate(dut, bench)
     assert busy[1 - half] == 0
-    assert (busy[half] >= during.rows) if accumulate else (busy[half] == 0)
+    if accumulate:
+        assert busy[half] >= during.rows and reads
+    else:
+        assert busy[half] == 0 and 3 * refused > reads > refused > 10
+
+
+@pytest.mark.parametrize("rows, columns", SHAPES)
+def test_random_reads_under_chains_in_the_same_half(rows: int, columns: int) -> None:
+    """The store's port reads finished words whenever it may; nothing is lost on either side."""
+    rng = random.Random(rows)
+    config = small(rows, columns)
+    world = World(config, seed=rows)
+    kept = {}
+
+    async def bench(ctx):
+        await world.fill(ctx)
+        for half in range(2):
+            words = plain(Dataflow.WS, 24, 1, 1, config, out_base=half * config.output_depth)
+            world.expect(words)
+            await world.issue(ctx, words)
+        await world.settle(ctx)
+        kept.update(world.out)
+        for _ in range(12):
+            flow, high = rng.choice(list(Dataflow)), rng.randint(1, 2 * rows)
+            half, deep = rng.randrange(2), rng.randint(1, 3 * rows)
+            sums = plain(
+                flow, high, deep, columns, config, accumulate=int(rng.random() < 0.3),
+                out_base=half * config.output_depth + 24 + rng.choice((0, 1, 7)),
+            )  # fmt: skip
+            if any(sums.out_base + row not in world.out for row in range(high)):
+                sums = dataclasses.replace(sums, accumulate=0)
+            world.expect(sums)
+            await world.issue(ctx, sums)
+        await world.settle(ctx)
+        kept.clear()
+        await ctx.tick().repeat(2)
+        await world.check(ctx, rows)
+
+    async def read(ctx):
+        bank = None
+        while not seen or kept:
+            address = rng.choice(list(kept)) if kept else 0
+            half = address // config.output_depth
+            busy = ctx.get(dut.half_busy) | ctx.get(dut.half_used) * (bank == (half, address % 2))
+            reads = bool(kept) and ctx.get(dut.busy) and not halves(busy, half)
+            ctx.set(dut.read_enable, reads)
+            if reads:
+                ctx.set(dut.read_address, address)
+            await ctx.tick()
+            bank = (half, address % 2) if reads else None
+            if reads:
+                seen.append(unpack(ctx.get(dut.read_data), 32, columns))
+                assert seen[-1] == world.out[address], f"output word {address}"
+
+    dut, seen = world.dut, []
+    simulate(dut, bench, background=[world.watch, read])
+    assert len(seen) > 40
+
+
+def test_an_instruction_that_meets_the_one_before_in_a_bank_starts_a_cycle_later() -> None:
+    """Right behind a row of the same half, whose address is even or odd like its own first."""
+    config = small(4, 3)
+
+    def cycles(flows: tuple[Dataflow, Dataflow], base: int, **more: int) -> int:
+        world = World(config, seed=base)
+        shapes = {Dataflow.WS: (6, 4), Dataflow.OS: (4, 4)}
+        first, second = (plain(flow, *shapes[flow], 3, config, **more) for flow in flows)
+        run(world, [first, dataclasses.replace(second, out_base=base)])
+        return world.array_cycles
+
+    ws, os = Dataflow.WS, Dataflow.OS
+    other = config.output_depth
+    for flows in ((ws, ws), (os, os), (os, ws)):
+        last = 5 if flows[0] is ws else 3
+        early = cycles(flows, last + 1)
+        assert cycles(flows, last + 2) == cycles(flows, last + 4) == early + 1, flows
+        late = 0 if flows[0] is ws else 1
+        assert cycles(flows, other + 1) == early + late, "another half is looked at after WS only"
+    # The first wave of OS is far from its first row of results.
+    assert cycles((ws, os), 6) == cycles((ws, os), 7)
 
 
 def test_scales_are_held_until_the_last_result_however_many_instructions_are_ahead() -> None:

@@ -87,11 +87,11 @@ class Example:
             dataflow=dataflow, rows=m, reduction=k, columns=n, wait_load=1,
             left_base=1, left_row_stride=self.left_blocks, left_block_stride=1,
             right_base=2, right_row_stride=1, right_block_stride=k,
-            out_base=5, out_row_stride=self.right_blocks, out_block_stride=1, signal_store=1,
+            out_base=5, out_row_stride=1, out_block_stride=m, signal_store=1,
         )  # fmt: skip
         self.store = Store(
             format=Format.INT32, dram=OUT, pitch=128, rows=m, columns=n, base=5,
-            row_stride=self.right_blocks, block_stride=1, wait_execute=1,
+            row_stride=1, block_stride=m, wait_execute=1,
         )  # fmt: skip
 
     @property

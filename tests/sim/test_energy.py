@@ -25,7 +25,7 @@ from tests.hw.machine import CODE, image, mixed_program
 from tests.hw.taps import Taps
 
 PAPER = Config.preset("paper")
-STUDY = MULTIPLIER_TREE.replace(output_dual_port=False)
+STUDY = MULTIPLIER_TREE
 """What the recorded totals are of."""
 
 

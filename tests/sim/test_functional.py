@@ -155,7 +155,7 @@ def test_store_rescales_by_row_then_requantises_by_column_seed_9(config):
 def test_absmax_seed_7(config, scaled):
     example = Example(config, Dataflow.WS, 5, 9, 7, seed=7)
     load = Load(memory=Memory.ROW_SCALE, dram=SCALES, rows=1, columns=20, base=2, block_stride=1)
-    common = dict(rows=5, columns=7, base=5, row_stride=example.right_blocks, block_stride=1,
+    common = dict(rows=5, columns=7, base=5, row_stride=1, block_stride=5,
                   scaled=scaled, row_scale=2, to_dram=1)  # fmt: skip
     dram = example.run(
         example.execute,
@@ -249,9 +249,13 @@ WRONG = {
     "over the program": ([*READY, replace(STORE, wait_execute=1, dram=0x7FF8, columns=3)],
                          "writes DRAM byte 0x8000, where the program lies"),
     "words twice": ([replace(LOAD, columns=8)], "writes a word of the input memory twice"),
-    "results twice": ([LOAD, RIGHT_LOAD, replace(EXECUTE, rows=2, left_row_stride=0,
-                                                 out_row_stride=0)],
+    "results twice": ([LOAD, replace(RIGHT_LOAD, columns=8, row_stride=2),
+                       replace(EXECUTE, columns=8, right_row_stride=2, out_block_stride=0)],
                       "writes a word of the output memory twice"),
+    "results in one bank": ([LOAD, RIGHT_LOAD, replace(EXECUTE, rows=2, left_row_stride=0,
+                                                       out_row_stride=6)],
+                            "has out_row_stride 6, which must be odd: rows that follow one another "
+                            "must lie in different banks"),
     "left unwritten": ([RIGHT_LOAD, EXECUTE],
                        "reads word 0 of the input memory, which nothing has written"),
     "right unwritten": ([LOAD, replace(RIGHT_LOAD, rows=3), EXECUTE],

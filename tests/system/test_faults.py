@@ -59,11 +59,11 @@ def product(config: Config, offset: int = 0, wait: int = 1) -> list[Instruction]
         Execute(
             dataflow=Dataflow.WS, rows=ROWS, reduction=REDUCTION, columns=COLUMNS,
             left_row_stride=2, left_block_stride=1, right_row_stride=blocks, right_block_stride=1,
-            out_row_stride=blocks, out_block_stride=1, wait_load=wait, signal_store=1,
+            out_row_stride=1, out_block_stride=ROWS, wait_load=wait, signal_store=1,
         ),
         Store(
             format=Format.INT32, dram=OUT + offset, pitch=pitch(4 * COLUMNS), rows=ROWS,
-            columns=COLUMNS, row_stride=blocks, block_stride=1, wait_execute=1,
+            columns=COLUMNS, row_stride=1, block_stride=ROWS, wait_execute=1,
         ),
         Halt(),
     ]  # fmt: skip

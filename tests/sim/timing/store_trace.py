@@ -103,6 +103,7 @@ class Surroundings:
             self.chances = {
                 "store_valid": rng.choice((0.05, 0.5, 1.0)),
                 "half_busy": rng.choice((0.0, 0.0, 0.3, 0.9)),
+                "half_used": rng.choice((0.0, 0.5, 1.0)),
                 "write_burst_ready": rng.choice((0.1, 0.5, 1.0, 1.0)),
                 "write_beat_ready": rng.choice((0.1, 0.5, 1.0, 1.0)),
             }
@@ -113,7 +114,10 @@ class Surroundings:
         return {
             "store_valid": int(self.index < self.count and chance["store_valid"]),
             "store_index": min(self.index, self.count - 1),
-            "half_busy": [int(rng.random() < self.chances["half_busy"]) for _ in range(2)],
+            **{
+                name: [int(rng.random() < self.chances[name]) for _ in range(2)]
+                for name in ("half_busy", "half_used")
+            },
             "write_burst_ready": int(
                 chance["write_burst_ready"] and len(self.bursts) < self.config.write_outstanding
             ),
@@ -163,7 +167,8 @@ def trace(config: Config, program: list[Instruction], rng: random.Random, limit:
 def _drive(ctx: Any, dut: StoreEngine, given: dict[str, Any], words: list[int]) -> None:
     ctx.set(dut.i.valid, given["store_valid"])
     ctx.set(dut.i.p, words[given["store_index"]])
-    ctx.set(dut.half_busy, given["half_busy"][0] | given["half_busy"][1] << 1)
+    for name in ("half_busy", "half_used"):
+        ctx.set(getattr(dut, name), given[name][0] | given[name][1] << 1)
     ctx.set(dut.bursts.ready, given["write_burst_ready"])
     ctx.set(dut.beats.ready, given["write_beat_ready"])
     ctx.set(dut.answered, given["answered"])

@@ -116,7 +116,8 @@ class Model:
         wires["execute_valid"], wires["execute_index"] = valid, index
         step(self.state[0], self.shape[0], wires[0], self.code, self.folds)
         seen = {name: int(wires[name][0]) for name in (*SIGNALS, "left_read", "right_read")}
-        seen["half_busy"] = int(wires["half_busy"][0] @ (1, 2))
+        for name in ("half_busy", "half_used"):
+            seen[name] = int(wires[name][0] @ (1, 2))
         return seen | {name: int(wires[name][0]) for name in ("execute_ready", "fold_taken")}
 
 
@@ -129,7 +130,7 @@ def observe(ctx, dut: ExecuteEngine) -> dict[str, int]:
             ctx.set(port.p.address, bank)
             if not ctx.get(port.ready):
                 seen[name] = bank
-    seen["half_busy"] = ctx.get(dut.half_busy)
+    seen["half_busy"], seen["half_used"] = ctx.get(dut.half_busy), ctx.get(dut.half_used)
     return seen | {"execute_ready": ctx.get(dut.i.ready)}
 
 
@@ -260,6 +261,7 @@ def test_folds_are_those_of_the_walk(rows: int, columns: int) -> None:
     simulate(dut, bench)
     assert len(walked) == len(folds)
     executes = np.flatnonzero(code["folds"])
+    last: dict[str, int] = {}
     for place, (number, fold) in enumerate(walked):
         each, mine = code[executes[number]], folds[place]
         assert each["first_fold"] <= place < each["first_fold"] + each["folds"]
@@ -270,21 +272,24 @@ def test_folds_are_those_of_the_walk(rows: int, columns: int) -> None:
             "right": (fold.waves if fold.os else fold.right_rows, 1),
             "out": (fold.out_rows if fold.os else fold.waves, config.output_depth),
         }
+        assert mine["turn"] == fold.turn
         for name, (count, run) in words.items():
-            if name == "out" and not fold.accumulate:
-                continue
+            first = fold[name]
+            if fold.turn and name != "right":
+                first = last[name] + (fold.left if name == "left" else 0)
             parts = [
-                [(base + word * stride) // run % 2 for word in range(count)]
+                [(base + word * stride) // unit % 2 for unit in (1, run) for word in range(count)]
                 for base, stride in (
-                    (fold[name], fold[f"{name}_stride"]),
+                    (first, fold[f"{name}_stride"]),
                     (int(mine[name]), int(mine[f"{name}_stride"])),
                 )
             ]
             assert parts[0] == parts[1], f"banks or halves of {name} of fold {place}"
+            last[name] = first + (count - 1) * fold[f"{name}_stride"]
 
 
 def test_equal_timing_is_equal_bytes() -> None:
-    """Where an operand lies within its bank, or old sums within a half, leaves no trace."""
+    """Where an operand lies within its bank, or a result within bank and half, leaves no trace."""
     config = config_of(4, 4, depth=32)
     fields = {
         "dataflow": Dataflow.WS,
@@ -299,13 +304,14 @@ def test_equal_timing_is_equal_bytes() -> None:
         "out_block_stride": 5,
     }
     here = Execute(**fields, accumulate=1)
-    there = dataclasses.replace(here, left_base=12, right_base=66, out_base=7)
+    there = dataclasses.replace(here, left_base=12, right_base=66, out_base=6)
     backwards = dataclasses.replace(here, left_row_stride=(1 << 16) - 7, left_base=30)
     other_bank = dataclasses.replace(here, left_base=1)
     across = dataclasses.replace(here, out_base=30)
-    program = (here, there, backwards, other_bank, across)
+    odd = dataclasses.replace(here, out_base=7)
+    program = (here, there, backwards, other_bank, across, odd)
     folds = expand(config, code := table(b"".join(map(encode, program))))
-    assert code["first_fold"].tolist() == [0, 6, 12, 18, 24]
+    assert code["first_fold"].tolist() == [0, 6, 12, 18, 24, 30]
     alike = [folds[place : place + 6].tobytes() for place in code["first_fold"]]
     assert alike[0] == alike[1] == alike[2]
     assert alike[0] not in alike[3:]

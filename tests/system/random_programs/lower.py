@@ -110,7 +110,11 @@ class _Lowering(Emitter):
         }
         regions, used = {}, 0
         for tile, (rows, count) in shapes.items():
-            row_stride, block_stride = step.place.strides(rows, count)
+            place = step.place
+            if place.strides(rows, count)[0] % 2 == 0:  # rows must lie in the banks by turns
+                wider = {"step": place.step + 1} if place.by_block else {"gap": place.gap + 1}
+                place = replace(place, **wider)
+            row_stride, block_stride = place.strides(rows, count)
             regions[tile] = Region(used, rows, count, row_stride, block_stride)
             used = regions[tile].word(rows - 1, count - 1) + 1
         base = self.words.run(Space.OUTPUT, step.place.base, used)

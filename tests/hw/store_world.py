@@ -28,13 +28,13 @@ class Manner:
     """How the surroundings behave: chances a cycle, and cycles to an answer."""
 
     half_busy: float = 0.0
-    half_used: float = 0.0
     burst_stall: float = 0.0
     beat_stall: float = 0.0
     instruction_gap: float = 0.0
     answer_delay: tuple[int, int] = (1, 1)
     reset_after: int = 0
     """Cycles of a first run of the program that a reset breaks off; 0 for none."""
+    half_used: float = 0.0
     late_scales: int = 0
     """Row-scale entries, and column-scale words, that are loaded only when the second instruction
     has been taken; the fifth and later ones wait for them."""

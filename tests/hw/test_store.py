@@ -12,7 +12,7 @@ from hw.isa.instructions import Absmax, Axis, Format, Store
 from .store_world import Manner, World
 
 SHAPES = [(2, 3, 4), (4, 4, 8), (3, 5, 32)]
-ROUGH = Manner(0.3, 0.3, 0.3, 0.2, (1, 40))
+ROUGH = Manner(0.3, 0.3, 0.3, 0.2, (1, 40), half_used=0.5)
 
 
 def small(rows: int, columns: int, bus: int, **changes: int) -> Config:

@@ -119,11 +119,11 @@ def test_maxima_merge_over_tiles_seed_27(config, axis, merge):
     tiles = tiles_of(axis)
     finds: list[Instruction] = []
     for index, (rows, columns) in enumerate(tiles):
-        where = rows.start or 0, (columns.start or 0) // config.columns
+        block, store = (columns.start or 0) // config.columns, example.store
         finds.append(replace(
             absmax(example, axis, to_dram=1, dram=OUT + 256 * index, scale_base=6),
             rows=len(range(M)[rows]), columns=len(range(N)[columns]),
-            base=example.store.base + where[0] * example.store.row_stride + where[1],
+            base=store.base + (rows.start or 0) * store.row_stride + block * store.block_stride,
             merge=merge * index, wait_execute=1 - index,
         ))  # fmt: skip
     # Another group in between leaves the first alone.

@@ -152,7 +152,7 @@ class _Tree:
 
 
 _BASE_TIME = 2
-"""Gates before `base` beyond those before the bits of products: its multiplexer, and the way to it."""
+"""Gates before `base` beyond those before the bits of products: the way to its multiplexer."""
 
 
 def _add_product(heap: Heap, a: Any, w: Any) -> None:

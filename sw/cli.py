@@ -40,6 +40,7 @@ from .program_file import (
     write_files,
 )
 from .quantise import Group
+from .synth.command import synth_command
 from .workload import naming
 from .workload_command import workload
 
@@ -217,6 +218,7 @@ cli.add_command(run)
 cli.add_command(compare_command)
 cli.add_command(explore_command)
 cli.add_command(firmware_command)
+cli.add_command(synth_command)
 cli.add_command(workload)
 
 

@@ -19,6 +19,7 @@ from hw.isa.config import ConfigError
 from hw.isa.instructions import InstructionError
 from sim.compiled import is_kept
 from sim.result import BackendError
+from sim.synth.errors import SynthError
 
 from .graph.ir import GraphError
 from .graph.tensors import WeightsError
@@ -39,6 +40,7 @@ BAD_INPUT = (
     ModelError,
     PlacementError,
     ProgramFileError,
+    SynthError,
     TileError,
     WeightsError,
 )
@@ -86,7 +88,7 @@ class Report:
         json_file = None if self._json_file == "-" else self._json_file
         keep_clear({**outputs, "--json": json_file}, (*inputs, self._config_file))
 
-    def table(self, rows: Sequence[dict[str, Any]], section: str) -> None:
+    def table(self, rows: Sequence[dict[str, Any]], section: str | None = None) -> None:
         """Print rows of equal keys; columns without a value are left out.
 
         `section` is the key of a text that, where it is not the same in all rows, heads those it
@@ -96,7 +98,7 @@ class Report:
             return
         filled = {key for row in rows for key, value in row.items() if value is not None}
         keys = [key for key in rows[0] if key in filled - {section}]
-        headed = len({row[section] for row in rows}) > 1
+        headed = section is not None and len({row[section] for row in rows}) > 1
         table = Table(box=box.SIMPLE, show_edge=False, pad_edge=False, collapse_padding=True)
         for key in keys:
             justify = "left" if isinstance(rows[0][key], str) else "right"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from .errors import SynthError
 from .function import Function
 from .gate_kernel import FLIP_FLOP, GATE, LOGIC
 from .liberty import Cell, PinPower
@@ -15,7 +16,7 @@ _MOST_BITS = 6
 """A table of states is one word of 64 bits."""
 
 
-class SimulationError(ValueError):
+class SimulationError(SynthError):
     """A circuit cannot be simulated; the message is one line that names what stands in the way."""
 
 

@@ -12,9 +12,13 @@ from ..macros import banks_of
 from ..sram_table import Banked, Ports
 from .netlist import Macro
 
-__all__ = ["UNIT_NAMES", "Design", "Sram", "design_of"]
+__all__ = ["DERATE", "UNIT_NAMES", "Design", "Sram", "design_of"]
 
 UNIT_NAMES = ("pe", "array", "top")
+
+DERATE = 1.25
+"""What a period is multiplied by for what is not in it: wires as they will lie, the skew of the
+clock, slow corners. A quarter is what place and route usually takes at such sizes."""
 
 
 @dataclass(frozen=True)

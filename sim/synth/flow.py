@@ -16,10 +16,11 @@ from pathlib import Path
 from ..cache import lock
 from ..toolchain import cache_folder, yosys_environment
 from .cell_maps import RegisterPins, full_adder_map, register_pins, use_complements
+from .errors import SynthError
 from .liberty import Library
 from .sizing import resize
 
-__all__ = ["FLOW_VERSION", "MappingError", "Recipe", "map_design"]
+__all__ = ["FLOW_VERSION", "MappingError", "Recipe", "map_design", "netlist_verilog"]
 
 FLOW_VERSION = 1
 """Part of the key of what is kept: to be raised with every change of what comes out."""
@@ -27,7 +28,7 @@ FLOW_VERSION = 1
 _LIBRARY, _DESIGN, _NETLIST = "library.lib", "design.v", "netlist.json"
 
 
-class MappingError(RuntimeError):
+class MappingError(SynthError):
     """The design cannot be mapped; the message is one line."""
 
 
@@ -113,6 +114,18 @@ def map_design(
             shutil.rmtree(folder, ignore_errors=True)
             _make(folder, verilog, top, library, liberty, recipe)
     return folder
+
+
+def netlist_verilog(folder: Path) -> str:
+    """Return the netlist in a folder of `map_design` as Verilog of cells."""
+    with tempfile.TemporaryDirectory(prefix="cdmqta-netlist-") as name:
+        work = Path(name)
+        shutil.copyfile(folder / _NETLIST, work / _NETLIST)
+        (work / "map.ys").write_text(
+            f"read_json {_NETLIST}\nwrite_verilog -noattr netlist.v\n", encoding="ascii"
+        )
+        _run(work)
+        return (work / "netlist.v").read_text(encoding="utf-8")
 
 
 def _whole(folder: Path) -> bool:

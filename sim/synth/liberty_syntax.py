@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from .errors import SynthError
+
 __all__ = ["Group", "LibertyError", "parse_groups"]
 
 _NOISE = re.compile(r"/\*.*?\*/|//[^\n]*|\\\r?\n", re.DOTALL)
@@ -22,7 +24,7 @@ _STATEMENT = re.compile(
 _PART = re.compile(r'"([^"]*)"|([^\s,"]+)')
 
 
-class LibertyError(ValueError):
+class LibertyError(SynthError):
     """A Liberty file is not one, or lacks something; the message is one line that names both."""
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ..cache import lock
 from ..toolchain import cache_folder
+from .errors import SynthError
 from .liberty import Library
 from .liberty_reader import parse_liberty, read_liberty, unpacked
 
@@ -24,7 +25,7 @@ __all__ = ["NANGATE45", "LibraryError", "Source", "fetch", "find_library", "libr
 _SECONDS = 300
 
 
-class LibraryError(RuntimeError):
+class LibraryError(SynthError):
     """A library cannot be had here; the message is one line that says what was tried."""
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import SynthError
 from .liberty import Cell, Direction, Library
 
 __all__ = [
@@ -36,7 +37,7 @@ ZERO, ONE = 0, 1
 """Nets of every module that are tied."""
 
 
-class NetlistError(ValueError):
+class NetlistError(SynthError):
     """A netlist cannot be used; the message is one line that names the module and the cell."""
 
 

@@ -1,8 +1,8 @@
 """Larger cells where a path is too long.
 
-Technology mapping takes the smallest cells; one that drives thirty others is then slow. Cells on the
-longest path are exchanged for stronger ones of the same function, one at a time, as long as that
-shortens it.
+Technology mapping takes the smallest cells; one that drives thirty others is then slow. Cells on
+the longest path are exchanged for stronger ones of the same function, one at a time, as long as
+that shortens it.
 """
 
 from __future__ import annotations

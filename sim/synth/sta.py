@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import kernels
+from .errors import SynthError
 from .flat import Flat
 from .graph import Graph, graph
 from .liberty import Direction, Library, WireLoad
@@ -27,7 +28,7 @@ DEFAULT, NONE = "default", "none"
 """Names that choose the library's own wire load, and no wire at all."""
 
 
-class TimingError(ValueError):
+class TimingError(SynthError):
     """What is asked for cannot be timed; the message is one line that says what is accepted."""
 
 

@@ -9,21 +9,18 @@ from pathlib import Path
 from hw.isa.config import Config
 
 from ..costs import COSTS, CostTable
+from .cells import verilog_models
 from .census import Census, Share, census
 from .design import Design, Sram, design_of
 from .flat import flatten
-from .flow import map_design
+from .flow import map_design, netlist_verilog
 from .liberty import Library, WireLoad
 from .library import find_library, library_file
 from .netlist import Netlist, read_netlist
 from .path import Path as TimedPath
 from .sta import Timing, analyse, chosen_wire_load
 
-__all__ = ["DERATE", "Synthesis", "synthesise"]
-
-DERATE = 1.25
-"""What a period is multiplied by for what is not in it: wires as they will lie, the skew of the
-clock, slow corners. A quarter is what place and route usually takes at such sizes."""
+__all__ = ["Synthesis", "synthesise"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +98,11 @@ class Synthesis:
     def path(self) -> TimedPath | None:
         """The longest path."""
         return self.timing.path
+
+    def netlist_verilog(self) -> str:
+        """Return the mapped netlist as Verilog, and the library's cells as they behave."""
+        models = verilog_models(self.library, sorted(self.census.kinds))
+        return f"{netlist_verilog(self.folder)}\n{models}"
 
     def fmax_mhz(self, derate: float = 1.0) -> float:
         """Return the fastest clock, if everything takes `derate` times as long."""

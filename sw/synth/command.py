@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hw.isa.config import Config
-from sim.synth.design import UNIT_NAMES
-from sim.synth.synthesis import DERATE, Synthesis, synthesise
+from sim.synth.design import DERATE, UNIT_NAMES
 
 from ..console import Report, progress
 from ..options import OutputFile, config_options
 from ..plotting import FigureFile
 from ..program_file import write_files
-from . import rows
+
+if TYPE_CHECKING:
+    from sim.synth.synthesis import Synthesis
 
 __all__ = ["synth_command"]
 
@@ -46,6 +47,10 @@ def synth_command(
 
     Memories are taken from a CACTI table; nothing is placed or routed.
     """
+    from sim.synth.synthesis import synthesise
+
+    from . import rows
+
     report.keep_clear({"--netlist": netlist, "--plot": plot}, (liberty,))
     with progress() as show:
         if show is not None:
@@ -65,14 +70,16 @@ def synth_command(
 
 
 def _print(report: Report, result: Synthesis, figures: dict[str, Any], paths: int) -> None:
+    from . import rows
+
     library = result.library
     report.line(
         f"{result.design.top}, {config_line(result.config)}, in cells of {library.name} "
         f"({library.voltage_v:g} V, {library.temperature_c:g} C)"
     )
-    report.table(figures["units"], "")
+    report.table(figures["units"])
     if figures["memories"]:
-        report.table(figures["memories"], "")
+        report.table(figures["memories"])
     for line in rows.summary(figures):
         report.line(line)
     for path in result.timing.worst(paths):

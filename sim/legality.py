@@ -10,6 +10,7 @@ from hw.isa.config import Config
 from hw.isa.instructions import (
     Absmax,
     Axis,
+    Dataflow,
     Execute,
     Instruction,
     Load,
@@ -22,9 +23,13 @@ from .footprint import Access, Space, blocks, dram_bytes
 __all__ = ["misuse", "wrong_address"]
 
 
-def misuse(instruction: Instruction, accesses: Sequence[Access]) -> str | None:
+def misuse(config: Config, instruction: Instruction, accesses: Sequence[Access]) -> str | None:
     """Return which use of its fields has no meaning, if any."""
     match instruction:
+        case Execute(dataflow=Dataflow.WS) if not config.weight_stationary:
+            return "computes weight-stationary, but weight_stationary of the array is 0"
+        case Execute(dataflow=Dataflow.OS) if not config.output_stationary:
+            return "computes output-stationary, but output_stationary of the array is 0"
         case Load() if instruction.memory not in (Memory.INPUT, Memory.WEIGHT):
             if instruction.transpose:
                 return f"transposes into the {Space(instruction.memory).title}"

@@ -124,7 +124,7 @@ class Machine:
         self.counters["instructions"] += 1
 
     def _check(self, instruction: Instruction, accesses: tuple[Access, ...]) -> str | None:
-        problem = misuse(instruction, accesses)
+        problem = misuse(self.config, instruction, accesses)
         for access in accesses:
             if problem is None and access.space is Space.DRAM:
                 problem = wrong_address(

@@ -21,6 +21,7 @@ from sim.compiled import is_kept
 from sim.result import BackendError
 from sim.synth.errors import SynthError
 
+from .dataflow import DataflowError
 from .graph.ir import GraphError
 from .graph.tensors import WeightsError
 from .image import InputError
@@ -34,6 +35,7 @@ __all__ = ["BAD_INPUT", "Report", "fail", "keep_clear", "progress"]
 BAD_INPUT = (
     BackendError,
     ConfigError,
+    DataflowError,
     GraphError,
     InputError,
     InstructionError,

@@ -7,21 +7,62 @@ from typing import Literal, get_args
 from hw.isa.config import Config
 from hw.isa.instructions import Dataflow
 
-__all__ = ["CHOICES", "Choice", "array_cycles", "choose", "choose_update"]
+__all__ = [
+    "CHOICES",
+    "Choice",
+    "DataflowError",
+    "array_cycles",
+    "available",
+    "choose",
+    "choose_update",
+]
 
 Choice = Literal["auto", "ws", "os"]
 CHOICES: tuple[str, ...] = get_args(Choice)
+
+
+class DataflowError(ValueError):
+    """The array cannot do what is asked for; the message is one line."""
+
+
+def available(config: Config, choice: Choice = "auto") -> tuple[Dataflow, ...]:
+    """Return the dataflows of an array, or the one that is asked for.
+
+    Raises
+    ------
+    ValueError
+        `choice` is none of `CHOICES`.
+    DataflowError
+        The array does not have it.
+    """
+    if choice not in CHOICES:
+        raise ValueError(f"dataflow must be one of {'|'.join(CHOICES)}, not {choice!r}")
+    there = {
+        Dataflow.WS: ("weight_stationary", config.weight_stationary),
+        Dataflow.OS: ("output_stationary", config.output_stationary),
+    }
+    if choice == "auto":
+        return tuple(dataflow for dataflow, (_, has) in there.items() if has)
+    wanted = Dataflow[choice.upper()]
+    name, has = there[wanted]
+    if not has:
+        raise DataflowError(f"dataflow {choice} needs an array with {name} 1, not 0")
+    return (wanted,)
 
 
 def array_cycles(config: Config, dataflow: Dataflow, m: int, k: int, n: int) -> int:
     """Return the cycles of an M x K by K x N product under the ``overlap`` model.
 
     A fold takes max(T, rows), T the streamed length: M in WS, K in OS; filling and draining
-    happen under the neighbouring folds.
+    happen under the neighbouring folds. Without `drain_overlap`, the drain of an OS fold comes
+    after it.
     """
     rows, columns = config.rows, config.columns
     folded, streamed = (k, m) if dataflow is Dataflow.WS else (m, k)
-    return -(-folded // rows) * -(-n // columns) * max(streamed, rows)
+    fold = max(streamed, rows)
+    if dataflow is Dataflow.OS and not config.drain_overlap:
+        fold = streamed + rows - 1
+    return -(-folded // rows) * -(-n // columns) * fold
 
 
 def choose(config: Config, choice: Choice, m: int, k: int, n: int) -> Dataflow:
@@ -29,14 +70,11 @@ def choose(config: Config, choice: Choice, m: int, k: int, n: int) -> Dataflow:
 
     Raises
     ------
-    ValueError
-        `choice` is none of `CHOICES`.
+    ValueError, DataflowError
+        As of `available`.
     """
-    if choice not in CHOICES:
-        raise ValueError(f"dataflow must be one of {'|'.join(CHOICES)}, not {choice!r}")
-    if choice != "auto":
-        return Dataflow[choice.upper()]
-    return min(Dataflow, key=lambda dataflow: array_cycles(config, dataflow, m, k, n))
+    flows = available(config, choice)
+    return min(flows, key=lambda dataflow: array_cycles(config, dataflow, m, k, n))
 
 
 def choose_update(config: Config, choice: Choice, reduction: int) -> Dataflow:
@@ -45,6 +83,20 @@ def choose_update(config: Config, choice: Choice, reduction: int) -> Dataflow:
     Each fold of the reduction is rounded by itself, and there must be one rounding only: WS can
     do it if the reduction fits the rows of the array, OS always. With `choice` ``ws`` and a longer
     reduction it is OS all the same.
+
+    Raises
+    ------
+    DataflowError
+        The array has WS alone, and the reduction is longer.
     """
     fits = reduction <= config.rows
-    return Dataflow.WS if fits and choice != "os" else Dataflow.OS
+    if fits and Dataflow.WS in available(config, choice):
+        return Dataflow.WS
+    if not config.output_stationary:
+        if fits:
+            return Dataflow.WS
+        raise DataflowError(
+            f"a product that is scaled and accumulated has a reduction of {reduction}: without "
+            f"output_stationary 1 it must not be longer than rows {config.rows}"
+        )
+    return Dataflow.OS

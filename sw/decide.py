@@ -18,7 +18,7 @@ from hw.isa.config import Config
 from hw.isa.instructions import Dataflow
 from hw.isa.numerics import MAX_REDUCTION
 
-from .dataflow import CHOICES, Choice, array_cycles
+from .dataflow import Choice, array_cycles, available
 from .job import Job
 from .place import PlacementError, check_fits
 from .tile import TileError
@@ -126,11 +126,9 @@ def decide(
     TileError, PlacementError
         The reduction could overflow, the product does not fit the memories, or DRAM.
     """
-    if choice not in CHOICES:
-        raise ValueError(f"dataflow must be one of {'|'.join(CHOICES)}, not {choice!r}")
+    dataflows = available(config, choice)
     if objective not in OBJECTIVES:
         raise ValueError(f"objective must be one of {'|'.join(OBJECTIVES)}, not {objective!r}")
-    dataflows = list(Dataflow) if choice == "auto" else [Dataflow[choice.upper()]]
     drawn = [draft(flow) for flow in dataflows for draft in drafts]
     _check(config, drawn[0][1], drawn[0][0].gemm.name)
     space = Space.of(drawn, "latency" if objective == "array" else objective)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hw.isa.config import Config
 from hw.isa.instructions import Dataflow
 
-from ..dataflow import CHOICES, Choice, array_cycles, choose, choose_update
+from ..dataflow import Choice, array_cycles, choose, choose_update
 from .ir import Fused, Product, Segment, Term
 
 __all__ = ["Chosen", "choose_dataflows", "term_cycles"]
@@ -49,11 +49,9 @@ def choose_dataflows(config: Config, fused: Fused, choice: Choice = "auto") -> C
 
     Raises
     ------
-    ValueError
-        `choice` is unknown.
+    ValueError, DataflowError
+        As of `sw.dataflow.available` and `choose_update`.
     """
-    if choice not in CHOICES:
-        raise ValueError(f"dataflow must be one of {'|'.join(CHOICES)}, not {choice!r}")
     dataflows = {
         (segment.name, product.name): tuple(_choose(config, choice, t) for t in product.terms)
         for segment in fused.segments

@@ -10,11 +10,12 @@ from itertools import pairwise
 from hw.isa.config import Config
 from hw.isa.instructions import Axis, Dataflow
 
+from ..dataflow import array_cycles
 from ..tile import Span, spans
 from .choose import Chosen
 from .form import form
 from .ir import Maxima, Product, Segment, Sums, Updates
-from .tile_size import Rule, cycles_of, piece_length, reduction_step, tile_sizes
+from .tile_size import Rule, piece_length, reduction_step, tile_sizes
 from .tiles import Piece, Tile, Tiles, cut, term_columns
 
 __all__ = ["RULES", "Tiled", "tile_products"]
@@ -121,7 +122,9 @@ def _taper(config: Config, tiles: tuple[Tile, ...]) -> tuple[Tile, ...]:
     small = []
     for columns in cut(last.columns, size):
         cycles = [
-            replace(p, cycles=cycles_of(config, p.dataflow, last.rows.size, p.k.size, columns.size))
+            replace(
+                p, cycles=array_cycles(config, p.dataflow, last.rows.size, p.k.size, columns.size)
+            )
             for p in last.pieces
         ]
         small.append(Tile(last.rows, columns, tuple(cycles)))
@@ -205,7 +208,7 @@ def _pieces(
         length = piece_length(config, flow, term.k, m.size, width)
         length = min(length, longest.get(term.left.value, length))
         if flow is Dataflow.WS:
-            fold = cycles_of(config, flow, m.size, config.rows, width)
+            fold = array_cycles(config, flow, m.size, config.rows, width)
             length = min(length, max(1, GRAIN // fold) * config.rows)
         if term.updates:
             length = term.k
@@ -214,7 +217,7 @@ def _pieces(
             length = max(step, length // step * step)
         parts = _ramp if term.left.value in early and flow is Dataflow.WS else _even
         for k in parts(config, term.k, length):
-            yield Piece(index, flow, k, cycles_of(config, flow, m.size, k.size, width))
+            yield Piece(index, flow, k, array_cycles(config, flow, m.size, k.size, width))
 
 
 def _ramp(config: Config, whole: int, length: int) -> Iterator[Span]:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from hw.isa.config import Config
 from hw.isa.instructions import Axis, Dataflow
 
+from ..dataflow import array_cycles
 from ..place import align
 from ..tile import Span, TileError
 from .ir import Copy, Maxima, Product, Sums, Updates
 
-__all__ = ["SLOTS", "Rule", "cycles_of", "piece_length", "reduction_step", "tile_sizes"]
+__all__ = ["SLOTS", "Rule", "piece_length", "reduction_step", "tile_sizes"]
 
 SLOTS = 5
 """See `Rule.slots`."""
@@ -53,7 +54,7 @@ def tile_sizes(
     found: list[tuple[float, int, int, int]] = []
     alone = cells == 1
     # A tile that takes the array little longer than the store engine must not wait for its turn.
-    folds = sum(cycles_of(config, flows[i], config.rows, product.terms[i].k, 1) for i in terms)
+    folds = sum(array_cycles(config, flows[i], config.rows, product.terms[i].k, 1) for i in terms)
     slow = folds >= SLOW * config.rows
     half = config.output_depth * 15 // 16
     least = unit_m * -(-unit_n // config.columns)
@@ -145,7 +146,7 @@ def _cost(
             whole and not _fits(config, flow, tile_m, k, width)
         ):
             return None
-        array += tiles_m * tiles_n * cycles_of(config, flow, tile_m, k, width)
+        array += tiles_m * tiles_n * array_cycles(config, flow, tile_m, k, width)
         left, right = _words(config, flow, tile_m, k, width)
         # Columns outer: the left operand stays for all columns if it fits, the right one for a row.
         stays = tiles_m * left <= config.input_depth * 3 // 2
@@ -153,13 +154,6 @@ def _cost(
         loads += tiles_n * right * (1 if right <= config.weight_depth else tiles_m)
     beats = loads * max(config.rows, config.columns) / config.bus_bytes
     return max(array, 1.1 * beats) + 0.1 * array + 0.3 * beats
-
-
-def cycles_of(config: Config, flow: Dataflow, m: int, k: int, n: int) -> int:
-    """Return the cycles of an M x K by K x N product, filling and draining hidden."""
-    rows, columns = config.rows, config.columns
-    folded, streamed = (k, m) if flow is Dataflow.WS else (m, k)
-    return -(-folded // rows) * -(-n // columns) * max(streamed, rows)
 
 
 def _words(config: Config, flow: Dataflow, m: int, k: int, n: int) -> tuple[int, int]:
@@ -185,7 +179,7 @@ def piece_length(config: Config, flow: Dataflow, k: int, m: int, n: int) -> int:
     count = 1
     while True:
         left, right = _words(config, flow, m, k, n)
-        slow = left + right > 0.8 * cycles_of(config, flow, m, k, n)
+        slow = left + right > 0.8 * array_cycles(config, flow, m, k, n)
         most = SHORT if slow else 2
         if most * left <= config.input_depth and most * right <= config.weight_depth:
             return k

@@ -46,14 +46,16 @@ class Gearbox(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         size_in, size_out = self._in, self._out
-        buffer = Signal(8 * (size_in + size_out), reset_less=True)
-        level = Signal(range(size_in + size_out + 1))
+        # A word goes in where less than one to go out is left, a multiple of their common divisor.
+        size = size_in + size_out - gcd(size_in, size_out)
+        buffer = Signal(8 * size, reset_less=True)
+        level = Signal(range(size + 1))
         ending = Signal()
         ends = Signal()
         emit = Signal()
         taken = Signal()
         left = Signal.like(level)
-        shifted = Signal(8 * (size_in + size_out))
+        shifted = Signal(8 * size)
 
         m.d.comb += [
             ends.eq(ending & (level <= size_out)),
@@ -95,7 +97,7 @@ class Gearbox(wiring.Component):
                 for index in range(self._in)
             )
         )
-        moved = Signal(8 * (self._in + self._out))
+        moved = Signal(8 * (self._in + self._out - gcd(self._in, self._out)))
         with m.Switch(left):
             for position in range(0, self._out, gcd(self._in, self._out)):
                 with m.Case(position):

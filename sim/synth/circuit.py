@@ -37,7 +37,7 @@ class Circuit:
     nets : int
         Nets are numbered as in the netlist; open outputs have nets of their own after those.
     inputs, outputs : dict of str to Port
-        Without the clock.
+        Without the clock. What macros put out is an input ``<path of the macro>.<port>``.
     clock_net : int
     clock_nets : set of int
         The same, and what clock gates drive.
@@ -47,6 +47,8 @@ class Circuit:
         Of each net, cells and places of the inputs on it.
     first_output : int32 (cells + 1,)
         The outputs of cell c are those from ``first_output[c]`` to ``first_output[c + 1]``.
+    macro_ff : dict of int to float
+        Capacitance of what macros take from each net.
     driven : int32 (outputs,)
         Net of each output.
     level : int32 (cells,)
@@ -60,8 +62,8 @@ class Circuit:
     Raises
     ------
     SimulationError
-        Something cannot be simulated: a macro, a net with two drivers or none, a loop, a clock
-        that is not the clock.
+        Something cannot be simulated: a net with two drivers or none, a loop, a clock that is not
+        the clock.
     """
 
     def __init__(self, flat: Flat, library: Library, clock: str = "clk") -> None:
@@ -77,7 +79,9 @@ class Circuit:
         self.outputs = {
             name: port for name, port in flat.ports.items() if port.direction is Direction.OUTPUT
         }
+        self._cells = [n for n, kind in enumerate(flat.kind.tolist()) if flat.kinds[kind].cell]
         self.models = self._models()
+        self._open_macros()
         self._connect()
         self._driver = self._drivers()
         self._clocked_by = self._clocks()
@@ -86,20 +90,29 @@ class Circuit:
 
     def cell_name(self, cell: int) -> str:
         """Return the path of a cell."""
-        return self._flat.instance_name(cell)
+        return self._flat.instance_name(self._cells[cell])
 
     def _models(self) -> tuple[CellModel, ...]:
-        known: dict[int, CellModel] = {}
-        for number, kind in enumerate(self._flat.kind.tolist()):
-            if kind not in known:
-                cell = self._flat.kinds[kind].cell
-                if cell is None:
-                    raise SimulationError(
-                        f"{self.cell_name(number)} is a macro, {self._flat.kinds[kind].name}; "
-                        "accepted: cells of the library"
-                    )
-                known[kind] = cell_model(cell)
-        return tuple(known[kind] for kind in self._flat.kind.tolist())
+        kinds = self._flat.kind[self._cells].tolist()
+        known = {kind: cell_model(self._flat.kinds[kind].cell) for kind in dict.fromkeys(kinds)}
+        return tuple(known[kind] for kind in kinds)
+
+    def _open_macros(self) -> None:
+        """Take what macros put out as inputs, and what they take as loads."""
+        flat = self._flat
+        self.macro_ff: dict[int, float] = {}
+        for number in sorted(set(range(len(flat.kind))) - set(self._cells)):
+            kind = flat.kinds[flat.kind[number]]
+            on = flat.net[flat.first[number] : flat.first[number + 1]].tolist()
+            outputs: dict[str, list[int]] = {}
+            for pin, is_input, net in zip(kind.pins, kind.inputs, on, strict=True):
+                if is_input and net not in (OPEN, self.clock_net):
+                    self.macro_ff[net] = self.macro_ff.get(net, 0.0) + kind.macro.input_ff
+                elif not is_input and net != OPEN:
+                    outputs.setdefault(pin.partition("[")[0], []).append(net)
+            for pin, nets in outputs.items():
+                name = f"{flat.instance_name(number)}.{pin}"
+                self.inputs[name] = Port(Direction.INPUT, np.array(nets, np.int32))
 
     def _connect(self) -> None:
         """Find the net of every pin, and lay out the counts."""
@@ -108,8 +121,9 @@ class Circuit:
         self.pins = np.full((len(self.models), most), -1, np.int32)
         self.nets, driven = flat.nets, []
         for cell, model in enumerate(self.models):
-            names = flat.kinds[flat.kind[cell]].pins
-            on = dict(zip(names, flat.net[flat.first[cell] : flat.first[cell + 1]], strict=True))
+            at = self._cells[cell]
+            names = flat.kinds[flat.kind[at]].pins
+            on = dict(zip(names, flat.net[flat.first[at] : flat.first[at + 1]], strict=True))
             for place, name in enumerate(model.inputs):
                 if on[name] == OPEN:
                     raise SimulationError(f"{self.cell_name(cell)}: nothing drives its {name}")

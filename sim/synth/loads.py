@@ -80,6 +80,8 @@ class Loads:
                 found[net] += (pin.rise_ff + pin.fall_ff) / 2
             if load is not None and users and net not in (ZERO, ONE):
                 found[net] += load.capacitance_ff(len(users))
+        for net, ff in circuit.macro_ff.items():
+            found[net] += ff
         found[bits(circuit.inputs.values())] += self.conditions.link_ff
         return found
 

@@ -19,7 +19,7 @@ from hw.isa.encoding import encode
 from hw.isa.instructions import Dataflow, Execute
 from hw.isa.numerics import INT8_MAX
 
-__all__ = ["Recording", "column_slice", "normal_int8", "record"]
+__all__ = ["Recording", "column_slice", "normal_int8", "record", "replay"]
 
 _LONGEST = 200_000
 """Cycles after which a run is given up."""
@@ -145,6 +145,48 @@ def record(
     return run.recordings()
 
 
+def replay(unit: Any, inputs: Mapping[str, Sequence[int]]) -> Recording:
+    """Run a component by itself, and record it.
+
+    Parameters
+    ----------
+    unit : Component
+        Of `hw`; used up.
+    inputs : mapping of str to sequence of int
+        Values of ports in each cycle; ports that are not there stay low.
+    """
+    from amaranth.sim import Simulator
+
+    ports = _ports(unit)
+    driven = {name: value for name, is_input, value, _ in ports if is_input and name in inputs}
+    seen: list[tuple[int, ...]] = []
+
+    async def bench(ctx: Any) -> None:
+        for cycle in range(len(next(iter(inputs.values())))):
+            for name, value in driven.items():
+                ctx.set(value, int(inputs[name][cycle]))
+            _, _, *values = await ctx.tick().sample(*(value for _, _, value, _ in ports))
+            seen.append(tuple(values))
+
+    simulator = Simulator(unit)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    return _recording(ports, seen, 0)
+
+
+def _recording(
+    ports: list[tuple[str, bool, Any, dict[str, slice]]], rows: list[tuple[int, ...]], place: int
+) -> Recording:
+    """Return the ports whose values begin at `place` of each row."""
+    inputs, outputs, fields = {"rst": np.zeros((len(rows), 1), np.uint8)}, {}, {}
+    for number, (port, is_input, value, parts) in enumerate(ports, place):
+        bits = _bits([row[number] for row in rows], len(value))
+        (inputs if is_input else outputs)[port] = bits
+        fields[port] = parts
+    return Recording(inputs, outputs, fields)
+
+
 class _Run:
     """One product on an engine."""
 
@@ -241,13 +283,8 @@ class _Run:
         found, place = {}, 0
         cycles = self.seen[: self.last]
         for name, ports in self.ports.items():
-            inputs, outputs, fields = {"rst": np.zeros((len(cycles), 1), np.uint8)}, {}, {}
-            for port, is_input, value, parts in ports:
-                bits = _bits([row[place] for row in cycles], len(value))
-                (inputs if is_input else outputs)[port] = bits
-                fields[port] = parts
-                place += 1
-            found[name] = Recording(inputs, outputs, fields)
+            found[name] = _recording(ports, cycles, place)
+            place += len(ports)
         return found
 
 

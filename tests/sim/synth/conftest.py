@@ -25,7 +25,8 @@ def map_unit(tmp_path_factory) -> Callable[..., Circuit]:
     def map_unit(make: Callable, *, adders: bool) -> Circuit:
         builder = Builder(emit=True)
         text = "\n".join(convert_all(make(builder), "unit", builder).values())
-        netlist = mapped(text, "unit", tmp_path_factory.mktemp("unit"), adders=adders)
+        folder, memories = tmp_path_factory.mktemp("unit"), tuple(builder.memories.values())
+        netlist = mapped(text, "unit", folder, adders=adders, memories=memories)
         return Circuit(netlist, library())
 
     return map_unit

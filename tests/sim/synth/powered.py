@@ -11,12 +11,13 @@ from pathlib import Path
 
 from hw.adders import FULL_ADDER
 from hw.emit import CELLS
+from hw.sram import Macro as Memory
 from hw.yosys import find_yosys
 from sim.synth.circuit import Circuit
 from sim.synth.flat import Flat, flatten
 from sim.synth.liberty import Library
 from sim.synth.liberty_reader import parse_liberty
-from sim.synth.netlist import parse_netlist
+from sim.synth.netlist import Macro, parse_netlist
 
 VOLTAGE = 2.0
 PIN_FF = 3.0
@@ -135,21 +136,25 @@ endmodule
 """
 
 
-def mapped(verilog: str, top: str, folder: Path, *, adders: bool) -> Flat:
+def mapped(
+    verilog: str, top: str, folder: Path, *, adders: bool, memories: tuple[Memory, ...] = ()
+) -> Flat:
     """Return a module of some Verilog, mapped by yosys to the library, clock gates included.
 
     Parameters
     ----------
     adders : bool
         Take the forms in adder cells, where there are any.
+    memories : tuple of hw.sram.Macro
+        Black boxes that the Verilog uses.
     """
-    (folder / "unit.v").write_text(verilog)
+    (folder / "unit.v").write_text(verilog + "".join(map(_black_box, memories)))
     (folder / "cells.lib").write_text(TEXT)
     (folder / "adders.v").write_text(FULL_ADDER_MAP)
     read = f"read_verilog -sv {f'-D {CELLS}' if adders else ''} unit.v"
     script = f"""{read}; hierarchy -top {top}; techmap -map adders.v
         read_liberty -lib cells.lib; proc; flatten -noscopeinfo
-        opt; booth -lowpower; alumacc; opt; memory; opt -full; techmap; opt -fast
+        opt; booth; alumacc; opt; memory; opt -full; techmap; opt -fast
         setattr -unset init w:*; clockgate -liberty cells.lib -min_net_size 3
         dfflibmap -liberty cells.lib; opt; abc -liberty cells.lib; opt_clean
         write_json mapped.json"""
@@ -160,4 +165,13 @@ def mapped(verilog: str, top: str, folder: Path, *, adders: bool) -> Flat:
         [program, "-q", "map.ys"], cwd=folder, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return flatten(parse_netlist((folder / "mapped.json").read_bytes(), library()), top)
+    macros = {memory.name: Macro(input_ff=PIN_FF) for memory in memories}
+    return flatten(parse_netlist((folder / "mapped.json").read_bytes(), library(), macros), top)
+
+
+def _black_box(memory: Memory) -> str:
+    ports = ["input clk", "input rst"]
+    for name, (direction, width) in memory.pins().items():
+        if name not in ("clk", "rst"):
+            ports.append(f"{direction} [{width - 1}:0] {name}")
+    return f"(* blackbox *) module {memory.name}({', '.join(ports)}); endmodule\n"

@@ -1,0 +1,133 @@
+"""What the lanes behind the array take: a column of the accumulator, and of the store engine."""
+
+from __future__ import annotations
+
+import dataclasses
+from fractions import Fraction
+
+import numpy as np
+
+from hw.isa.config import Config
+from hw.isa.instructions import Dataflow
+from hw.isa.numerics import INT8_MAX, encode_scale, multiplier
+
+from .circuit import Circuit
+from .loads import Conditions
+from .stimulus import Recording, column_slice, normal_int8, record, replay
+from .work import Work, at_work
+
+__all__ = ["accumulate_lane", "store_lane"]
+
+_LANE = "accumulate.lane_0"
+_STEADY = 8
+"""Cycles in which a lane must have done the same: longer than its pipeline."""
+_ROWS = 160
+"""Rows of a kind that the store engine's lane meets."""
+
+
+def accumulate_lane(
+    circuit: Circuit, config: Config, conditions: Conditions, seed: int = 0
+) -> Work:
+    """Return what a lane of the accumulator takes: at ``rest``, when it writes a first sum
+    (``overwrite``) and when it adds to an old one (``accumulate``).
+
+    Its memory is a macro, and has no part in it.
+
+    Parameters
+    ----------
+    circuit : Circuit
+        The mapped ``cdmqta_lane`` of `config`.
+
+    Raises
+    ------
+    RuntimeError
+        The netlist does not do what the RTL did.
+    """
+    rng = np.random.default_rng(seed)
+    left = normal_int8(rng, 77, 4 * config.rows)
+    right = normal_int8(rng, 2, 4 * config.rows).T
+    small = column_slice(config, left, right)
+    small = dataclasses.replace(small, output_depth=config.output_depth)
+    memories = {
+        name: f"{_LANE}.{name.rpartition('.')[0].removesuffix('.macro')}"
+        for name in circuit.inputs
+        if "." in name
+    }
+    seen = record(small, left, right, Dataflow.WS, [_LANE, *memories.values()])
+    lane = seen[_LANE]
+    inputs = dict(lane.inputs)
+    for name, path in memories.items():
+        inputs[name] = seen[path].outputs[name.rpartition(".")[2]]
+    writes = lane.inputs["commit_valid"][:, 0].astype(bool)
+    adds = writes & lane.inputs["commit_accumulate"][:, 0].astype(bool)
+    does = {
+        "rest": _steady(~writes),
+        "overwrite": _steady(writes & ~adds),
+        "accumulate": _steady(adds),
+    }
+    return _checked(circuit, lane, inputs, does, conditions)
+
+
+def store_lane(circuit: Circuit, config: Config, conditions: Conditions, seed: int = 0) -> Work:
+    """Return what a lane of the store engine takes: at ``rest``, when it makes sums INT8
+    (``requantise``), multiplies them by their row's scale before (``rescale``), or looks for their
+    maximum (``reduce``).
+
+    Parameters
+    ----------
+    circuit : Circuit
+        The mapped ``cdmqta_post_lane`` of `config`.
+
+    Raises
+    ------
+    RuntimeError
+        The netlist does not do what the RTL did.
+    """
+    from hw.postlane import PostLane
+
+    rng = np.random.default_rng(seed)
+    kinds = ("rest", "requantise", "rescale", "reduce")
+    kind = np.repeat(np.arange(len(kinds)), _ROWS)
+    works = kind > 0
+    # Sums of a reduction of a few hundred, and the scales that bring rows of them to INT8.
+    sums = np.rint(rng.normal(size=kind.size) * 3e4).astype(int) * works
+    entries = [_entry(Fraction(INT8_MAX, int(top))) for top in rng.integers(80_000, 130_000, 999)]
+    ratios = [_entry(Fraction(int(part), 128)) for part in rng.integers(32, 129, 999)]
+    inputs = {
+        "value": sums,
+        "row_scale": rng.choice(entries, kind.size) * (works & (kind < 3)),
+        "by_row": (works & (kind < 3)).astype(int),
+        "rescaled": (kind == 2).astype(int),
+        "rescale_scale": rng.choice(ratios, kind.size) * (kind == 2),
+        "lanes": config.columns * (works & (kind < 3)),
+        "column_valid": (kind == 3).astype(int),
+    }
+    seen = replay(PostLane(config), inputs)
+    does = {name: _steady(kind == number) for number, name in enumerate(kinds)}
+    return _checked(circuit, seen, dict(seen.inputs), does, conditions)
+
+
+def _entry(ratio: Fraction) -> int:
+    return encode_scale(*multiplier(ratio))
+
+
+def _steady(when: np.ndarray) -> np.ndarray:
+    """Return the cycles in which, and in all of the last before which, something is so."""
+    found = when.copy()
+    found[: _STEADY - 1] = False
+    for before in range(1, _STEADY):
+        found[before:] &= when[:-before]
+    return found
+
+
+def _checked(
+    circuit: Circuit,
+    seen: Recording,
+    inputs: dict[str, np.ndarray],
+    does: dict[str, np.ndarray],
+    conditions: Conditions,
+) -> Work:
+    work, activity = at_work(circuit, inputs, does, conditions)
+    if where := seen.difference(activity.outputs):
+        raise RuntimeError(f"the netlist of {circuit.name} differs from the RTL: {where}")
+    return work

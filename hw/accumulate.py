@@ -121,7 +121,7 @@ class Lane(wiring.Component):
         m.d.sync += fetch_half.eq(self.fetch_address[-1])
         with m.If(self.read_enable):
             m.d.sync += read_half.eq(self.read_address[-1])
-        late, defers = Signal(), Signal(4)
+        late, defers = Signal(name="late"), Signal(4, name="defers")
         m.d.sync += late.eq(defers.any())
         sums = new, previous, late
         halves = [self._half(m, half, sums, defers[2 * half :][:2]) for half in range(2)]

@@ -64,6 +64,9 @@ class Ledger(Proof):
             dut.read_enable.eq(reads & ~busy & ~late),  # what the store engine has to keep
             dut.read_address.eq(read_address),
         ]
+        self._came, self._last = Signal(), Signal(3)
+        with m.If(operation.valid):
+            m.d.sync += [self._came.eq(1), self._last.eq(operation.address)]
         self._keep_apart(m, operation)
         looks = Signal()
         m.d.sync += looks.eq(dut.read_enable & (read_address == address))
@@ -88,12 +91,10 @@ class Ledger(Proof):
 
     def _keep_apart(self, m: Module, operation: Any) -> None:
         """Assume what the feed keeps: operations right behind one another meet in no bank."""
-        before, came, last = Signal(), Signal(), Signal(3)
+        before = Signal()
         m.d.sync += before.eq(operation.valid)
-        with m.If(operation.valid):
-            m.d.sync += [came.eq(1), last.eq(operation.address)]
-        meet = operation.valid & before & _one_bank(operation.address, last)
-        turn = operation.accumulate & came & (operation.address == last)
+        meet = operation.valid & before & _one_bank(operation.address, self._last)
+        turn = operation.accumulate & self._came & (operation.address == self._last)
         self.assume(m, Mux(operation.forward, ~operation.valid | turn, ~meet))
 
     def _account(
@@ -127,12 +128,11 @@ class Ledger(Proof):
         lane, age = f"dut.lane_{column}", LATENCY + column
         previous = self.tap(m, signed(32), f"{lane}.previous")
         late = self.tap(m, 1, f"{lane}.late")
-        came, comes_from = Signal(), Signal(3)
         done, done_at = Signal(), Signal(3)
-        with m.If(operation.valid):
-            m.d.sync += [came.eq(1), comes_from.eq(operation.address)]
-        with m.If(self._later(m, operation.valid, age)):
-            m.d.sync += [done.eq(1), done_at.eq(self._later(m, operation.address, age))]
+        ends = self._later(m, operation.valid, age)
+        ends_at = self._later(m, operation.address, age)
+        with m.If(ends):
+            m.d.sync += [done.eq(1), done_at.eq(ends_at)]
         fresh = Signal(age)
         m.d.sync += fresh.eq(Cat(operation.valid, fresh))
         waits = late & (self._later(m, operation.address, age + 1) == address)
@@ -142,7 +142,7 @@ class Ledger(Proof):
         self.claim(m, f"{name}_holds_its_sum", ~known | waits | (held == total))
         self.claim(m, f"{name}_has_late_sums_at_hand", ~known | ~waits | (previous == total))
         self.claim(m, f"{name}_has_its_last_sum_at_hand", ~known | ~last | (previous == total))
-        silent = (done == came) & (~done | (done_at == comes_from))
+        silent = (done == self._came) & (~done | (done_at == self._last))
         self.claim(m, f"{name}_has_done_what_came", fresh.any() | silent)
 
     @staticmethod

@@ -14,6 +14,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from .accumulate import operation_layout
+from .array import pack
 from .edge import delayed
 from .isa.config import Config
 from .isa.pipeline import meeting_delay
@@ -294,10 +295,12 @@ class Feed(wiring.Component):
         """Hold operations until their sums leave the array, and read their scale on the way."""
         # The event shows one cycle after its wave; the scale memory and the last register take one.
         wait = meeting_delay(self._config.rows, self._config.product_register) - 2
-        layout = event.shape()
-        waiting = layout(delayed(m, event.as_value(), wait, "operations"))
+        # The scale comes from the memory at the end.
+        names = [name for name in event.shape().members if name not in ("valid", "scale")]
+        line = delayed(m, pack([event[name] for name in names]), wait, "operations")
         valid = delayed(m, event.valid, wait, "operations_valid", reset=True)
-        meeting = Signal(layout)
+        waiting, meeting = Signal.like(event, name="waiting"), Signal.like(event, name="meeting")
+        m.d.comb += pack([waiting[name] for name in names]).eq(line)
         m.d.sync += [meeting.eq(waiting), meeting.valid.eq(valid)]
         m.d.comb += [
             self.scale_enable.eq(valid & waiting.scaled),

@@ -43,7 +43,6 @@ wreduce
 peepopt
 opt_clean
 alumacc
-share
 opt
 booth
 memory -nomap
@@ -179,7 +178,10 @@ def _script(
             (part / f"needle_{number}.v").write_text(each.needle(cell), encoding="ascii")
             (part / f"with_{number}.v").write_text(each.replacement(cell), encoding="ascii")
             names += [f"extract -map needle_{number}.v", f"techmap -map with_{number}.v"]
-    complements = "\n".join(names)
+    # Only where it pays to tell abc of them beforehand: the search is slow in large modules.
+    complements = "\n".join(
+        f"select {' '.join(recipe.whole)}\n{name}\nselect -clear" for name in names
+    )
     flatten = "\n".join(f"flatten {name}" for name in recipe.whole)
     return _SCRIPT.format(
         design=_DESIGN, top=top, library=_LIBRARY, netlist=_NETLIST, gated=_GATED,

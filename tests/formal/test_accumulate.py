@@ -180,7 +180,7 @@ def outcome(folder: Path, unit: Any = Accumulate, *, inside: bool = True, **how:
 
 @pytest.mark.formal
 def test_no_write_is_lost(tmp_path: Path) -> None:
-    """For traces of any length (8-induction), both columns, every address of both halves.
+    """For traces of any length (10-induction), both columns, every address of both halves.
 
     Operations come freely: any address, accumulate or overwrite, saturating or not, in any cycle;
     but not two in a row in one bank, unless the second adds to the sum of the first (`forward`).
@@ -190,7 +190,7 @@ def test_no_write_is_lost(tmp_path: Path) -> None:
     is on its way (that is the tokens' part); what comes out of the rescaler is anything
     (`AnyRescaler`).
     """
-    assert str(outcome(tmp_path, mode="prove", depth=8)) == "PASS"
+    assert str(outcome(tmp_path, mode="prove", depth=10)) == "PASS"
 
 
 def test_no_write_is_lost_soon(tmp_path: Path) -> None:

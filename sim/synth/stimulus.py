@@ -52,19 +52,20 @@ class Recording:
             return np.full(self.cycles, missing)
         return self.inputs[port][:, self.fields[port][name].start].astype(bool)
 
-    def difference(self, outputs: Mapping[str, np.ndarray]) -> str | None:
+    def difference(self, outputs: Mapping[str, np.ndarray], start: int = 0) -> str | None:
         """Say where a netlist's outputs are not those of the RTL; None if they are.
 
         What a register without reset holds before it is first written is not known of a netlist.
-        So a bit counts from the cycle in which it first changes, in either.
+        So a bit counts from the cycle in which it first changes, in either, and not before `start`,
+        which is for pipelines that pass on what they hold.
         """
-        for port, expected in self.outputs.items():
-            seen = outputs[port]
+        for port, all_expected in self.outputs.items():
+            expected, seen = all_expected[start:], outputs[port][start:]
             moved = (expected != expected[0]) | (seen != seen[0])
             wrong = np.argwhere((expected != seen) & np.logical_or.accumulate(moved, axis=0))
             if len(wrong):
                 cycle, bit = wrong[0]
-                return f"{port}, bit {bit}, in cycle {cycle}"
+                return f"{port}, bit {bit}, in cycle {start + cycle}"
         return None
 
 

@@ -17,7 +17,7 @@ from sim.synth.circuit import Circuit
 from sim.synth.flat import Flat, flatten
 from sim.synth.liberty import Library
 from sim.synth.liberty_reader import parse_liberty
-from sim.synth.netlist import Macro, parse_netlist
+from sim.synth.netlist import Macro, Netlist, parse_netlist
 
 VOLTAGE = 2.0
 PIN_FF = 3.0
@@ -138,7 +138,7 @@ endmodule
 
 def mapped(
     verilog: str, top: str, folder: Path, *, adders: bool, memories: tuple[Memory, ...] = ()
-) -> Flat:
+) -> Netlist:
     """Return a module of some Verilog, mapped by yosys to the library, clock gates included.
 
     Parameters
@@ -166,7 +166,7 @@ def mapped(
     )
     assert done.returncode == 0, done.stdout + done.stderr
     macros = {memory.name: Macro(input_ff=PIN_FF) for memory in memories}
-    return flatten(parse_netlist((folder / "mapped.json").read_bytes(), library(), macros), top)
+    return parse_netlist((folder / "mapped.json").read_bytes(), library(), macros)
 
 
 def _black_box(memory: Memory) -> str:

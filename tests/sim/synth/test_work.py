@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 from hw.accumulate import Lane
-from hw.isa.config import Config
 from hw.postlane import PostLane
 from sim.synth.circuit import Circuit
+from sim.synth.gate_kernel import FLIP_FLOP
 from sim.synth.lanes import accumulate_lane, store_lane
+from sim.synth.liberty import WireLoad
 from sim.synth.loads import Conditions
+from sim.synth.netlist import parse_netlist
+from sim.synth.standby import standby
 from sim.synth.stimulus import record
 from sim.synth.work import at_rest, at_work
 
-from .powered import PIN_FF, VOLTAGE, circuit
+from .conftest import CONFIG, opened
+from .powered import PIN_FF, VOLTAGE, circuit, library
 
-CONFIG = Config(rows=4, columns=4)
-"""Its memories hold what the accumulator's product needs."""
+INVERTER = {"type": "INV", "connections": {"A": [2], "ZN": [5]}}
 
 
 def test_at_rest_clocks_move_and_cells_leak() -> None:
@@ -48,7 +53,7 @@ def test_work_is_told_apart_by_what_is_done() -> None:
 
 @pytest.fixture(scope="module")
 def lane(map_unit) -> Circuit:
-    return map_unit(lambda builder: Lane(CONFIG, builder), adders=True)
+    return opened(map_unit(lambda builder: Lane(CONFIG, builder), adders=True))
 
 
 def test_a_lane_of_the_accumulator(lane: Circuit) -> None:
@@ -57,8 +62,8 @@ def test_a_lane_of_the_accumulator(lane: Circuit) -> None:
     work = accumulate_lane(lane, CONFIG, Conditions())
     for figures in (work.zero_delay, work.timed):
         assert figures["rest"] < min(figures["overwrite"], figures["accumulate"])
-    assert work.timed["accumulate"] > 1.2 * work.zero_delay["accumulate"], "it glitches"
-    assert min(work.cycles.values()) >= 10
+    assert work.timed["accumulate"] > 1.05 * work.zero_delay["accumulate"], "it glitches"
+    assert min(work.cycles.values()) >= 5
 
 
 def test_a_netlist_of_another_lane_is_not_measured(lane: Circuit, monkeypatch) -> None:
@@ -77,7 +82,48 @@ def test_a_netlist_of_another_lane_is_not_measured(lane: Circuit, monkeypatch) -
 
 @pytest.mark.nightly
 def test_a_lane_of_the_store_engine(map_unit) -> None:
-    work = store_lane(map_unit(lambda builder: PostLane(CONFIG), adders=True), CONFIG, Conditions())
+    netlist = map_unit(lambda builder: PostLane(CONFIG, builder), adders=True)
+    work = store_lane(opened(netlist), CONFIG, Conditions())
     for figures in (work.zero_delay, work.timed):
         assert figures["rest"] < figures["reduce"]
         assert figures["rest"] < figures["requantise"] < figures["rescale"]
+
+
+def test_standby_is_counted_as_it_is_simulated(element: Circuit, element_netlist) -> None:
+    wires = WireLoad("w", ff_per_unit=2.0, kohm_per_unit=0.0, slope=1.0, lengths=((1, 1.5),))
+    for conditions in (Conditions(), Conditions(wire_load=wires)):
+        (found,) = standby(element_netlist, conditions)
+        rest = at_rest(element, conditions)
+        # Simulated flip-flops hold zeros; the mean of both is 20 fJ more.
+        free = [
+            cell
+            for cell, model in enumerate(element.models)
+            if model.kind == FLIP_FLOP and element.pins[cell, model.clock] == element.clock_net
+        ]
+        assert found.clock_fj == pytest.approx(rest.clock_fj + 20 * len(free))
+        assert found.instances == 1 and found.leakage_nw == pytest.approx(rest.leakage_nw, rel=0.1)
+
+
+def test_standby_of_modules_counts_their_instances() -> None:
+    flop = {"type": "DFF", "connections": {"CK": [2], "D": [3], "Q": [4]}}
+    ports = {"clk": {"direction": "input", "bits": [2]}}
+    inner = {"type": "inner", "connections": {"clk": [2]}}
+    modules = {
+        "inner": {"ports": ports, "cells": {"flop": flop}},
+        "middle": {"ports": ports, "cells": {"a": inner, "b": inner, "inv": INVERTER}},
+        "outer": {
+            "ports": ports,
+            "attributes": {"top": "1"},
+            "cells": {name: {**inner, "type": "middle"} for name in "xyz"},
+        },
+    }
+    netlist = parse_netlist(json.dumps({"modules": modules}), library())
+    found = {each.name: each for each in standby(netlist, Conditions())}
+    assert {name: each.instances for name, each in found.items()} == {
+        "outer": 1,
+        "middle": 3,
+        "inner": 6,
+    }
+    # Both edges of the pin, and inside with Q low and high.
+    assert found["inner"].clock_fj == pytest.approx(VOLTAGE**2 + (10 + 20 + 30 + 40) / 2)
+    assert found["middle"].clock_fj == 0 and found["middle"].leakage_nw == 7

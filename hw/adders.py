@@ -67,8 +67,8 @@ class Heap:
         (self._bits[weight] if weight < self._width else self.carries).append(bit)
 
     def add_constant(self, value: int) -> None:
-        """Add a number below ``2**width``, at most one in all."""
-        self._constant = value
+        """Add a number of either sign, modulo ``2**width``; numbers that are added add up."""
+        self._constant = (self._constant + value) % (1 << self._width)
 
     def total(self) -> list[Bit]:
         """Return the sum, a bit for each weight, each of the polarity that comes for nothing.

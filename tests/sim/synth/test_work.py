@@ -80,7 +80,6 @@ def test_a_netlist_of_another_lane_is_not_measured(lane: Circuit, monkeypatch) -
         accumulate_lane(lane, CONFIG, Conditions())
 
 
-@pytest.mark.nightly
 def test_a_lane_of_the_store_engine(map_unit) -> None:
     netlist = map_unit(lambda builder: PostLane(CONFIG, builder), adders=True)
     work = store_lane(opened(netlist), CONFIG, Conditions())

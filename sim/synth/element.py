@@ -101,6 +101,24 @@ class Element:
         """Return what delays and wires add, in fJ a cycle."""
         return self.timed[load.name].total - self.zero_delay[load.name].total
 
+    def total(self, load: str, *, timed: bool = True) -> float:
+        """Return what a cycle of a `Load` takes, in pJ; 0 if the element never does that."""
+        figures = self.timed if timed else self.zero_delay
+        return figures[load].total * 1e-3 if load in figures else 0.0
+
+    def added(self, load: str, base: str) -> float:
+        """Return what a `Load` takes beyond another, in pJ; 0 if the element never does it."""
+        return self.total(load) - self.total(base) if load in self.timed else 0.0
+
+    def clock(self) -> float:
+        """Return what an idle element takes for its clock, in pJ a cycle."""
+        return self.timed[Load.IDLE.name].parts[Part.CLOCK.name.lower()] * 1e-3
+
+    def leakage_mw(self) -> float:
+        """Return the leakage of an element."""
+        leaks = self.timed[Load.IDLE.name].parts[Part.LEAKAGE.name.lower()]
+        return leaks / self.period_ns * 1e-3  # fJ / ns = uW
+
     def as_json(self) -> dict[str, Any]:
         """Return everything as what JSON can hold."""
         return dataclasses.asdict(self)

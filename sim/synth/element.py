@@ -62,16 +62,20 @@ class Stimulus:
 
 @dataclass(frozen=True)
 class Figures:
-    """Energy of a cycle, in fJ, by part of the element (`Part`), and in all."""
+    """Energy of a cycle, in fJ, by part of the element (`Part`), and in all.
+
+    `swallowed` is not in it: at most that much more, see `sim.synth.power.Breakdown`.
+    """
 
     parts: Mapping[str, float]
     total: float
+    swallowed: float = 0.0
 
     @classmethod
     def of(cls, breakdown: Breakdown) -> Figures:
         """Return a breakdown as figures."""
         parts = {part.name.lower(): breakdown[part] for part in Part}
-        return cls(parts, breakdown.total)
+        return cls(parts, breakdown.total, breakdown.swallowed)
 
 
 @dataclass(frozen=True)
@@ -264,9 +268,13 @@ def _figures(found: list[dict[Load, tuple[Breakdown, int]]]) -> dict[str, Figure
             added = [_array(each[load][0]) - _array(each[base][0]) for each in both]
             weights = [each[load][1] for each in both]
             means[load] = means[base] + np.average(added, axis=0, weights=weights)
-    parts = {load: dict(zip(Part, map(float, mean), strict=True)) for load, mean in means.items()}
-    return {load.name: Figures.of(Breakdown(parts[load])) for load in sorted(parts)}
+    return {load.name: Figures.of(_breakdown(means[load])) for load in sorted(means)}
 
 
 def _array(breakdown: Breakdown) -> np.ndarray:
-    return np.array([breakdown[part] for part in Part])
+    return np.array([*(breakdown[part] for part in Part), breakdown.swallowed])
+
+
+def _breakdown(values: np.ndarray) -> Breakdown:
+    *parts, swallowed = map(float, values)
+    return Breakdown(dict(zip(Part, parts, strict=True)), swallowed)

@@ -95,12 +95,16 @@ class Counts(NamedTuple):
         Changes of outputs, and flips of inputs, as `Wires` says where.
     states : (phases, ...)
         Half cycles spent in each state of each cell.
+    swallowed : (phases, ...)
+        Changes of outputs that did not come to pass, at the places of `arcs`: the one that was
+        coming, and the one that took it back.
     """
 
     toggles: np.ndarray
     arcs: np.ndarray
     flips: np.ndarray
     states: np.ndarray
+    swallowed: np.ndarray
 
 
 @compiled
@@ -358,6 +362,8 @@ def _pass_on(w, counts, phase, state, value, queue, delays, now, net):
             changes = _bit(w.table[output], state[cell]) != value[w.net[output]]
             if queue.when[output] != NONE:
                 if not changes:
+                    counts.swallowed[phase, queue.arc[output]] += 1
+                    counts.swallowed[phase, w.arcs[output] + flip] += 1
                     _cancel(queue, output)
                     more -= 1
             elif changes:

@@ -47,6 +47,8 @@ class Activity:
     toggles : int64 (phases, nets)
     arcs, flips, states : int64 (phases, ...)
         Changes of outputs, flips of inputs, and half cycles in each state; `Circuit` says where.
+    swallowed : int64 (phases, ...)
+        As `arcs`, of pulses that were too short for the gate that was to give them.
     outputs : dict of str to uint8 (cycles, bits)
         Settled values of the output ports, bit 0 first.
     settled_ns : float
@@ -58,6 +60,7 @@ class Activity:
     arcs: np.ndarray
     flips: np.ndarray
     states: np.ndarray
+    swallowed: np.ndarray
     outputs: dict[str, np.ndarray]
     settled_ns: float
 
@@ -91,7 +94,8 @@ def simulate(
     if phases.shape != (len(given),) or (phases < 0).any():
         raise SimulationError(f"phases must be {len(given)} numbers, none below 0")
     count = int(phases.max()) + 1
-    places = circuit.nets, circuit.arcs[-1], circuit.flips[-1], circuit.states[-1]
+    arcs = circuit.arcs[-1]
+    places = circuit.nets, arcs, circuit.flips[-1], circuit.states[-1], arcs
     counts = kernel.Counts(*(np.zeros((count, int(size)), np.int64) for size in places))
     value, state = np.zeros(circuit.nets, np.uint8), np.zeros(len(circuit.models), np.int64)
     value[ONE] = 1
@@ -112,6 +116,7 @@ def simulate(
         counts.arcs,
         counts.flips,
         counts.states,
+        counts.swallowed,
         _by_port(circuit, shown),
         longest * TICK_NS,
     )

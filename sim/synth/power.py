@@ -43,9 +43,18 @@ class Part(IntEnum):
 
 @dataclass(frozen=True)
 class Breakdown:
-    """Mean energy of a cycle by part, in fJ."""
+    """Mean energy of a cycle, in fJ.
+
+    Members
+    -------
+    parts : dict of Part to float
+    swallowed : float
+        Not among them: what pulses that gates swallowed would take if they were full swings. The
+        truth lies between nothing and that.
+    """
 
     parts: dict[Part, float]
+    swallowed: float = 0.0
 
     def __getitem__(self, part: Part) -> float:
         return self.parts[part]
@@ -91,6 +100,7 @@ class Prices:
         self.state_nw = np.zeros(int(circuit.states[-1]))
         for cells, model in circuit.alike():
             self._price(cells, model)
+        self._arc_net_fj = np.repeat(self.toggle_fj[circuit.driven], np.diff(circuit.arcs))
         self._parts()
 
     def _price(self, cells: np.ndarray, model: CellModel) -> None:
@@ -165,7 +175,10 @@ class Prices:
             found += np.bincount(parts, counts[phase] * prices, minlength=len(Part))
         leaks = activity.states[phase] @ self.state_nw / 2  # half cycles
         found[Part.LEAKAGE] = leaks * self.conditions.period_ns * 1e-3  # nW ns = 1e-3 fJ
-        return Breakdown({part: float(found[part] / cycles) for part in Part})
+        swallowed = activity.swallowed[phase] @ (self.arc_fj + self._arc_net_fj)
+        return Breakdown(
+            {part: float(found[part] / cycles) for part in Part}, float(swallowed / cycles)
+        )
 
 
 def _part(model: CellModel) -> Part:

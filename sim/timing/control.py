@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from hw.isa.instructions import INSTRUCTION_BYTES
-from hw.isa.pipeline import FETCH_BURST
 from hw.isa.registers import ErrorCode
 
 from . import bursts, fifo, gate
@@ -46,7 +45,7 @@ def start(s, h, beat, code):
 @compiled
 def fetch_offers(s, h):
     """Return the beats of the burst that fetch offers, 0 for none: there must be room for them."""
-    limit = min(h.burst_beats, FETCH_BURST)
+    limit = h.fetch_burst
     beats = bursts.offer(s.cutter, h, limit)
     return beats if s.asked + beats <= 4 * limit else 0
 
@@ -54,7 +53,7 @@ def fetch_offers(s, h):
 @compiled
 def fetch_has_room(s, h):
     """Return whether fetch takes a beat of data."""
-    return fifo.has_room(s.queue, 4 * min(h.burst_beats, FETCH_BURST))
+    return fifo.has_room(s.queue, 4 * h.fetch_burst)
 
 
 @compiled
@@ -124,7 +123,7 @@ def _fetch(s, h, w, leaves, comes):
     s.level = left + h.bus * taken
     s.asked += (w.fetch_burst if w.fetch_taken else 0) - taken
     if s.cutter.waiting or s.cutter.active:
-        limit = min(h.burst_beats, FETCH_BURST)
+        limit = h.fetch_burst
         bursts.advance(s.cutter, h, limit, w.fetch_taken, False, 0, 0, 0, 0)
     if comes or s.queue.inner or taken:
         fifo.advance(s.queue, comes, takes)

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from hw.isa.pipeline import FETCH_BURST
-
 from . import bus
 from .compiled import compiled
 from .core import RUN, step
@@ -65,7 +63,7 @@ def _place_free(s, h, p, now, room):
     _name_kinds(control.store, p)
     s.execute.next_fold = 0
     s.execute.folds = 1 if s.execute.folds else 0
-    limit = min(h.burst_beats, FETCH_BURST)
+    limit = h.fetch_burst
     cutter = control.cutter
     if cutter.active and cutter.row_left > FAR * limit:
         cutter.row_left = cutter.row_beats = FAR * limit + 1
@@ -77,7 +75,7 @@ def _place_free(s, h, p, now, room):
 def _is_far(s, h):
     """Return whether fetch has so much to ask for that it does not matter how much."""
     cutter = s.control.cutter
-    return cutter.active and cutter.row_left > FAR * min(h.burst_beats, FETCH_BURST)
+    return cutter.active and cutter.row_left > FAR * h.fetch_burst
 
 
 @compiled
@@ -114,7 +112,7 @@ def advance(state, shape, code, folds, words, scratch, scratch_words, p, k, jump
         Cycles to walk; those that are jumped over do not count.
     """
     r, h, s = state[0], shape[0], scratch[0].machine
-    limit = min(h.burst_beats, FETCH_BURST)
+    limit = h.fetch_burst
     counts = words[FIRST_COUNTER : FIRST_COUNTER + COUNTERS]
     before = counts.copy()
     mark = np.zeros(4, np.int64)

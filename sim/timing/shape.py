@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hw.isa.config import Config
-from hw.isa.pipeline import ENTRY_BYTES, inside_depth, meeting_delay, scale_group
+from hw.isa.pipeline import ENTRY_BYTES, fetch_burst, inside_depth, meeting_delay, scale_group
 
 from ..result import DramTiming
 from .record import record
@@ -14,15 +14,16 @@ __all__ = ["SHAPE", "shape_of"]
 
 SHAPE = record(
     rows=1, columns=1, output_depth=1, drain_overlap=1, meeting=1,
-    bus=1, bus_bits=1, page=1, burst_beats=1, read_outstanding=1, write_outstanding=1,
+    bus=1, bus_bits=1, page=1, burst_beats=1, fetch_burst=1,
+    read_outstanding=1, write_outstanding=1,
     queue_depth=1, transpose_columns=1, chunk_beats=1, inside_depth=1, group_bytes=1,
     latency=1, rate=1, cost=1,
 )  # fmt: skip
 """Values of the Config of the same names; `output_depth` is words of a half. `meeting` is
-cycles from a wave to the operation of its sums. `bus` is bytes of a
-beat, `bus_bits` its logarithm; `page` is beats of 4096 bytes, a power of two, `chunk_beats` those
-of a chunk that is transposed; `inside_depth` is the instructions in the execute engine at most;
-`group_bytes` are those of the column scales that a load writes in a cycle, in DRAM.
+cycles from a wave to the operation of its sums. `bus` is bytes of a beat, `bus_bits` its logarithm;
+`fetch_burst` is the beats of a burst of fetch; `page` is beats of 4096 bytes, a power of two,
+`chunk_beats` those of a chunk that is transposed; `inside_depth` is the instructions in the execute
+engine at most; `group_bytes` are those of the column scales that a load writes in a cycle, in DRAM.
 `latency` is cycles of the DRAM; with a bandwidth, each cycle brings `rate` and a beat takes `cost`,
 in the units of `sim.dram`; `rate` is 0 without."""
 
@@ -34,6 +35,7 @@ def shape_of(config: Config, timing: DramTiming) -> np.ndarray:
     values = {name: getattr(config, name) for name in SHAPE.names if hasattr(config, name)} | {
         "bus": config.bus_bytes,
         "bus_bits": config.bus_bytes.bit_length() - 1,
+        "fetch_burst": fetch_burst(config.burst_beats, config.bus_bytes),
         "page": 4096 // config.bus_bytes,
         "chunk_beats": config.transpose_columns // config.bus_bytes,
         "inside_depth": inside_depth(config.rows, config.columns),

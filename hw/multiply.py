@@ -71,7 +71,7 @@ class ScaleProduct(wiring.Component):
     def _fill(self, m: Module, heap: Heap) -> None:
         """Put in the rows of all digits, as complements, of which a bit is one gate."""
         value, (width, bits) = self.value, self._sizes
-        carries = self._carries(m)
+        carries, constant = self._carries(m), 0
         for digit, carry in enumerate(carries[:-1]):
             low, high = self.multiplier[2 * digit], self.multiplier[2 * digit + 1]
             names = (f"once_{digit}", f"twice_{digit}", f"minus_{digit}")
@@ -90,12 +90,12 @@ class ScaleProduct(wiring.Component):
                     bit |= twice & value[place - 1]
                 # The top bit weighs -1: -x is ~x - 1.
                 heap.add(2 * digit + place, bit if place == width else ~bit)
-            heap.add_constant(-1 << 2 * digit + width)
+            constant -= 1 << 2 * digit + width
             heap.add(2 * digit, ~minus)  # -value is ~value + 1
         for place in range(width):  # the last carry's digit is 0 or 1, and its top bit that of all
             heap.add(bits + place, ~(carries[-1] & value[place]))
         heap.add(0, value[-1])
-        heap.add_constant(-1)
+        heap.add_constant((constant - 1) % (1 << width + bits))
 
     def _carries(self, m: Module) -> list[Any]:
         """Return the carry into each digit and out of the last, in few gates one behind another."""

@@ -10,6 +10,8 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
 
 from .isa.config import Config
+from .ripple import place_sum
+from .shared import Builder
 
 __all__ = ["KEY_BITS", "Keys", "Noise", "place_layout"]
 
@@ -73,7 +75,8 @@ class Noise(wiring.Component):
 
     LATENCY = ROUNDS // ROUNDS_A_STAGE
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, builder: Builder | None = None) -> None:
+        self._builder = builder or Builder()
         lane_bits = bits_for(config.columns - 1)
         super().__init__(
             {
@@ -103,8 +106,11 @@ class Noise(wiring.Component):
                 )
             mixed_x = Signal(HALF, name=f"mixed_x_{turn}")
             mixed_y = Signal(HALF, name=f"mixed_y_{turn}")
+            sum_ = place_sum(m, f"sum_{turn}", HALF, self._builder)
             m.d.comb += [
-                mixed_x.eq((x.rotate_right(7) + y)[:HALF] ^ key),
+                sum_.a.eq(x.rotate_right(7)),
+                sum_.b.eq(y),
+                mixed_x.eq(sum_.total ^ key),
                 mixed_y.eq(y.rotate_left(2) ^ mixed_x),
             ]
             x, y = mixed_x, mixed_y

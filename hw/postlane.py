@@ -80,7 +80,7 @@ class PostLane(wiring.Component):
         m = Module()
         m.submodules.rescale = rescale = Requantise(32, self._builder)
         m.submodules.requantise = requantise = Requantise(8, self._builder)
-        m.submodules.noise = noise = Noise(self._config)
+        m.submodules.noise = noise = Noise(self._config, self._builder)
         m.submodules.maximum = maximum = LaneMaximum()
         scale = Signal(SCALE)
         m.d.comb += [

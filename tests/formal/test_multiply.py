@@ -1,4 +1,4 @@
-"""The tree of the requantiser's multiplier is ``value * multiplier``, less one if negative."""
+"""Adders in cells are what their plain forms are: the requantiser's multiplier, sums of noise."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import random
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from amaranth.back import verilog
 
 from hw.adders import FULL_ADDER_VERILOG
 from hw.multiply import ScaleProduct
+from hw.ripple import RippleSum
 from sim.toolchain import yosys_environment
 
 SCRIPT = """
@@ -47,7 +49,7 @@ endmodule
 """
 
 
-def proofs(folder: Path, unit: ScaleProduct, multipliers: list[int], change=str) -> list[bool]:
+def proofs(folder: Path, unit: Any, multipliers: list[int], change=str) -> list[bool]:
     """Return, for each multiplier, whether both forms are one function of all values.
 
     Without multipliers, for all of them at once, which a solver can only do for a few bits.
@@ -74,6 +76,10 @@ def yosys() -> None:
 @pytest.mark.parametrize(("value_bits", "multiplier_bits"), [(2, 2), (4, 6), (6, 4)])
 def test_every_product_of_a_few_bits(tmp_path: Path, value_bits: int, multiplier_bits: int) -> None:
     assert proofs(tmp_path, ScaleProduct(value_bits, multiplier_bits), []) == [True]
+
+
+def test_the_chain_of_adders_is_a_sum(tmp_path: Path) -> None:
+    assert proofs(tmp_path, RippleSum(16), []) == [True]
 
 
 @pytest.mark.formal

@@ -69,23 +69,6 @@ class RegisterPins:
     output: str
     inverted: str | None
 
-    def needle(self, cell: str) -> str:
-        """Return what to look for: the flip-flop with an inverter behind it."""
-        return f"""module complement_{cell}(input D, input CK, output QN);
-  wire q;
-  {cell} register (.{self.data}(D), .{self.clock}(CK), .{self.output}(q));
-  \\$_NOT_ inverter (.A(q), .Y(QN));
-endmodule
-"""
-
-    def replacement(self, cell: str) -> str:
-        """Return what it becomes."""
-        return f"""(* techmap_celltype = "complement_{cell}" *)
-module with_complement(input D, input CK, output QN);
-  {cell} _TECHMAP_REPLACE_ (.{self.data}(D), .{self.clock}(CK), .{self.inverted}(QN));
-endmodule
-"""
-
 
 def register_pins(library: Library) -> dict[str, RegisterPins]:
     """Return the flip-flops without set and reset, on the rising edge, by name."""

@@ -8,14 +8,13 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ..cache import lock
 from ..toolchain import cache_folder, yosys_environment
-from .cell_maps import RegisterPins, full_adder_map, register_pins, use_complements
+from .cell_maps import full_adder_map, register_pins, use_complements
 from .errors import SynthError
 from .liberty import Library
 from .sizing import resize
@@ -52,8 +51,7 @@ techmap
 opt -fast
 clockgate -liberty {library} -min_net_size {gated}
 dfflibmap -liberty {library}
-opt
-{complements}
+opt_clean
 abc -liberty {library}
 opt_clean -purge
 check -mapped
@@ -146,7 +144,7 @@ def _make(
         (part / _DESIGN).write_text(verilog, encoding="utf-8")
         shutil.copyfile(liberty, part / _LIBRARY)
         pins = register_pins(library)
-        script = _script(part, top, library, recipe, pins)
+        script = _script(part, top, library, recipe)
         (part / "map.ys").write_text(script, encoding="utf-8")
         _run(part)
         netlist = json.loads((part / _NETLIST).read_bytes())
@@ -164,28 +162,16 @@ def _make(
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _script(
-    part: Path, top: str, library: Library, recipe: Recipe, pins: Mapping[str, RegisterPins]
-) -> str:
+def _script(part: Path, top: str, library: Library, recipe: Recipe) -> str:
     """Return yosys' commands, and leave the maps they name in the folder."""
-    adders = complements = ""
+    adders = ""
     if (text := full_adder_map(library)) is not None:
         (part / "adders.v").write_text(text, encoding="ascii")
         adders = "techmap -map adders.v"
-    names = []
-    for number, (cell, each) in enumerate(sorted(pins.items())):
-        if each.inverted is not None:
-            (part / f"needle_{number}.v").write_text(each.needle(cell), encoding="ascii")
-            (part / f"with_{number}.v").write_text(each.replacement(cell), encoding="ascii")
-            names += [f"extract -map needle_{number}.v", f"techmap -map with_{number}.v"]
-    # Only where it pays to tell abc of them beforehand: the search is slow in large modules.
-    complements = "\n".join(
-        f"select {' '.join(recipe.whole)}\n{name}\nselect -clear" for name in names
-    )
     flatten = "\n".join(f"flatten {name}" for name in recipe.whole)
     return _SCRIPT.format(
         design=_DESIGN, top=top, library=_LIBRARY, netlist=_NETLIST, gated=_GATED,
-        flatten=flatten, adders=adders, complements=complements,
+        flatten=flatten, adders=adders,
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ Timed figures have wires, zero-delay figures have none.
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +25,7 @@ from .standby import standby
 from .units import unit_of
 from .work import Rest, Work
 
-__all__ = ["Consumption", "Prices", "consumption", "wire_load_for"]
+__all__ = ["Consumption", "Prices", "consumption", "rest_by_unit", "wire_load_for"]
 
 _ELEMENT, _ACCUMULATE, _STORE = "cdmqta_pe", "cdmqta_lane", "cdmqta_post_lane"
 
@@ -147,19 +148,48 @@ def consumption(netlist: Netlist, config: Config, conditions: Conditions) -> Con
     def opened(module: str) -> Circuit:
         return Circuit(flatten(netlist, module), library)
 
-    rest: dict[str, Rest] = {}
-    for each in standby(netlist, conditions):
-        before = rest.get(unit := unit_of(each.name), Rest(0.0, 0.0))
-        rest[unit] = Rest(
-            before.clock_fj + each.instances * each.clock_fj,
-            before.leakage_nw + each.instances * each.leakage_nw,
-        )
     lanes = {
         "accumulate": accumulate_lane(opened(_ACCUMULATE), config, conditions),
         "store": store_lane(opened(_STORE), config, conditions),
     }
     element = measure(opened(_ELEMENT), record_products(config), conditions)
+    rest = rest_by_unit(netlist, conditions)
     return Consumption(config.digest(), library.name, element, lanes, rest)
+
+
+def rest_by_unit(netlist: Netlist, conditions: Conditions) -> dict[str, Rest]:
+    """Return what the units of an accelerator take at rest, with all their instances.
+
+    A module that no unit names, such as a multiplier, belongs to the unit it lies in; so a module
+    may be part of several.
+    """
+    own = {each.name: each for each in standby(netlist, conditions)}
+    found: dict[str, Rest] = {}
+    for (unit, module), instances in _owned(netlist).items():
+        before, each = found.get(unit, Rest(0.0, 0.0)), own[module]
+        found[unit] = Rest(
+            before.clock_fj + instances * each.clock_fj,
+            before.leakage_nw + instances * each.leakage_nw,
+        )
+    return found
+
+
+def _owned(netlist: Netlist) -> Counter[tuple[str, str]]:
+    """Return how often each module is in each unit."""
+    found: Counter[tuple[str, str]] = Counter()
+
+    def walk(module: str, above: str, times: int) -> None:
+        try:
+            unit = unit_of(module)
+        except ValueError:
+            unit = above
+        found[unit, module] += times
+        inside = Counter(child.module for child in netlist.module(module).children)
+        for child, each in inside.items():
+            walk(child, unit, times * each)
+
+    walk(netlist.top, "", 1)
+    return found
 
 
 def wire_load_for(netlist: Netlist) -> WireLoad | None:

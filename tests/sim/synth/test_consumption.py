@@ -6,9 +6,13 @@ import json
 
 import pytest
 
-from sim.synth.consumption import Consumption
+from sim.synth.consumption import Consumption, rest_by_unit
 from sim.synth.element import Element, Figures
+from sim.synth.loads import Conditions
+from sim.synth.netlist import parse_netlist
 from sim.synth.work import Rest, Work
+
+from .powered import library
 
 
 def figures(total: float, **parts: float) -> Figures:
@@ -68,3 +72,31 @@ def test_an_array_of_one_dataflow_has_no_price_of_the_other() -> None:
 def test_all_of_it_survives_json() -> None:
     found = consumption()
     assert Consumption.from_json(json.loads(json.dumps(found.as_json()))) == found
+
+
+def test_a_module_without_a_unit_belongs_where_it_lies() -> None:
+    """A shared one to several: here three inverters, of 7 nW each, one with the AXI's reader."""
+    ports = {"clk": {"direction": "input", "bits": [2]}}
+    inverter = {"type": "INV", "connections": {"A": [2], "ZN": [5]}}
+
+    def module(cells: dict, **more) -> dict:
+        return {"ports": ports, "cells": cells, **more}
+
+    def child(name: str) -> dict:
+        return {"type": name, "connections": {"clk": [2]}}
+
+    lane = {"one": child("shared"), "two": child("shared")}
+    top = {"lane": child("cdmqta_lane"), "reader": child("cdmqta.reader")}
+    modules = {
+        "shared": module({"inv": inverter}),
+        "cdmqta_lane": module(lane),
+        "cdmqta.reader": module({"one": child("shared")}),
+        "cdmqta": module(top, attributes={"top": "1"}),
+    }
+    netlist = parse_netlist(json.dumps({"modules": modules}), library())
+    found = rest_by_unit(netlist, Conditions())
+    assert {unit: rest.leakage_nw for unit, rest in found.items()} == {
+        "controller": 0,
+        "accumulate": 14,
+        "AXI": 7,
+    }

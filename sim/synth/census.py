@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .netlist import Netlist
-from .units import unit_of
+from .units import owned
 
 __all__ = ["Census", "Share", "census"]
 
@@ -34,6 +34,11 @@ class Share:
     registers: int
     area_um2: float
 
+    def of_one(self) -> Share:
+        """Return the share of one instance."""
+        n = self.instances
+        return Share(self.name, 1, self.cells // n, self.registers // n, self.area_um2 / n)
+
 
 @dataclass(frozen=True)
 class Census:
@@ -53,24 +58,28 @@ class Census:
         """Area of all cells."""
         return sum(share.area_um2 for share in self.modules)
 
-    def units(self) -> tuple[Share, ...]:
+    def units(self, netlist: Netlist) -> tuple[Share, ...]:
         """Return the units of an accelerator, the largest first."""
-        found: dict[str, list[Share]] = {}
-        for share in self.modules:
-            found.setdefault(unit_of(share.name), []).append(share)
+        by_name = {share.name: share for share in self.modules}
+        found: dict[str, list[tuple[int, Share]]] = {}
+        for (unit, module), instances in owned(netlist).items():
+            found.setdefault(unit, []).append((instances, by_name[module].of_one()))
         units = [
             Share(
-                name, 1, sum(s.cells for s in shares), sum(s.registers for s in shares),
-                sum(s.area_um2 for s in shares),
+                unit,
+                1,
+                sum(times * each.cells for times, each in parts),
+                sum(times * each.registers for times, each in parts),
+                sum(times * each.area_um2 for times, each in parts),
             )
-            for name, shares in found.items()
-        ]  # fmt: skip
+            for unit, parts in found.items()
+        ]
         return tuple(sorted(units, key=lambda unit: -unit.area_um2))
 
 
 def census(netlist: Netlist, top: str | None = None) -> Census:
     """Count what is in a design, through all levels."""
-    counts = _instances(netlist, top or netlist.top)
+    counts = netlist.instances(top)
     areas = np.array([kind.cell.area_um2 if kind.cell else 0.0 for kind in netlist.kinds])
     modules, kinds, macros = [], Counter(), Counter()
     for name, count in counts.items():
@@ -86,22 +95,3 @@ def census(netlist: Netlist, top: str | None = None) -> Census:
             Share(name, count, count * cells, count * registers, count * float(of @ areas))
         )
     return Census(tuple(modules), dict(kinds), dict(macros))
-
-
-def _instances(netlist: Netlist, top: str) -> dict[str, int]:
-    """Return how often each module is there, the top first."""
-    order: list[str] = []
-
-    def visit(name: str) -> None:
-        if name not in order:
-            for child in netlist.module(name).children:
-                visit(child.module)
-            order.append(name)
-
-    visit(top)
-    counts = dict.fromkeys(reversed(order), 0)
-    counts[top] = 1
-    for name in counts:
-        for child in netlist.modules[name].children:
-            counts[child.module] += counts[name]
-    return counts

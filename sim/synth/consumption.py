@@ -7,7 +7,6 @@ Timed figures have wires, zero-delay figures have none.
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +21,7 @@ from .liberty import WireLoad
 from .loads import Conditions
 from .netlist import Netlist
 from .standby import standby
-from .units import unit_of
+from .units import owned
 from .work import Rest, Work
 
 __all__ = ["Consumption", "Prices", "consumption", "rest_by_unit", "wire_load_for"]
@@ -158,37 +157,15 @@ def consumption(netlist: Netlist, config: Config, conditions: Conditions) -> Con
 
 
 def rest_by_unit(netlist: Netlist, conditions: Conditions) -> dict[str, Rest]:
-    """Return what the units of an accelerator take at rest, with all their instances.
-
-    A module that no unit names, such as a multiplier, belongs to the unit it lies in; so a module
-    may be part of several.
-    """
+    """Return what the units of an accelerator take at rest, with all their instances."""
     own = {each.name: each for each in standby(netlist, conditions)}
     found: dict[str, Rest] = {}
-    for (unit, module), instances in _owned(netlist).items():
+    for (unit, module), instances in owned(netlist).items():
         before, each = found.get(unit, Rest(0.0, 0.0)), own[module]
         found[unit] = Rest(
             before.clock_fj + instances * each.clock_fj,
             before.leakage_nw + instances * each.leakage_nw,
         )
-    return found
-
-
-def _owned(netlist: Netlist) -> Counter[tuple[str, str]]:
-    """Return how often each module is in each unit."""
-    found: Counter[tuple[str, str]] = Counter()
-
-    def walk(module: str, above: str, times: int) -> None:
-        try:
-            unit = unit_of(module)
-        except ValueError:
-            unit = above
-        found[unit, module] += times
-        inside = Counter(child.module for child in netlist.module(module).children)
-        for child, each in inside.items():
-            walk(child, unit, times * each)
-
-    walk(netlist.top, "", 1)
     return found
 
 

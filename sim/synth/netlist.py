@@ -170,6 +170,24 @@ class Netlist:
             raise NetlistError(f"the netlist has no module {name!r}; it has {some}, ...")
         return self.modules[name]
 
+    def instances(self, top: str | None = None) -> dict[str, int]:
+        """Return how often each module is in a module (the top if None is named), itself first."""
+        order: list[str] = []
+
+        def visit(name: str) -> None:
+            if name not in order:
+                for child in self.module(name).children:
+                    visit(child.module)
+                order.append(name)
+
+        visit(top or self.top)
+        counts = dict.fromkeys(reversed(order), 0)
+        counts[order[-1]] = 1
+        for name in counts:
+            for child in self.modules[name].children:
+                counts[child.module] += counts[name]
+        return counts
+
 
 def read_netlist(
     path: Path | str, library: Library, macros: Mapping[str, Macro] | None = None

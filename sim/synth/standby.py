@@ -8,7 +8,6 @@ the flip-flops behind it. So it is counted, not simulated, and a design of any s
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,25 +49,10 @@ def standby(netlist: Netlist, conditions: Conditions, clock: str = "clk") -> tup
     clock : str
         Name of the clock's port in each module.
     """
-    instances = _instances(netlist)
     return tuple(
-        Standby(name, instances[name], *_own(netlist, module, conditions, clock))
-        for name, module in netlist.modules.items()
-        if instances[name]
+        Standby(name, count, *_own(netlist, netlist.modules[name], conditions, clock))
+        for name, count in netlist.instances().items()
     )
-
-
-def _instances(netlist: Netlist) -> Counter[str]:
-    """Return how often each module is in the design."""
-    found: Counter[str] = Counter()
-
-    def count(name: str, times: int) -> None:
-        found[name] += times
-        for module, each in Counter(c.module for c in netlist.module(name).children).items():
-            count(module, times * each)
-
-    count(netlist.top, 1)
-    return found
 
 
 def _own(

@@ -67,7 +67,8 @@ class Synthesis:
     @property
     def units(self) -> tuple[Share, ...]:
         """Units of cells, the largest first; of less than an accelerator, its modules."""
-        return self.census.units() if self.design.unit == "top" else self.census.modules
+        found = self.census
+        return found.units(self.netlist) if self.design.unit == "top" else found.modules
 
     @property
     def cells_mm2(self) -> float:

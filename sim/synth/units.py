@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
-__all__ = ["MEMORIES", "UNITS", "unit_of"]
+from .netlist import Netlist
+
+__all__ = ["UNITS", "owned", "unit_of"]
 
 _OWNERS = {
     "cdmqta_pe": "elements",
@@ -28,21 +31,39 @@ _OWNERS = {
 
 UNITS = tuple(dict.fromkeys(_OWNERS.values()))
 
-MEMORIES = "memories"
-"""What is no unit of cells."""
 
-
-def unit_of(module: str) -> str:
-    """Return the unit of a module, by its name in the emitted Verilog.
-
-    Raises
-    ------
-    ValueError
-        It belongs to none: the table has to follow the design.
-    """
+def unit_of(module: str) -> str | None:
+    """Return the unit of a module, by its name in the emitted Verilog; None if it is of no one."""
     # A number behind $ only keeps names apart.
     path = re.sub(r"\$\d+", "", module).split(".")
     for length in range(len(path), 0, -1):
         if (owner := _OWNERS.get(".".join(path[:length]))) is not None:
             return owner
-    raise ValueError(f"module {module} belongs to no unit of {', '.join(UNITS)}")
+    return None
+
+
+def owned(netlist: Netlist) -> Counter[tuple[str, str]]:
+    """Return how often each module is in each unit of an accelerator, by unit and module.
+
+    A module that no unit names, such as a multiplier, belongs to the unit it lies in; so a module
+    may be part of several.
+
+    Raises
+    ------
+    ValueError
+        The top is no accelerator.
+    """
+    found: Counter[tuple[str, str]] = Counter()
+
+    def walk(module: str, above: str, times: int) -> None:
+        unit = unit_of(module) or above
+        found[unit, module] += times
+        inside = Counter(child.module for child in netlist.module(module).children)
+        for child, each in inside.items():
+            walk(child, unit, times * each)
+
+    top = unit_of(netlist.top)
+    if top is None:
+        raise ValueError(f"{netlist.top} is no accelerator: it belongs to no unit")
+    walk(netlist.top, top, 1)
+    return found

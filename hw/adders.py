@@ -81,15 +81,52 @@ class Heap:
     def rows(self) -> tuple[list[Bit], list[Bit]]:
         """Return two numbers of the same sum, a bit for each weight: for a faster adder behind.
 
-        As `total`, but every weight keeps two bits. All are of the heap's polarity.
+        Stage after stage, as Dadda does: no weight keeps more bits than the stages to come can
+        take, and carries wait for the next stage, so none ripples. All are of the heap's polarity.
         """
-        first, second = [], []
+        ones = [self._constant >> weight & 1 for weight in range(self._width)]
+        heights = [2]
+        while heights[-1] < max(map(len, self._bits)) + 1:
+            heights.append(heights[-1] * 3 // 2)
+        for height in reversed(heights[:-1]):
+            self._reduce(height, ones)
         nothing = Bit(Const(self._inverted), self._inverted)
-        for weight in range(self._width):
-            bits = [*self._two(weight), nothing, nothing]
-            first.append(bits[0])
-            second.append(bits[1])
+        something = Bit(Const(1 - self._inverted), self._inverted)
+        first, second = [], []
+        for bits, one in zip(self._bits, ones, strict=True):
+            kept = [*bits, *([something] * one), nothing, nothing]
+            first.append(kept[0])
+            second.append(kept[1])
         return first, second
+
+    def _reduce(self, height: int, ones: list[int]) -> None:
+        """Leave `height` bits in each weight, the one of the constant among them."""
+        before = [len(bits) for bits in self._bits]
+        for weight in range(self._width):
+            bits = self._bits[weight]
+            old, come = (
+                sorted(bits[: before[weight]], key=lambda bit: bit.time),
+                bits[before[weight] :],
+            )
+            made: list[Bit] = []
+            while (over := len(old) + len(made) + len(come) + ones[weight] - height) > 0:
+                if ones[weight] and over > 1:
+                    made.append(self._own(self._add_two(weight, *old[:2], 1)))
+                    ones[weight] = 0
+                    del old[:2]
+                elif over > 1:
+                    made.append(self._add_three(weight, *old[:3]))
+                    del old[:3]
+                else:
+                    made.append(self._own(self._add_two(weight, *old[:2], 0)))
+                    del old[:2]
+            self._bits[weight] = old + made + come
+
+    def _own(self, bit: Bit) -> Bit:
+        """Return a bit in the heap's polarity."""
+        if bit.inverted == self._inverted:
+            return bit
+        return Bit(~bit.value, self._inverted, bit.time)
 
     def place(self, m: Module) -> None:
         """Add the adders of `total` to a module."""
@@ -113,22 +150,6 @@ class Heap:
             self.add(weight + 1, last.value, last.time)
             return Bit(last.value, not last.inverted, last.time)
         return last
-
-    def _two(self, weight: int) -> list[Bit]:
-        """Add up the bits of a weight until two are left, or fewer."""
-        bits, one = self._bits[weight], self._constant >> weight & 1
-        while len(bits) + one > 2:
-            bits.sort(key=lambda bit: bit.time)
-            if one:
-                sum_ = self._add_two(weight, *bits[:2], one)
-                if sum_.inverted != self._inverted:
-                    sum_ = Bit(~sum_.value, self._inverted, sum_.time)
-                bits[:2], one = [sum_], 0
-            else:
-                bits[:3] = [self._add_three(weight, *bits[:3])]
-        if one:
-            bits.append(Bit(Const(1 - self._inverted), self._inverted))
-        return bits
 
     def _add_three(self, weight: int, early: Bit, middle: Bit, late: Bit) -> Bit:
         """Add three bits: return their sum, and put the carry into the next weight."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from amaranth import Cat, Module, Signal, signed
+from amaranth import Cat, Module, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
@@ -64,14 +64,35 @@ class MultiplyAdd(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        if self._cells:
+        if not self._cells:
+            inverted = inverted_bits(self._products, registered=self._registered)
+            m.d.comb += self.total.eq((self.base + self._plain(m)) ^ inverted)
+        elif self._registered:
+            m.d.comb += self.total.eq(self._in_two_stages(m))
+        else:
             tree = _Tree(self.a, self.w, self.base)
             tree.place(m)
             m.d.comb += self.total.eq(Cat(bit.value for bit in tree.total))
-        else:
-            total = self.base + self._plain(m)
-            m.d.comb += self.total.eq(total ^ inverted_bits(self._products))
         return m
+
+    def _in_two_stages(self, m: Module) -> Value:
+        """Return the total, with the products and what they need as constants in a register.
+
+        Both stages end in an adder that synthesis makes, for one that ripples has no place in a
+        stage that is meant to be short.
+        """
+        low = _upper_weight(self._products)
+        heap = _products_heap(self.a, self.w, low + 1)
+        rows = heap.rows()
+        heap.place(m)
+        first, second = (Cat(bit.value for bit in row) for row in rows)
+        product, lower = Signal(low + 1, reset_less=True), Signal(low + 1)
+        with m.If(self.enable):
+            m.d.sync += product.eq(~first + ~second)
+        m.d.comb += lower.eq(self.base[:low] + product[:low])
+        upper, logic = _stepped(self.base[low:], product[low], lower[low])
+        m.d.comb += logic
+        return Cat(lower[:low], upper)
 
     def _plain(self, m: Module) -> Any:
         """Return the sum of products."""
@@ -85,8 +106,10 @@ class MultiplyAdd(wiring.Component):
 
 
 @cache
-def inverted_bits(products: int = 1) -> int:
+def inverted_bits(products: int = 1, *, registered: bool = False) -> int:
     """Return the mask of the bits of `MultiplyAdd.total` that are complements."""
+    if registered:
+        return 0
     operand = Signal(_OPERAND * products)
     bits = _Tree(operand, operand, Signal(_SUM)).total
     return sum(bit.inverted << weight for weight, bit in enumerate(bits))
@@ -100,6 +123,11 @@ def _pairs(a: Any, w: Any) -> list[tuple[Any, Any]]:
     ]
 
 
+def _upper_weight(products: int) -> int:
+    """Return the weight from which on only one is added or taken, see `_Tree`."""
+    return 2 * _OPERAND - 1 + exact_log2(products)
+
+
 class _Tree:
     """The bits of ``base`` and all products, and their sum.
 
@@ -111,44 +139,54 @@ class _Tree:
     """
 
     def __init__(self, a: Any, w: Any, base: Any) -> None:
-        pairs = _pairs(a, w)
-        low = 2 * _OPERAND - 1 + exact_log2(len(pairs))
-        # Complements are added: a product of bits is then one NAND, and the multiplexer that gives
-        # `base` may invert.
-        self._heap = heap = Heap(low, inverted=True)
-        for pair in pairs:
-            _add_product(heap, *pair)
-        heap.add_constant(len(pairs) << _OPERAND)
+        low = _upper_weight(len(a) // _OPERAND)
+        self._heap = heap = _products_heap(a, w, low)
         for weight in range(low):
             heap.add(weight, ~base[weight], _BASE_TIME)
-        self._logic: list[Any] = []
-        self.total = [*heap.total(), *self._step(base[low:])]
+        lower = heap.total()
+        early, late = sorted(heap.carries, key=lambda bit: bit.time)
+        upper, self._logic = _stepped(base[low:], ~early.value, ~late.value)
+        self.total = [*lower, *(Bit(bit) for bit in upper)]
 
     def place(self, m: Module) -> None:
         """Add the logic to a module."""
         self._heap.place(m)
         m.d.comb += self._logic
 
-    def _step(self, upper: Any) -> list[Bit]:
-        """Return the upper bits, one more or one less if the carries say so.
 
-        Adding one inverts the lowest bits up to the first 0, taking one up to the first 1: which
-        of them to look for is the carry that comes first, if both are alike; the last decides
-        whether anything happens, and has the short way.
-        """
-        early, late = sorted(self._heap.carries, key=lambda bit: bit.time)
-        up, steps = Signal(), Signal()
-        self._logic += [up.eq(~early.value), steps.eq(early.value == late.value)]
-        bits = []
-        for weight in range(len(upper)):
-            bit, onwards = Signal(name=f"upper_{weight}"), Signal(name=f"steps_{weight + 1}")
-            self._logic += [
-                bit.eq(upper[weight] ^ steps),
-                onwards.eq(steps & (upper[weight] == up)),
-            ]
-            bits.append(Bit(bit))
-            steps = onwards
-        return bits
+def _products_heap(a: Any, w: Any, width: int) -> Heap:
+    """Return the bits of all products in a heap, with their constants below ``2^w``.
+
+    Complements are added: a product of bits is then one NAND, and the multiplexer that gives a sum
+    to be added may invert.
+    """
+    heap = Heap(width, inverted=True)
+    pairs = _pairs(a, w)
+    for pair in pairs:
+        _add_product(heap, *pair)
+    heap.add_constant(len(pairs) << _OPERAND)
+    return heap
+
+
+def _stepped(upper: Any, early: Any, late: Any) -> tuple[list[Any], list[Any]]:
+    """Return bits, one less, the same or one more with none, one or both of two carries.
+
+    Adding one inverts the lowest bits up to the first 0, taking one up to the first 1: which of
+    them to look for is the carry that comes first, if both are alike; the last decides whether
+    anything happens, and has the short way. With the bits comes the logic that makes them.
+    """
+    steps = Signal()
+    logic = [steps.eq(early == late)]
+    bits = []
+    for weight in range(len(upper)):
+        bit, onwards = Signal(name=f"upper_{weight}"), Signal(name=f"steps_{weight + 1}")
+        logic += [
+            bit.eq(upper[weight] ^ steps),
+            onwards.eq(steps & (upper[weight] == early)),
+        ]
+        bits.append(bit)
+        steps = onwards
+    return bits, logic
 
 
 _BASE_TIME = 2

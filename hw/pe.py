@@ -104,7 +104,7 @@ class ProcessingElement(wiring.Component):
         if registered:
             m.d.comb += mac.enable.eq(control["valid"])
             late = _delayed(m, control, "late")
-        self._sums(m, mac, late, inverted_bits())
+        self._sums(m, mac, late, inverted_bits(registered=registered))
         m.d.comb += [self.a_out.eq(a), self.b_out.eq(b)]
         m.d.comb += [self.control_out[name].eq(value) for name, value in control.items()]
         return m

@@ -13,7 +13,7 @@ from .cells import verilog_models
 from .census import Census, Share, census
 from .design import Design, Sram, design_of
 from .flat import flatten
-from .flow import map_design, netlist_verilog
+from .flow import Recipe, map_design, netlist_verilog
 from .liberty import Library, WireLoad
 from .library import find_library, library_file
 from .netlist import Netlist, read_netlist
@@ -21,6 +21,11 @@ from .path import Path as TimedPath
 from .sta import Timing, analyse, chosen_wire_load
 
 __all__ = ["Synthesis", "synthesise"]
+
+
+_SMALL_NS, _FAST_NS = 1.95, 0.98
+"""Periods that cells of an element are strengthened for: without, and with a register between
+multiplier and adder."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,6 +149,7 @@ def synthesise(
     library = find_library(liberty)
     chosen = chosen_wire_load(library, wire_load)
     design = design_of(config, unit, costs)
-    folder = map_design(design.verilog, design.top, library, library_file(liberty))
+    recipe = Recipe(periods_ns=(("cdmqta_pe", _FAST_NS if config.product_register else _SMALL_NS),))
+    folder = map_design(design.verilog, design.top, library, library_file(liberty), recipe)
     netlist = read_netlist(folder / "netlist.json", library, design.macros())
     return Synthesis(config, design, folder, netlist, chosen)

@@ -204,7 +204,6 @@ def test_sums_can_be_read(tmp_path: Path) -> None:
 
 
 ACCUMULATE = {
-    "read_and_forwarded": ("fetch.accumulate & ~fetch.forward", "fetch.accumulate"),
     "never_forwarded": ("lane.commit_forward.eq(commit.forward)", "lane.commit_forward.eq(0)"),
     "always_forwarded": ("lane.commit_forward.eq(commit.forward)", "lane.commit_forward.eq(1)"),
     "read_too_soon": ("length - 2, operation.valid", "length - 3, operation.valid"),

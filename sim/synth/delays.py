@@ -63,6 +63,7 @@ class Delays:
         self._constants: dict[float, Table] = {}
         self._tables: dict[int, tuple[int, Table]] = {}
         self._known: dict[tuple[int, tuple[tuple[str, bool], ...]], int] = {}
+        self._made: list[tuple[int, tuple[tuple[str, bool], ...]]] = []
         for kind in range(len(kinds)):
             self.variant(kind, {})
 
@@ -71,6 +72,7 @@ class Delays:
         key = kind, tuple(sorted(tied.items()))
         if key not in self._known:
             self._known[key] = len(self.through)
+            self._made.append(key)
             cell, pins = self.kinds[kind].cell, self.kinds[kind].pins
             if cell is None:
                 self.through.append([])
@@ -83,6 +85,18 @@ class Delays:
             self.checks.append([check for check, _ in checks])
             self.labels += [label for _, label in checks]
         return self._known[key]
+
+    def widen(self, families: Sequence[Sequence[int]]) -> None:
+        """Make variants of the other kinds of a family for whatever is tied in one of them."""
+        for family in families:
+            tied = {tied for kind, tied in self._known if kind in family}
+            for kind in family:
+                for each in sorted(tied):
+                    self.variant(kind, dict(each))
+
+    def of(self, variant: int) -> tuple[int, tuple[tuple[str, bool], ...]]:
+        """Return the kind and what is tied of a variant."""
+        return self._made[variant]
 
     def _table(self, table: Table) -> int:
         return self._tables.setdefault(id(table), (len(self._tables), table))[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +56,39 @@ class Flat:
     nets: int
     ports: Mapping[str, Port]
     _template: _Template
+
+    @cached_property
+    def places(self) -> tuple[list[tuple[str, str]], NDArray[np.int32]]:
+        """Places of modules as module and instance, and the one that each instance fills."""
+        names: list[tuple[str, str]] = []
+        known: dict[int, NDArray[np.int32]] = {}
+        first: dict[str, int] = {}
+
+        def fill(at: _Template) -> NDArray[np.int32]:
+            if id(at) not in known:
+                module = at.module
+                if module.name not in first:
+                    first[module.name] = len(names)
+                    names.extend((module.name, name) for name in module.keys)
+                own = first[module.name] + np.arange(len(module.names), dtype=np.int32)
+                known[id(at)] = np.concatenate([own, *(fill(inside) for inside in at.below)])
+            return known[id(at)]
+
+        return names, fill(self._template)
+
+    def copies(self, module: str) -> tuple[NDArray[np.int64], int]:
+        """Return the first instance of each copy of a module, and how many a copy has."""
+        size = 0
+
+        def find(at: _Template, start: int) -> list[int]:
+            nonlocal size
+            if at.module.name == module:
+                size = len(at.kinds)
+                return [start]
+            pairs = zip(at.below, at.starts.tolist(), strict=True)
+            return [each for inside, offset in pairs for each in find(inside, start + offset)]
+
+        return np.array(find(self._template, 0), np.int64), size
 
     def _owner(self, instance: int) -> tuple[list[str], _Template, int]:
         """Return the path to the module that holds an instance, and its number there."""

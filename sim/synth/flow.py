@@ -11,17 +11,22 @@ import tempfile
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from ..cache import lock
 from ..toolchain import cache_folder, yosys_environment
+from .buffers import limit_loads
 from .cell_maps import full_adder_map, register_pins, use_complements
 from .errors import SynthError
+from .flat import flatten
 from .liberty import Library
-from .sizing import resize
+from .netlist import Macro, parse_modules
+from .sizing import strengthen
+from .slack import Slack
 
 __all__ = ["FLOW_VERSION", "MappingError", "Recipe", "map_design", "netlist_verilog"]
 
-FLOW_VERSION = 1
+FLOW_VERSION = 2
 """Part of the key of what is kept: to be raised with every change of what comes out."""
 
 _LIBRARY, _DESIGN, _NETLIST = "library.lib", "design.v", "netlist.json"
@@ -71,15 +76,23 @@ class Recipe:
     whole : tuple of str
         Modules into which those inside dissolve; all others keep their boundaries.
     periods_ns : tuple of (str, float)
-        Modules whose cells are strengthened until they are as fast as that.
+        Modules whose cells are strengthened, each by itself, until they are as fast as that.
+    period_ns : float or None
+        Then the same with the whole design; None to leave it.
     """
 
     whole: tuple[str, ...] = ("cdmqta_pe",)
     periods_ns: tuple[tuple[str, float], ...] = (("cdmqta_pe", 1.95),)
+    period_ns: float | None = 2.0
 
 
 def map_design(
-    verilog: str, top: str, library: Library, liberty: Path, recipe: Recipe | None = None
+    verilog: str,
+    top: str,
+    library: Library,
+    liberty: Path,
+    recipe: Recipe | None = None,
+    macros: Mapping[str, Macro] | None = None,
 ) -> Path:
     """Map a design, or find it mapped already; return the folder of what was made.
 
@@ -96,20 +109,25 @@ def map_design(
         The parsed library.
     liberty : Path
         The same as an unpacked Liberty file.
+    macros : mapping of str to Macro, optional
+        Black boxes of the design.
 
     Raises
     ------
     MappingError
         yosys fails.
+    NetlistError
+        What comes out cannot be timed, so that it cannot be made fast either.
     """
-    recipe = recipe or Recipe()
+    recipe, macros = recipe or Recipe(), dict(sorted((macros or {}).items()))
     facts = [FLOW_VERSION, _yosys_version(), _SCRIPT, top, repr(recipe), library.digest, verilog]
+    facts.append(repr(macros))
     name = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
     folder = cache_folder() / "synth" / name
     with lock(folder):
         if not _whole(folder):
             shutil.rmtree(folder, ignore_errors=True)
-            _make(folder, verilog, top, library, liberty, recipe)
+            _make(folder, verilog, top, library, liberty, recipe, macros)
     return folder
 
 
@@ -135,7 +153,13 @@ def _whole(folder: Path) -> bool:
 
 
 def _make(
-    folder: Path, verilog: str, top: str, library: Library, liberty: Path, recipe: Recipe
+    folder: Path,
+    verilog: str,
+    top: str,
+    library: Library,
+    liberty: Path,
+    recipe: Recipe,
+    macros: Mapping[str, Macro],
 ) -> None:
     """Map in a temporary folder beside `folder`, and rename it when it is whole."""
     part = Path(tempfile.mkdtemp(prefix="part-", dir=folder.parent))
@@ -149,9 +173,7 @@ def _make(
         _run(part)
         netlist = json.loads((part / _NETLIST).read_bytes())
         use_complements(netlist, library, pins)
-        for module, period_ns in recipe.periods_ns:
-            if module in netlist["modules"]:
-                resize(netlist["modules"][module], module, library, period_ns)
+        _quicken(netlist["modules"], top, library, recipe, macros)
         text = json.dumps(netlist, separators=(",", ":")).encode()
         (part / _NETLIST).write_bytes(text)
         (part / "sha256").write_text(hashlib.sha256(text).hexdigest(), encoding="ascii")
@@ -160,6 +182,28 @@ def _make(
         part.rename(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _quicken(
+    modules: dict[str, Any],
+    top: str,
+    library: Library,
+    recipe: Recipe,
+    macros: Mapping[str, Macro],
+) -> None:
+    """Add buffers to a netlist, and strengthen its cells."""
+
+    def strengthened(some: dict[str, Any], top: str, period_ns: float) -> None:
+        flat = flatten(parse_modules(some, library, macros), top)
+        strengthen(some, Slack(flat, library, None, period_ns, recipe.whole))
+
+    for module, period_ns in recipe.periods_ns:
+        if module in modules:
+            strengthened({module: modules[module]}, module, period_ns)
+    if recipe.period_ns is not None:
+        # Wherever these stand so often, a buffer would cost more than it brings.
+        limit_loads(modules, library, recipe.whole)
+        strengthened(modules, top, recipe.period_ns)
 
 
 def _script(part: Path, top: str, library: Library, recipe: Recipe) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +50,7 @@ class Graph:
         What each check is called.
     data, tables : arrays
         Of `Delays.tables`.
+    delays : Delays
     """
 
     flat: Flat
@@ -71,10 +73,21 @@ class Graph:
     labels: tuple[str, ...]
     data: NDArray[np.float64]
     tables: NDArray[np.int64]
+    delays: Delays
 
 
-def graph(flat: Flat, clock: str, wire_load: WireLoad | None) -> Graph:
+def graph(
+    flat: Flat,
+    clock: str,
+    wire_load: WireLoad | None,
+    families: Sequence[Sequence[int]] = (),
+) -> Graph:
     """Return what is needed to time a module.
+
+    Parameters
+    ----------
+    families : sequence of sequences of int
+        Kinds that may be exchanged: all are ready with the inputs tied that any has.
 
     Raises
     ------
@@ -86,6 +99,7 @@ def graph(flat: Flat, clock: str, wire_load: WireLoad | None) -> Graph:
         _refuse(flat, number, kind)
     delays = Delays(flat.kinds)
     value, variant = tie(flat, delays)
+    delays.widen(families)
     carries = clock_nets(flat, clock)
     driver = _drivers(flat)
     load, wire, fanout = _loads(flat, wire_load)
@@ -115,6 +129,7 @@ def graph(flat: Flat, clock: str, wire_load: WireLoad | None) -> Graph:
         labels=tuple(delays.labels),
         data=data,
         tables=tables,
+        delays=delays,
     )
 
 

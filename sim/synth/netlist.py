@@ -26,6 +26,7 @@ __all__ = [
     "Netlist",
     "NetlistError",
     "Port",
+    "cell_kind",
     "parse_modules",
     "parse_netlist",
     "read_netlist",
@@ -112,8 +113,8 @@ class Module:
     ports : mapping of str to Port
     nets : int
         Number of nets; 0 and 1 are tied.
-    names : tuple of str
-        Instances of cells and macros.
+    names, keys : tuple of str
+        Instances of cells and macros, as the design calls them and as the file does.
     kinds : array of int32, shape (instances,)
         Into `Netlist.kinds`.
     pins : array of int32
@@ -125,6 +126,7 @@ class Module:
     ports: Mapping[str, Port]
     nets: int
     names: tuple[str, ...]
+    keys: tuple[str, ...]
     kinds: NDArray[np.int32]
     pins: NDArray[np.int32]
     children: tuple[Child, ...]
@@ -262,20 +264,21 @@ class _Reader:
         """Return a module."""
         # A bit without a value may have any: 0.
         bits: dict[Any, int] = {"0": ZERO, "1": ONE, "x": ZERO, "z": OPEN}
-        names, kinds, children = [], [], []
+        names, keys, kinds, children = [], [], [], []
         pins: list[int] = []
-        for each, cell in described["cells"].items():
+        for key, cell in described["cells"].items():
             connections = {
                 pin: [bits.setdefault(bit, len(bits) - 2) for bit in ends]
                 for pin, ends in cell["connections"].items()
             }
-            each = _plain(each, cell)
+            each = _plain(key, cell)
             if cell["type"] in self.described and cell["type"] not in self.library.cells:
                 nets = {port: np.array(ends, np.int32) for port, ends in connections.items()}
                 children.append(Child(each, cell["type"], nets))
                 continue
             kind, pin_nets = self.instance(name, each, cell["type"], connections)
             names.append(each)
+            keys.append(key)
             kinds.append(kind)
             pins += pin_nets
         ports = {
@@ -290,6 +293,7 @@ class _Reader:
             ports=ports,
             nets=len(bits) - 2,
             names=tuple(names),
+            keys=tuple(keys),
             kinds=np.array(kinds, np.int32),
             pins=np.array(pins, np.int32),
             children=tuple(children),
@@ -304,7 +308,7 @@ class _Reader:
         if of in self.library.cells:
             kind = self.known.get(of)
             if kind is None:
-                kind = self.add(of, _cell_kind(self.library.cells[of]))
+                kind = self.add(of, cell_kind(self.library.cells[of]))
             pins = self.kinds[kind].pins
             nets = [connections[pin][0] if connections.get(pin) else OPEN for pin in pins]
             if strange := set(connections) - set(pins):
@@ -337,7 +341,8 @@ def _plain(name: str, entry: Mapping[str, Any]) -> str:
     return entry.get("attributes", {}).get("hdlname", name).replace(" ", ".").removeprefix("\\")
 
 
-def _cell_kind(cell: Cell) -> Kind:
+def cell_kind(cell: Cell) -> Kind:
+    """Return a cell as what an instance is."""
     pins = [pin for pin in cell.pins.values() if pin.direction is not Direction.INTERNAL]
     return Kind(
         cell.name,

@@ -1,104 +1,185 @@
-"""Larger cells where a path is too long.
+"""Stronger cells where a path is too long, or where a cell carries more than it may.
 
-Technology mapping takes the smallest cells; one that drives thirty others is then slow. Cells on
-the longest path are exchanged for stronger ones of the same function, one at a time, as long as
-that shortens it.
+Technology mapping takes the smallest cells; one that drives thirty others is then slow. In passes
+over the whole design, cells on late paths are exchanged for stronger ones of the same function:
+those that gain most for their area, none beside another, and all copies of a module alike. What
+does not help is taken back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from .flat import flatten
-from .liberty import Cell, Library
-from .netlist import parse_modules
-from .sta import analyse
+import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["resize", "stronger"]
+from .netlist import Kind
+from .slack import Slack
 
-_MOST = 200
-"""Exchanges in a module at most."""
-_LEAST_NS = 1e-4
-"""What an exchange must gain."""
+__all__ = ["Sized", "carry", "strengthen"]
 
-
-def stronger(library: Library) -> dict[str, tuple[str, ...]]:
-    """Return the larger cells of the same pins and functions, by the name of each cell."""
-    alike: dict[Any, list[Cell]] = {}
-    for cell in library.cells.values():
-        if not cell.dont_use and cell.latch is None and cell.gating is None:
-            alike.setdefault(_what(cell), []).append(cell)
-    found = {}
-    for cells in alike.values():
-        cells.sort(key=lambda cell: cell.area_um2)
-        for place, cell in enumerate(cells):
-            found[cell.name] = tuple(each.name for each in cells[place + 1 :])
-    return found
+_PASSES = 80
+"""Passes at most."""
+_VAIN = 8
+"""Exchanges, each by itself, that do not help, before the end; passes in vain get smaller."""
+_SAME = 1e-9
+_LEAST_NS = 1e-3
+"""What an exchange must seem to gain."""
+_LEAST_UM2 = 0.1
+"""What it is taken to cost at least."""
+_PART = 0.3
+"""Part of what seems worth an exchange that a pass exchanges."""
+_FULL = 0.9
+"""Part of its largest load that a cell may carry."""
 
 
-def _what(cell: Cell) -> tuple:
-    """Return what two cells have in common that can stand for one another."""
-    functions = tuple(
-        (pin.name, pin.direction, pin.function and (pin.function.inputs, pin.function.table))
-        for pin in sorted(cell.pins.values(), key=lambda pin: pin.name)
-    )
-    register = cell.register
-    kind = None
-    if register is not None:
-        kind = tuple(
-            function and (function.inputs, function.table)
-            for function in (
-                register.next_state, register.clocked_on, register.clear, register.preset
-            )
-        )  # fmt: skip
-    return functions, kind
+@dataclass(frozen=True)
+class Sized:
+    """What sizing did: the period it came to, in ns, and the places that have other cells."""
+
+    period_ns: float
+    exchanged: int
 
 
-def resize(module: dict[str, Any], name: str, library: Library, period_ns: float) -> float:
-    """Strengthen cells of a module until its period is `period_ns`, or as short as that makes it.
+def strengthen(modules: dict[str, dict[str, Any]], timed: Slack) -> Sized:
+    """Exchange cells until a design is fast enough, or no exchange makes it faster.
 
     Parameters
     ----------
-    module : dict
-        As yosys writes it in JSON, of cells only; it is changed.
-
-    Returns
-    -------
-    float
-        The period.
+    modules : dict
+        As yosys writes them in JSON; types of cells are changed.
+    timed : Slack
+        Of the same design.
     """
-    larger = stronger(library)
-    best, path = _time(module, name, library)
-    for _ in range(_MOST):
-        if best <= period_ns:
+    start = timed.kinds.copy()
+    carry(timed)
+    best, kinds, part = _cost(timed), timed.kinds.copy(), _PART
+    vain: set[tuple[int, int]] = set()
+    for _ in range(_PASSES):
+        chosen = _choose(timed, part, vain)
+        if not chosen or len(vain) == _VAIN:
             break
-        trials = []
-        for instance in dict.fromkeys(path):
-            cell = module["cells"].get(instance)
-            for other in larger.get(cell["type"], ())[:2] if cell else ():
-                trials.append(_trial(module, name, library, instance, other))
-        gains = [trial for trial in trials if trial[0] < best - _LEAST_NS]
-        if not gains:
+        for place, kind in chosen:
+            timed.exchange(place, kind)
+        timed.update()
+        # Of two paths that are equally late the first exchange shortens but one.
+        if (cost := _cost(timed)) <= best + _SAME:
+            if cost < best - _SAME:
+                vain.clear()
+            best, kinds = min(best, cost), timed.kinds.copy()
+            continue
+        _put(timed, kinds)
+        part /= 4
+        if len(chosen) == 1:
+            vain.update(chosen)
+    changed = np.flatnonzero(kinds != start)
+    for place in changed.tolist():
+        module, name = timed.places[place]
+        modules[module]["cells"][name]["type"] = timed.flat.kinds[kinds[place]].name
+    return Sized(timed.period_ns + float(timed.late_ns.max(initial=0.0)), len(changed))
+
+
+def _cost(timed: Slack) -> float:
+    """Return by how much all ends are late; the worst counts as much as a hundred others."""
+    return float(timed.late_ns.sum() + 100 * timed.late_ns.max(initial=0.0))
+
+
+def _put(timed: Slack, kinds: NDArray[np.int32]) -> None:
+    """Exchange cells until they are of the kinds given."""
+    for place in np.flatnonzero(kinds != timed.kinds).tolist():
+        timed.exchange(place, int(kinds[place]))
+    timed.update()
+
+
+def carry(timed: Slack) -> None:
+    """Make cells as strong as what they drive needs by the library, wherever they stand."""
+    outputs = [
+        [pin for pin, into in enumerate(kind.inputs) if not into] for kind in timed.flat.kinds
+    ]
+    for place in _overloaded(timed, outputs):
+        kind = int(timed.kinds[place])
+        family = timed.family.get(kind, ())
+        at = timed.instances(place)
+        loads = {
+            pin: timed.load_ff[timed.flat.net[timed.flat.first[at] + pin]].max()
+            for pin in outputs[kind]
+        }
+        for other in family[family.index(kind) + 1 :] if family else ():
+            cell = timed.flat.kinds[other]
+            if all(loads[pin] <= _FULL * _most(cell, pin) for pin in loads):
+                break
+        else:
+            continue
+        timed.exchange(place, other)
+    timed.update()
+
+
+def _most(kind: Kind, pin: int) -> float:
+    """Return what an output may carry."""
+    return (kind.cell and kind.cell.pins[kind.pins[pin]].max_capacitance_ff) or np.inf
+
+
+def _overloaded(timed: Slack, outputs: list[list[int]]) -> list[int]:
+    """Return places of cells that carry too much in any copy of their module."""
+    flat, found = timed.flat, []
+    kind = timed.kinds[timed.place]
+    for number in np.unique(timed.kinds).tolist():
+        at = np.flatnonzero(kind == number)
+        for pin in outputs[number]:
+            nets = flat.net[flat.first[at] + pin]
+            load = timed.load_ff[nets].max(axis=1)
+            over = (nets > 1) & (load > _FULL * _most(flat.kinds[number], pin))
+            found.append(timed.place[at[over & ~timed.graph.clock[nets]]])
+    return np.unique(np.concatenate([*found, np.zeros(0, np.int32)])).tolist()
+
+
+def _choose(timed: Slack, part: float, vain: set[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return places and kinds that seem worth an exchange, none of them side by side."""
+    instances = _late(timed)
+    who, what, more = [], [], []
+    for at in instances.tolist():
+        place = int(timed.place[at])
+        now = int(timed.kinds[place])
+        family = timed.family.get(now, ())
+        area = timed.flat.kinds[now].cell.area_um2 if family else 0.0
+        for other in family:
+            grows = timed.flat.kinds[other].cell.area_um2 - area
+            if other != now and grows >= 0 and (place, other) not in vain:
+                who.append(at)
+                what.append(other)
+                more.append(max(grows, _LEAST_UM2) * timed.copies[place])
+    who_, what_ = np.array(who, np.int64), np.array(what, np.int64)
+    gain = timed.gains(who_, what_)
+    # That it helps matters more than what it costs.
+    worth = gain / np.sqrt(np.array(more))
+    order = np.argsort(-worth, kind="stable")
+    order = order[gain[order] > _LEAST_NS]
+    most = max(1, int(part * len(np.unique(who_[order]))))
+    chosen: list[tuple[int, int]] = []
+    touched: set[int] = set()
+    flat = timed.flat
+    for k in order.tolist():
+        at = int(who_[k])
+        nets = set(flat.net[flat.first[at] : flat.first[at + 1]].tolist()) - {-1, 0, 1}
+        nets = {net for net in nets if not timed.graph.clock[net]}
+        if nets & touched:
+            continue
+        touched |= nets
+        chosen.append((int(timed.place[at]), int(what_[k])))
+        if len(chosen) == most:
             break
-        best, path, instance, other = min(gains, key=lambda trial: trial[0])
-        module["cells"][instance]["type"] = other
-    return best
+    return chosen
 
 
-def _trial(
-    module: dict[str, Any], name: str, library: Library, instance: str, other: str
-) -> tuple[float, list[str], str, str]:
-    """Return the period and the longest path with an exchange, which is undone."""
-    cell = module["cells"][instance]
-    kept, cell["type"] = cell["type"], other
-    period, path = _time(module, name, library)
-    cell["type"] = kept
-    return period, path, instance, other
-
-
-def _time(module: Mapping[str, Any], name: str, library: Library) -> tuple[float, list[str]]:
-    """Return the period of a module and the instances on its longest path."""
-    timing = analyse(flatten(parse_modules({name: module}, library)), None)
-    path = timing.path
-    return timing.period_ns, [point.instance for point in path.points] if path else []
+def _late(timed: Slack) -> NDArray[np.int64]:
+    """Return the instances on late paths, of each place the one that is latest."""
+    g = timed.graph
+    nets = np.flatnonzero((timed.slack_ns < 0) & (g.driver >= 0))
+    at = g.driver[nets]
+    fit = timed.active[at]
+    nets, at = nets[fit], at[fit]
+    order = np.argsort(timed.slack_ns[nets], kind="stable")
+    at = at[order].astype(np.int64)
+    _, first = np.unique(timed.place[at], return_index=True)
+    return at[np.sort(first)]

@@ -25,7 +25,7 @@ __all__ = ["Synthesis", "synthesise"]
 
 _SMALL_NS, _FAST_NS = 1.95, 0.98
 """Periods that cells of an element are strengthened for: without, and with a register between
-multiplier and adder."""
+multiplier and adder; the rest has to be as fast as that but for a margin."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +149,9 @@ def synthesise(
     library = find_library(liberty)
     chosen = chosen_wire_load(library, wire_load)
     design = design_of(config, unit, costs)
-    recipe = Recipe(periods_ns=(("cdmqta_pe", _FAST_NS if config.product_register else _SMALL_NS),))
-    folder = map_design(design.verilog, design.top, library, library_file(liberty), recipe)
-    netlist = read_netlist(folder / "netlist.json", library, design.macros())
+    element, chip = (_FAST_NS, 1.0) if config.product_register else (_SMALL_NS, 2.0)
+    recipe = Recipe(periods_ns=(("cdmqta_pe", element),), period_ns=chip)
+    macros = design.macros()
+    folder = map_design(design.verilog, design.top, library, library_file(liberty), recipe, macros)
+    netlist = read_netlist(folder / "netlist.json", library, macros)
     return Synthesis(config, design, folder, netlist, chosen)

@@ -1,0 +1,116 @@
+"""Sizing: faster, no less right, and timed as the whole is."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+
+from sim.synth.flat import flatten
+from sim.synth.netlist import parse_modules
+from sim.synth.sizing import strengthen
+from sim.synth.slack import Slack
+from sim.synth.sta import analyse, chosen_wire_load
+from sim.synth.strength import families, stronger
+
+from .small import module
+from .strong import LIBRARY, tree
+from .test_buffers import outputs
+
+
+def flat_of(modules: dict):
+    return flatten(parse_modules(modules, LIBRARY))
+
+
+def period(modules: dict) -> float:
+    return analyse(flat_of(modules), None).period_ns
+
+
+def area(modules: dict) -> float:
+    flat = flat_of(modules)
+    return sum(flat.kinds[kind].cell.area_um2 for kind in flat.kind.tolist())
+
+
+def test_cells_of_one_function_stand_for_one_another() -> None:
+    assert stronger(LIBRARY)["INV"] == ("INV2",)
+    assert stronger(LIBRARY)["NAND_2"] == ()
+    by_name = {tuple(cell.name for cell in cells) for cells in families(LIBRARY)}
+    assert {("NAND", "NAND_2"), ("DFF", "DFF2"), ("BUF", "BUF2"), ("XOR",)} <= by_name
+    assert not any("LATCH" in names for names in by_name)
+
+
+@pytest.mark.parametrize("wires", ["none", "default"])
+@pytest.mark.parametrize("seed", range(4))
+def test_exchanged_cells_are_timed_as_if_they_had_been_there_from_the_start(
+    seed: int, wires: str
+) -> None:
+    rng = np.random.default_rng(seed)
+    modules, wire_load = tree(seed), chosen_wire_load(LIBRARY, wires)
+    timed = Slack(flat_of(modules), LIBRARY, wire_load, 1.0)
+    for _ in range(60):
+        place = int(rng.integers(len(timed.places)))
+        kind = int(timed.kinds[place])
+        other = int(rng.choice(timed.family.get(kind, (kind,))))
+        timed.exchange(place, other)
+        name, cell = timed.places[place]
+        modules[name]["cells"][cell]["type"] = timed.flat.kinds[other].name
+    timed.update()
+    fresh = analyse(flat_of(modules), wire_load)
+    np.testing.assert_allclose(timed.arrival, fresh.arrival_ns, atol=1e-9)
+    assert 1.0 + timed.late_ns.max() == pytest.approx(fresh.period_ns)
+    worst = timed.slack_ns.min()
+    assert worst == pytest.approx(1.0 - fresh.period_ns), "what is needed agrees with what comes"
+
+
+@pytest.mark.parametrize("seed", [0, 2, 3, 4, 5, 6])
+def test_a_strengthened_design_is_faster_larger_and_does_the_same(seed: int) -> None:
+    modules = tree(seed)
+    before, slow, small = outputs(modules), period(modules), area(modules)
+    timed = Slack(flat_of(modules), LIBRARY, None, 0.8 * slow)
+    sized = strengthen(modules, timed)
+    assert sized.exchanged and area(modules) > small
+    assert period(modules) < slow
+    assert max(sized.period_ns, 0.8 * slow) == pytest.approx(max(period(modules), 0.8 * slow))
+    after = outputs(modules)
+    assert all((after[name] == before[name]).all() for name in before)
+
+
+def test_a_design_that_is_fast_enough_is_left_alone() -> None:
+    modules = {"top": module({"clk": 2, "x": 3}, {"y": 5}, {
+        "a": ("DFF", {"D": 3, "CK": 2, "Q": 4}), "b": ("INV", {"A": 4, "ZN": 5}),
+    })}  # fmt: skip
+    before = copy.deepcopy(modules)
+    assert strengthen(modules, Slack(flat_of(modules), LIBRARY, None, 9.0)).exchanged == 0
+    assert modules == before
+
+
+def test_a_cell_that_drives_more_than_it_may_is_exchanged_without_haste() -> None:
+    cells = {f"r{k}": ("DFF", {"D": 4, "CK": 2, "Q": 10 + k}) for k in range(30)}
+    cells["b"] = ("BUF", {"A": 3, "Z": 4})
+    modules = {"top": module({"clk": 2, "x": 3}, {"y": 10}, cells)}
+    strengthen(modules, Slack(flat_of(modules), LIBRARY, None, 99.0))
+    assert modules["top"]["cells"]["b"]["type"] == "BUF2"
+
+
+def test_equal_copies_are_timed_once_and_the_ends_are_the_same() -> None:
+    stage = {
+        "a": ("DFF", {"D": 3, "CK": 2, "Q": 4}),
+        "b": ("INV", {"A": 4, "ZN": 5}),
+        "c": ("NAND", {"A": 4, "B": 5, "ZN": 6}),
+        "d": ("DFF", {"D": 6, "CK": 2, "Q": 7}),
+    }
+    chain = {
+        f"s{k}": ("stage", {"clk": 2, "x": 3 + k, "y": 4 + k}) for k in range(20)
+    }  # fmt: skip
+    modules = {
+        "top": module({"clk": 2, "x": 3}, {"y": 23}, chain),
+        "stage": module({"clk": 2, "x": 3}, {"y": 7}, stage),
+    }
+    modules["top"]["attributes"]["top"] = "1"
+    whole = Slack(flat_of(modules), LIBRARY, None, 1.0)
+    part = Slack(flat_of(modules), LIBRARY, None, 1.0, ["stage"])
+    assert part.active.sum() == 4 * 3, "the first, the last, and one between"
+    np.testing.assert_allclose(part.late_ns, whole.late_ns)
+    assert strengthen(copy.deepcopy(modules), part) == strengthen(modules, whole)
+    assert {cell["type"] for cell in modules["stage"]["cells"].values()} & {"NAND_2", "DFF2"}

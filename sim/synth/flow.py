@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -212,10 +213,10 @@ def _script(part: Path, top: str, library: Library, recipe: Recipe) -> str:
     if (text := full_adder_map(library)) is not None:
         (part / "adders.v").write_text(text, encoding="ascii")
         adders = "techmap -map adders.v"
-    flatten = "\n".join(f"flatten {name}" for name in recipe.whole)
+    whole = "\n".join(f"flatten {name}" for name in recipe.whole)
     return _SCRIPT.format(
         design=_DESIGN, top=top, library=_LIBRARY, netlist=_NETLIST, gated=_GATED,
-        flatten=flatten, adders=adders,
+        flatten=whole, adders=adders,
     )  # fmt: skip
 
 

@@ -33,22 +33,23 @@ class Row(wiring.Component):
 
     Members
     -------
-    a_in : In(signed(8)); control_in : In(control_layout)
+    a_in : In, 8 bits a product of an element; control_in : In(control_layout)
         Enter the leftmost element.
-    b_in, b_out : 8 bits an element, the first in the lowest bits
+    b_in, b_out : 8 bits a product, the first element in the lowest bits
     p_in, p_out : 32 bits an element
     """
 
     def __init__(self, config: Config, builder: Builder) -> None:
         self._config = config
         self._builder = builder
+        self._operand = operand = 8 * config.macs_per_element
         super().__init__(
             {
-                "a_in": In(signed(8)),
+                "a_in": In(signed(operand)),
                 "control_in": In(control_layout(config)),
-                "b_in": In(8 * config.columns),
+                "b_in": In(operand * config.columns),
                 "p_in": In(32 * config.columns),
-                "b_out": Out(8 * config.columns),
+                "b_out": Out(operand * config.columns),
                 "p_out": Out(32 * config.columns),
             }
         )
@@ -67,7 +68,7 @@ class Row(wiring.Component):
             m.d.comb += [
                 element.a_in.eq(a),
                 element.control_in.eq(control),
-                element.b_in.eq(self.b_in.word_select(column, 8)),
+                element.b_in.eq(self.b_in.word_select(column, self._operand)),
                 element.p_in.eq(self.p_in.word_select(column, 32)),
             ]
             a, control = element.a_out, element.control_out
@@ -84,9 +85,9 @@ class Array(wiring.Component):
 
     Members
     -------
-    a_in : In, 8 bits a row; control_in : In, one control_layout a row
+    a_in : In, 8 bits a product of a row; control_in : In, one control_layout a row
         Skewed: each row one cycle later than the row above.
-    b_in : In, 8 bits a column
+    b_in : In, 8 bits a product of a column
         Enters the top, skewed: each column one cycle later than the column to its left.
     p_out : Out, 32 bits a column
         Leaves the bottom with the skew of the columns.
@@ -95,11 +96,12 @@ class Array(wiring.Component):
     def __init__(self, config: Config, builder: Builder) -> None:
         self._config = config
         self._builder = builder
+        self._operand = operand = 8 * config.macs_per_element
         super().__init__(
             {
-                "a_in": In(8 * config.rows),
+                "a_in": In(operand * config.rows),
                 "control_in": In(control_layout(config).size * config.rows),
-                "b_in": In(8 * config.columns),
+                "b_in": In(operand * config.columns),
                 "p_out": Out(32 * config.columns),
             }
         )
@@ -113,7 +115,7 @@ class Array(wiring.Component):
                 m, f"row_{index}", "cdmqta_row", lambda: Row(self._config, self._builder)
             )
             m.d.comb += [
-                row.a_in.eq(self.a_in.word_select(index, 8)),
+                row.a_in.eq(self.a_in.word_select(index, self._operand)),
                 row.control_in.eq(self.control_in.word_select(index, control)),
                 row.b_in.eq(b),
                 row.p_in.eq(p),

@@ -1,10 +1,14 @@
-"""Operand memories: two single-port banks, so that one is written while the other is read."""
+"""Operand memories: two single-port banks, so that one is written while the other is read.
+
+A bank is as many macros as the array reads words in a cycle: words that follow one another lie side
+by side.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Module, Mux, Signal, unsigned
+from amaranth import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
@@ -21,7 +25,10 @@ def write_layout(depth: int, width: int) -> data.StructLayout:
 
 
 class Buffer(wiring.Component):
-    """A memory of two banks; the lowest address bit chooses the bank.
+    """A memory of two banks, which reads several words at once and writes one.
+
+    The lowest address bits choose the word of those that are read together; the next bit, the
+    lowest of all if they are one word, chooses the bank.
 
     A matrix that is read row after row, at consecutive addresses, leaves every other cycle of each
     bank to what is written, wherever that lies: loads keep a word a cycle under the array's reads.
@@ -30,11 +37,15 @@ class Buffer(wiring.Component):
     ----------
     depth, width : int
         Words in each bank, and bits a word.
+    together : int
+        Words that are read in a cycle.
 
     Members
     -------
-    read_enable, read_address : In
-    read_data : Out
+    read_enable : In, a bit for each of the words; the first is read if any is
+    read_address : In
+        Of the first word, a multiple of `together`.
+    read_data : Out, `width` bits for each of the words
         Valid in the cycle after `read_enable`, and held.
     write : In(stream of write_layout)
         Waits while its bank is being read: the array never waits for a load.
@@ -42,13 +53,14 @@ class Buffer(wiring.Component):
         Banks that are read and written in this cycle.
     """
 
-    def __init__(self, depth: int, width: int, builder: Builder) -> None:
+    def __init__(self, depth: int, width: int, builder: Builder, together: int = 1) -> None:
         self._depth, self._width, self._builder = depth, width, builder
+        self._together = together
         super().__init__(
             {
-                "read_enable": In(1),
+                "read_enable": In(together),
                 "read_address": In(unsigned(exact_log2(depth) + 1)),
-                "read_data": Out(width),
+                "read_data": Out(width * together),
                 "write": In(stream.Signature(write_layout(depth, width))),
                 "reads": Out(2),
                 "writes": Out(2),
@@ -57,25 +69,40 @@ class Buffer(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        write_bank, read_bank = self.write.p.address[0], self.read_address[0]
-        last_bank = Signal()
-        m.d.comb += self.write.ready.eq(~(self.read_enable & (read_bank == write_bank)))
-        with m.If(self.read_enable):
+        bit = exact_log2(self._together)
+        write_bank, read_bank = self.write.p.address[bit], self.read_address[bit]
+        last_bank, read = Signal(), self.read_enable[0]
+        m.d.comb += self.write.ready.eq(~(read & (read_bank == write_bank)))
+        with m.If(read):
             m.d.sync += last_bank.eq(read_bank)
 
         banks = []
         for index in range(2):
-            bank = SinglePortSram(self._depth, self._width, self._builder)
-            m.submodules[f"bank_{index}"] = bank
             reads, writes = self.reads[index], self.writes[index]
             m.d.comb += [
-                reads.eq(self.read_enable & (read_bank == index)),
+                reads.eq(read & (read_bank == index)),
                 writes.eq(self.write.valid & (write_bank == index) & ~reads),
-                bank.enable.eq(reads | writes),
-                bank.write.eq(writes),
-                bank.address.eq(Mux(reads, self.read_address[1:], self.write.p.address[1:])),
-                bank.write_data.eq(self.write.p.data),
             ]
-            banks.append(bank)
-        m.d.comb += self.read_data.eq(Mux(last_bank, banks[1].read_data, banks[0].read_data))
+            banks.append(self._bank(m, index, reads, writes))
+        m.d.comb += self.read_data.eq(Mux(last_bank, banks[1], banks[0]))
         return m
+
+    def _bank(self, m: Module, index: int, reads: Any, writes: Any) -> Any:
+        """Make the macros of a bank; return what was read last."""
+        bit, words = exact_log2(self._together), []
+        for place in range(self._together):
+            macro = SinglePortSram(self._depth // self._together, self._width, self._builder)
+            several = self._together > 1
+            m.submodules[f"bank_{index}_{place}" if several else f"bank_{index}"] = macro
+            mine = writes & (self.write.p.address[:bit] == place) if several else writes
+            theirs = reads & self.read_enable[place] if several else reads
+            m.d.comb += [
+                macro.enable.eq(theirs | mine),
+                macro.write.eq(mine),
+                macro.address.eq(
+                    Mux(reads, self.read_address[bit + 1 :], self.write.p.address[bit + 1 :])
+                ),
+                macro.write_data.eq(self.write.p.data),
+            ]
+            words.append(macro.read_data)
+        return Cat(words) if len(words) > 1 else words[0]

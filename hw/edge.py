@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Cat, Const, Module, Signal, Value
+from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -26,6 +26,12 @@ def delayed(m: Module, value: Any, cycles: int, name: str, *, reset: bool = Fals
     return line[width * (cycles - 1) :]
 
 
+def _lane(words: list[Signal], lane: int) -> Value:
+    """Return a lane of each word, side by side."""
+    lanes = [word.word_select(lane, 8) for word in words]
+    return Cat(lanes) if len(lanes) > 1 else lanes[0]
+
+
 class Edge(wiring.Component):
     """Skew the left operand down the rows, the right operand along the columns, and drive control.
 
@@ -34,10 +40,10 @@ class Edge(wiring.Component):
 
     Members (all of one issue cycle u)
     -------
-    left : In, 8 bits a row; right : In, 8 bits a column
+    left, right : In, a word of 8 bits a row, or a column, for each product of an element
         Words read in cycle u, so these show cycle u-1's addresses.
-    left_enable, right_enable : In(1)
-        In cycle u+1, whether `left` and `right` count; zeros enter otherwise.
+    left_enable, right_enable : In, a bit for each product
+        In cycle u+1, whether the words of `left` and `right` count; zeros enter otherwise.
     wave, os, first, last : In(1)
         A wave is issued in u, its dataflow, and whether it is the first or last of its fold.
     load_first, load_last : In(1)
@@ -52,43 +58,38 @@ class Edge(wiring.Component):
 
     def __init__(self, config: Config) -> None:
         self._config = config
+        products = config.macs_per_element
         super().__init__(
             {
-                "left": In(8 * config.rows),
-                "right": In(8 * config.columns),
-                "left_enable": In(1),
-                "right_enable": In(1),
+                "left": In(8 * products * config.rows),
+                "right": In(8 * products * config.columns),
+                "left_enable": In(products),
+                "right_enable": In(products),
                 "wave": In(1),
                 "os": In(1),
                 "first": In(1),
                 "last": In(1),
                 "load_first": In(1),
                 "load_last": In(1),
-                "a": Out(8 * config.rows),
+                "a": Out(8 * products * config.rows),
                 "control": Out(control_layout(config).size * config.rows),
-                "b": Out(8 * config.columns),
+                "b": Out(8 * products * config.columns),
             }
         )
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         rows, columns = self._config.rows, self._config.columns
-        left, right = Signal(8 * rows), Signal(8 * columns)
-        with m.If(self.left_enable):
-            m.d.comb += left.eq(self.left)
-        with m.If(self.right_enable):
-            m.d.comb += right.eq(self.right)
+        left, right = self._words(m)
         # `w` takes an OS operand out of `b`; where there is no `w`, it comes a cycle later.
         late = 0 if self._config.weight_stationary else 1
-        lanes = [left.word_select(rows - 1 - row, 8) for row in range(rows)]
+        lanes = self._lanes(m, left)
         m.d.comb += [
             self.a.eq(pack([delayed(m, v, 2 + r, f"skew_a_{r}") for r, v in enumerate(lanes)])),
             self.b.eq(
                 pack(
                     [
-                        delayed(
-                            m, right.word_select(column, 8), 1 + late + column, f"skew_b_{column}"
-                        )
+                        delayed(m, _lane(right, column), 1 + late + column, f"skew_b_{column}")
                         for column in range(columns)
                     ]
                 )
@@ -96,6 +97,42 @@ class Edge(wiring.Component):
             self.control.eq(pack(self._controls(m))),
         ]
         return m
+
+    def _words(self, m: Module) -> tuple[list[Signal], list[Signal]]:
+        """Return the words of both operands, zero where they do not count."""
+        found = []
+        for name, lanes in (("left", self._config.rows), ("right", self._config.columns)):
+            words, enable = getattr(self, name), getattr(self, f"{name}_enable")
+            several = self._config.macs_per_element > 1
+            found.append([])
+            for place in range(self._config.macs_per_element):
+                word = Signal(8 * lanes, name=f"{name}_{place}" if several else name)
+                with m.If(enable[place]):
+                    m.d.comb += word.eq(words.word_select(place, 8 * lanes))
+                found[-1].append(word)
+        return found[0], found[1]
+
+    def _lanes(self, m: Module, words: list[Signal]) -> list[Any]:
+        """Return the left operand of each row of the array.
+
+        In OS each word is an index of the reduction and has a lane for each row; in WS they are one
+        after the other, and each row takes as many lanes of them as an element has products.
+        """
+        config, products = self._config, self._config.macs_per_element
+        order = [config.rows - 1 - row for row in range(config.rows)]
+        across = [_lane(words, lane) for lane in order]
+        if products == 1 or not config.weight_stationary:
+            return across
+        along = [Cat(words).word_select(lane, 8 * products) for lane in order]
+        if not config.output_stationary:
+            return along
+        is_os, lanes = Signal(name="left_os"), []
+        m.d.sync += is_os.eq(self.os)
+        for row, pair in enumerate(zip(across, along, strict=True)):
+            lane = Signal(8 * products, name=f"lane_{row}")
+            m.d.comb += lane.eq(Mux(is_os, *pair))
+            lanes.append(lane)
+        return lanes
 
     def _controls(self, m: Module) -> list[Any]:
         """Return the control of each row, as the array takes it.

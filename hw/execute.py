@@ -87,7 +87,7 @@ class ExecuteEngine(wiring.Component):
                 "right_reads": Out(2),
                 "right_writes": Out(2),
                 "moves": Out(1),
-                "macs": Out(range(config.rows * config.columns + 1)),
+                "macs": Out(range(config.macs_per_cycle + 1)),
                 "accumulate_saturations": Out(range(config.columns + 1)),
             }
         )
@@ -97,8 +97,11 @@ class ExecuteEngine(wiring.Component):
         config, builder = self._config, self._builder
         m.submodules.walk = walk = Walk(config)
         m.submodules.feed = feed = Feed(config)
-        m.submodules.left = left = Buffer(config.input_depth, 8 * config.rows, builder)
-        m.submodules.right = right = Buffer(config.weight_depth, 8 * config.columns, builder)
+        together = config.macs_per_element
+        m.submodules.left = left = Buffer(config.input_depth, 8 * config.rows, builder, together)
+        m.submodules.right = right = Buffer(
+            config.weight_depth, 8 * config.columns, builder, together
+        )
         m.submodules.scales = scales = Sram(config.accumulate_scale_depth, SCALE.size, builder)
         m.submodules.edge = edge = Edge(config)
         m.submodules.array = array = Array(config, builder)

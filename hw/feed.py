@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Module, Mux, Signal
+from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
@@ -32,7 +32,7 @@ class Feed(wiring.Component):
     i : In(stream of fold_layout)
         The fold at the head is loaded (WS) while the one before runs.
     left_enable, left_address, right_enable, right_address : Out
-        Reads of the operand memories; never refused.
+        Reads of the operand memories, an enable for each word of a wave; never refused.
     left_valid, right_valid, wave, os, first, last, load_first, load_last : Out
         To `hw.edge.Edge`.
     scale_enable, scale_address : Out; scale_data : In
@@ -54,15 +54,16 @@ class Feed(wiring.Component):
 
     def __init__(self, config: Config) -> None:
         self._config = config
+        products = config.macs_per_element
         super().__init__(
             {
                 "i": In(stream.Signature(fold_layout(config))),
-                "left_enable": Out(1),
+                "left_enable": Out(products),
                 "left_address": Out(exact_log2(config.input_depth) + 1),
-                "right_enable": Out(1),
+                "right_enable": Out(products),
                 "right_address": Out(exact_log2(config.weight_depth) + 1),
-                "left_valid": Out(1),
-                "right_valid": Out(1),
+                "left_valid": Out(products),
+                "right_valid": Out(products),
                 "wave": Out(1),
                 "os": Out(1),
                 "first": Out(1),
@@ -75,7 +76,7 @@ class Feed(wiring.Component):
                 "operation": Out(operation_layout(config)),
                 "read_end": Out(1),
                 "fed": Out(1),
-                "macs": Out(range(config.rows * config.columns + 1)),
+                "macs": Out(range(config.macs_per_cycle + 1)),
             }
         )
 
@@ -107,10 +108,30 @@ class Feed(wiring.Component):
             self.first.eq(wave == 0),
             self.last.eq(finishing),
             self.read_end.eq(finishing & fold.end),
-            self.macs.eq(Mux(running, fold.macs, 0)),
+            self.macs.eq(Mux(running, self._useful(fold, finishing), 0)),
         ]
         m.d.comb += clashes.eq(self._operations(m, fold, running, finishing, advance))
         return m
+
+    def _useful(self, fold: Any, finishing: Signal) -> Any:
+        """Return the useful multiply-accumulates of a wave of a fold."""
+        products = self._config.macs_per_element
+        if products == 1:
+            return fold.macs
+        places = Mux(finishing, fold.rest, products - 1) + 1
+        return Mux(fold.os, fold.macs * places, fold.macs)
+
+    def _places(self, fold: Any, finishing: Signal) -> Any:
+        """Return which words of a wave are inside the reduction, a bit each: those of both operands
+        in OS, of the left one in WS.
+        """
+        products, rows = self._config.macs_per_element, self._config.rows
+        if products == 1:
+            return Const(1, 1)
+        last = Mux(finishing, fold.rest, products - 1)
+        return Cat(
+            Mux(fold.os, last >= place, fold.right_rows > place * rows) for place in range(products)
+        )
 
     def _drained(self, m: Module, fold: Any, finishing: Signal) -> Signal:
         """Return whether an OS fold that starts in the next cycle ends after the last one drained.
@@ -134,21 +155,24 @@ class Feed(wiring.Component):
     def _load(
         self, m: Module, running: Signal, fold: Any, wave: Signal, advance: Signal, loaded: Signal
     ) -> tuple[Signal, Signal]:
-        """Load the head fold's stationary tile; return whether a row is read now, and from where.
+        """Load the head fold's stationary tile; return which rows are read now, and from where.
 
         `b` is free once the running WS fold has swapped (after its first wave) or the running OS
         fold has ended. The first wave may be issued together with the last row, so the fold may
         leave the head one cycle before that: `early` remembers.
         """
-        rows = self._config.rows
+        rows, products = self._config.rows, self._config.macs_per_element
         head = self.i.p
         loading, ready, early = Signal(), Signal(), Signal()
         starts, issues, taken = Signal(), Signal(), Signal()
         row = Signal(range(rows + 1))
         address, stride = Signal.like(self.right_address), Signal(16)
-        row_now, valid_rows = Signal.like(row), Signal.like(row)
+        row_now, valid_rows = Signal.like(row), Signal.like(head.right_rows)
         address_now, stride_now = Signal.like(address), Signal(16)
-        valid_now, read, free = Signal.like(row), Signal(), Signal()
+        valid_now, read, free = Signal.like(valid_rows), Signal(products), Signal()
+        # Of as many rows of the tile as an element has products, those that there are.
+        first = Cat(Const(0, exact_log2(products)), row_now) if products > 1 else row_now
+        there = Cat((first | place) < valid_now for place in range(products))
         m.d.comb += [
             free.eq(~running | (~fold.os & (wave != 0))),
             starts.eq(self.i.valid & ~head.os & ~loading & ~ready & free),
@@ -157,7 +181,7 @@ class Feed(wiring.Component):
             address_now.eq(Mux(starts, head.right, address)),
             stride_now.eq(Mux(starts, head.right_stride, stride)),
             valid_now.eq(Mux(starts, head.right_rows, valid_rows)),
-            read.eq(issues & (row_now < valid_now)),
+            read.eq(there & issues.replicate(products)),
             loaded.eq(ready | (issues & ~early & (row_now >= rows - 2))),
             taken.eq(advance & ~head.os),
             self.load_first.eq(starts),
@@ -201,14 +225,15 @@ class Feed(wiring.Component):
             m.d.sync += right.eq(right + fold.right_stride)
         with m.If(advance | (running & ~finishing)):
             m.d.sync += left.eq(start + step)
-        streams = Signal()
+        streams, products = Signal(), self._config.macs_per_element
+        places = self._places(fold, finishing)
         m.d.comb += [
             streams.eq(running & fold.os),
-            self.left_enable.eq(running),
+            self.left_enable.eq(running.replicate(products) & places),
             self.left_address.eq(left),
-            self.right_enable.eq(tile_read | streams),
+            self.right_enable.eq(tile_read | (streams.replicate(products) & places)),
             self.right_address.eq(Mux(streams, right, tile_address)),
-            self.fed.eq(self.left_enable | self.right_enable),
+            self.fed.eq(self.left_enable[0] | self.right_enable[0]),
         ]
         m.d.sync += [self.left_valid.eq(self.left_enable), self.right_valid.eq(self.right_enable)]
 

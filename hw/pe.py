@@ -50,7 +50,7 @@ def control_layout(config: Config) -> data.StructLayout:
 
 
 class ProcessingElement(wiring.Component):
-    """One cell of the array.
+    """One cell of the array; it multiplies `macs_per_element` pairs in a cycle and adds them.
 
     Registers: `a` moves right, `b` moves down, `w` multiplies (WS; an array of OS alone multiplies
     `b`), `p` moves down: a partial sum (WS) or a finished sum on its way out (OS). With
@@ -58,7 +58,7 @@ class ProcessingElement(wiring.Component):
 
     Members
     -------
-    a_in, b_in : In(signed(8))
+    a_in, b_in : In, signed, 8 bits a product
     p_in : In(signed(32))
     control_in : In(control_layout)
     a_out, b_out, p_out, control_out : Out
@@ -74,14 +74,15 @@ class ProcessingElement(wiring.Component):
     def __init__(self, config: Config, builder: Builder | None = None) -> None:
         self._config, self._builder = config, builder or Builder()
         control = control_layout(config)
+        self._operand = signed(_OPERAND * config.macs_per_element)
         super().__init__(
             {
-                "a_in": In(signed(_OPERAND)),
-                "b_in": In(signed(_OPERAND)),
+                "a_in": In(self._operand),
+                "b_in": In(self._operand),
                 "p_in": In(signed(_SUM)),
                 "control_in": In(control),
-                "a_out": Out(signed(_OPERAND)),
-                "b_out": Out(signed(_OPERAND)),
+                "a_out": Out(self._operand),
+                "b_out": Out(self._operand),
                 "p_out": Out(signed(_SUM)),
                 "control_out": Out(control),
             }
@@ -90,11 +91,12 @@ class ProcessingElement(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         registered = bool(self._config.product_register)
+        products = self._config.macs_per_element
         mac = self._builder.place(
             m,
             "arithmetic",
             "cdmqta_multiply_add",
-            lambda: MultiplyAdd(registered=registered),
+            lambda: MultiplyAdd(products, registered=registered),
             clocked=registered,
         )
         control = _delayed(m, self.control_in, "control")
@@ -104,15 +106,15 @@ class ProcessingElement(wiring.Component):
         if registered:
             m.d.comb += mac.enable.eq(control["valid"])
             late = _delayed(m, control, "late")
-        self._sums(m, mac, late, inverted_bits(registered=registered))
+        self._sums(m, mac, late, inverted_bits(products, registered=registered))
         m.d.comb += [self.a_out.eq(a), self.b_out.eq(b)]
         m.d.comb += [self.control_out[name].eq(value) for name, value in control.items()]
         return m
 
     def _operands(self, m: Module) -> tuple[Signal, Signal, Signal]:
         """Return `a`, `b`, and what multiplies `a`."""
-        a = Signal(signed(_OPERAND), reset_less=True)
-        b = Signal(signed(_OPERAND), reset_less=True)
+        a = Signal(self._operand, reset_less=True)
+        b = Signal(self._operand, reset_less=True)
         control = _fields(self.control_in)
         with m.If(control["valid"]):
             m.d.sync += a.eq(self.a_in)
@@ -120,7 +122,7 @@ class ProcessingElement(wiring.Component):
             with m.If(control["valid"] & control.get("os", 1)):
                 m.d.sync += b.eq(self.b_in)
             return a, b, b
-        w = Signal(signed(_OPERAND), reset_less=True)
+        w = Signal(self._operand, reset_less=True)
         with m.If(control["valid"] & (control.get("os", 0) | control["first"])):
             m.d.sync += w.eq(b)
         with m.If(control["shift_b"]):

@@ -37,7 +37,8 @@ class Config:
     """One accelerator: array shape, memories, bus and the DRAM it is simulated with.
 
     The defaults are the ``tiny`` preset. A *word* of the input memory is ``rows`` bytes, of the
-    weight memory ``columns`` bytes, of the output memory ``columns`` 32-bit sums.
+    weight memory ``columns`` bytes, of the output memory ``columns`` 32-bit sums. The array reads
+    `macs_per_element` words of either operand memory in a cycle, side by side.
 
     Raises
     ------
@@ -55,6 +56,10 @@ class Config:
     product_register: int = _size(
         0, 0, 1, doc="1 if elements have a register behind their multiplier"
     )
+    macs_per_element: int = _size(
+        1, 1, 4, power_of_two=True,
+        doc="products of an element in a cycle, along the reduction: 1, 2 or 4",
+    )  # fmt: skip
     input_depth: int = _size(
         64, 4, 32768, power_of_two=True, doc="words in each bank of the input memory"
     )
@@ -107,8 +112,10 @@ class Config:
                 f"dram_gbps must be 0 (unlimited) or at least {LEAST_GBPS}, not {self.dram_gbps}"
             )
         if self.tile_cycles > self.longest_stream:
+            several = self.macs_per_element > 1
+            each = f" x macs_per_element {self.macs_per_element}" if several else ""
             raise ConfigError(
-                f"a stationary tile of rows {self.rows} x columns {self.columns} takes "
+                f"a stationary tile of rows {self.rows}{each} x columns {self.columns} takes "
                 f"{self.tile_cycles} cycles of a bus of bus_bytes {self.bus_bytes}, and the "
                 f"longest stream that input_depth {self.input_depth} holds lasts "
                 f"{self.longest_stream}: no load can hide under it; raise bus_bytes or input_depth"
@@ -128,23 +135,36 @@ class Config:
             ("input", "the shortest stream that keeps the array busy"),
         ):
             depth = getattr(self, f"{memory}_depth")
-            if depth < self.rows:
+            words, each = self.rows, ""
+            if memory != "output" and self.macs_per_element > 1:
+                words, each = self.fold_reduction, f" x macs_per_element {self.macs_per_element}"
+            if depth < words:
                 raise ConfigError(
-                    f"{what} of rows {self.rows} takes {self.rows} words of the {memory} memory, "
+                    f"{what} of rows {self.rows}{each} takes {words} words of the {memory} memory, "
                     f"and half of it holds {memory}_depth {depth}: raise {memory}_depth"
                 )
 
     @property
+    def fold_reduction(self) -> int:
+        """Length of the reduction that a stationary tile covers: rows of that tile."""
+        return self.rows * self.macs_per_element
+
+    @property
+    def macs_per_cycle(self) -> int:
+        """Products of a full array in a cycle."""
+        return self.rows * self.columns * self.macs_per_element
+
+    @property
     def tile_cycles(self) -> int:
         """Cycles in which the bus brings a stationary tile: what a stream takes to hide a load."""
-        return self.rows * -(-self.columns // self.bus_bytes)
+        return self.fold_reduction * -(-self.columns // self.bus_bytes)
 
     @property
     def break_even_rows(self) -> int:
         """Waves of a stream under which the load of the next stationary tile just hides.
 
-        The tile of R x C bytes moves in ``B = R * ceil(C / bus)`` beats, at a beat a cycle, or at
-        d bytes a cycle if the DRAM gives less than the bus carries; a stream of T waves takes T
+        The tile of D x R x C bytes, with D products an element, moves in ``B = D * R * ceil(C /
+        bus)`` beats, at a beat a cycle, or at d bytes a cycle if the DRAM gives less than the bus carries; a stream of T waves takes T
         cycles, at least R. So T must be at least ``ceil(B * bus / min(bus, d))``. Shorter streams
         are bound by the DRAM, unless a tile is used more than once. Rows that stream in, and
         results, take bandwidth of their own; they are not counted.
@@ -158,7 +178,7 @@ class Config:
     @property
     def longest_stream(self) -> int:
         """Waves of the longest stream that the input memory holds, both banks."""
-        return 2 * self.input_depth
+        return 2 * self.input_depth // self.macs_per_element
 
     @property
     def dram_bound(self) -> str | None:
@@ -174,7 +194,7 @@ class Config:
         else:
             source = f"DRAM of dram_gbps {self.dram_gbps:g} at clock_mhz {self.clock_mhz}"
         line = (
-            f"{source} brings a stationary tile of {self.rows}x{self.columns} "
+            f"{source} brings a stationary tile of {self.fold_reduction}x{self.columns} "
             f"({self.tile_cycles * self.bus_bytes} bytes in beats) in {needed} cycles, and the "
             f"shortest fold takes {self.rows}: products that stream fewer than {needed} rows of "
             "the left operand to a tile wait for it"

@@ -16,7 +16,7 @@ from .bench import pack, simulate, unpack
 LEFT_WORDS, RIGHT_WORDS, OUT_WORDS, SCALES = 128, 128, 256, 64
 
 
-def small(rows: int, columns: int) -> Config:
+def small(rows: int, columns: int, **more: int) -> Config:
     """Return a configuration of that shape with memories of the sizes above."""
     return Config(
         rows=rows,
@@ -25,6 +25,7 @@ def small(rows: int, columns: int) -> Config:
         weight_depth=RIGHT_WORDS // 2,
         output_depth=OUT_WORDS // 2,
         accumulate_scale_depth=SCALES,
+        **more,
     )
 
 
@@ -51,11 +52,12 @@ class World:
     def expect(self, e: Execute) -> None:
         """Do on plain integers what the instruction says."""
         rows, columns = self.config.rows, self.config.columns
-        blocks, folds = -(-e.columns // columns), -(-e.reduction // rows)
+        blocks, deep = -(-e.columns // columns), rows * self.config.macs_per_element
         if e.dataflow == Dataflow.OS:
             spans = [(0, e.reduction)]
         else:
-            spans = [(f * rows, min(e.reduction, (f + 1) * rows)) for f in range(folds)]
+            folds = range(0, e.reduction, deep)
+            spans = [(start, min(e.reduction, start + deep)) for start in folds]
         for block in range(blocks):
             for row in range(e.rows):
                 address = e.out_base + row * e.out_row_stride + block * e.out_block_stride
@@ -159,18 +161,29 @@ class World:
 
 
 def plain(dataflow: Dataflow, rows: int, reduction: int, columns: int, config: Config, **more):
-    """Return an Execute over matrices that lie row after row."""
+    """Return an Execute over matrices that lie row after row.
+
+    With several products an element, words that are read together lie side by side: those along the
+    reduction, which is along the blocks of the left operand in WS, else along its rows.
+    """
     lanes = rows if dataflow == Dataflow.OS else reduction
     left_blocks, blocks = -(-lanes // config.rows), -(-columns // config.columns)
+    together = config.macs_per_element
+    left_strides, right_strides = (left_blocks, 1), (blocks, 1)
+    if together > 1:
+        deep = -(-reduction // together) * together
+        right_strides = left_strides = 1, deep
+        if dataflow == Dataflow.WS:
+            left_strides = -(-left_blocks // together) * together, 1
     fields = {
         "dataflow": dataflow,
         "rows": rows,
         "reduction": reduction,
         "columns": columns,
-        "left_row_stride": left_blocks,
-        "left_block_stride": 1,
-        "right_row_stride": blocks,
-        "right_block_stride": 1,
+        "left_row_stride": left_strides[0],
+        "left_block_stride": left_strides[1],
+        "right_row_stride": right_strides[0],
+        "right_block_stride": right_strides[1],
         "out_row_stride": 1,
         "out_block_stride": rows,
         "signal_load": 1,

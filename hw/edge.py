@@ -79,7 +79,7 @@ class Edge(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        rows, columns = self._config.rows, self._config.columns
+        columns = self._config.columns
         left, right = self._words(m)
         # `w` takes an OS operand out of `b`; where there is no `w`, it comes a cycle later.
         late = 0 if self._config.weight_stationary else 1

@@ -208,18 +208,20 @@ def _execute(config: Config, execute: Execute) -> dict[str, int]:
     words = execute.rows * column_blocks
     forwards = 0
     if execute.dataflow is Dataflow.WS:
-        folds = blocks(execute.reduction, config.rows)
+        folds = blocks(execute.reduction, config.fold_reduction)
         forwards = (folds - 1) * column_blocks  # a fold begins where the one before has ended
         writes = words * folds  # each fold of the reduction adds to the sums of the one before
         accumulations = writes if execute.accumulate else writes - words
         found = {"macs_ws": macs, "waves_ws": writes, "folds_ws": folds * column_blocks}
-        found |= {"input_reads": writes, "weight_reads": execute.reduction * column_blocks}
+        found["input_reads"] = words * blocks(execute.reduction, config.rows)
+        found["weight_reads"] = execute.reduction * column_blocks
     else:
         tiles = column_blocks * blocks(execute.rows, config.rows)
-        waves = execute.reduction * tiles
+        waves = blocks(execute.reduction, config.macs_per_element) * tiles
+        reads = execute.reduction * tiles
         folds, writes, accumulations = 1, words, words if execute.accumulate else 0
         found = {"macs_os": macs, "waves_os": waves, "folds_os": tiles}
-        found |= {"input_reads": waves, "weight_reads": waves}
+        found |= {"input_reads": reads, "weight_reads": reads}
     found |= {"output_first_writes": writes - accumulations, "output_forwards": forwards}
     found["output_accumulations"] = accumulations - forwards
     if execute.scale:

@@ -39,6 +39,8 @@ def misuse(config: Config, instruction: Instruction, accesses: Sequence[Access])
                 f"has out_row_stride {instruction.out_row_stride}, which must be odd: rows that "
                 "follow one another must lie in different banks"
             )
+        case Execute() if config.macs_per_element > 1:
+            return _apart(config.macs_per_element, instruction, accesses)
         case Absmax() if instruction.to_updates and instruction.axis is Axis.COLUMN:
             return "makes updates of the maxima of columns, but they scale rows"
         case Absmax():
@@ -46,6 +48,27 @@ def misuse(config: Config, instruction: Instruction, accesses: Sequence[Access])
             return _changes_what_it_reads(accesses)
         case _:
             return None
+
+
+def _apart(together: int, execute: Execute, accesses: Sequence[Access]) -> str | None:
+    """Return which words do not lie side by side although the array reads them together."""
+    why = f"since the array reads {together} words along the reduction at once"
+    for name, access in zip(("left", "right"), accesses, strict=False):
+        grid = access.grid
+        along, across = ("row", grid.rows), ("block", grid.blocks)
+        if name == "left" and execute.dataflow is Dataflow.WS:
+            along, across = across, along
+        stride = getattr(execute, f"{name}_{along[0]}_stride")
+        if along[1] > 1 and stride != 1:
+            return f"has {name}_{along[0]}_stride {stride}, which must be 1 {why}"
+        values = {f"{name}_base": grid.base}
+        if across[1] > 1:
+            field = f"{name}_{across[0]}_stride"
+            values[field] = getattr(execute, field)
+        for field, value in values.items():
+            if value % together:
+                return f"has {field} {value}, which must be a multiple of {together} {why}"
+    return None
 
 
 def _changes_what_it_reads(accesses: Sequence[Access]) -> str | None:

@@ -192,7 +192,9 @@ class Machine:
     ) -> np.ndarray:
         """Scale and accumulate each fold of the reduction by itself, as the array does."""
         m, s = decode_scales(scales)
-        fold = self.config.rows if execute.dataflow is Dataflow.WS else execute.reduction
+        fold = execute.reduction
+        if execute.dataflow is Dataflow.WS:
+            fold = self.config.fold_reduction
         for start in range(0, execute.reduction, fold):
             sums = matmul(left[:, start : start + fold], right[start : start + fold])
             total, limited = scale_accumulate(total, sums, m, s)

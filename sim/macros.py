@@ -80,10 +80,13 @@ def memories(config: Config) -> tuple[MemoryArray, ...]:
     """Return every memory; small queues and the transposer are registers, and left out."""
     rows, columns = config.rows, config.columns
     single, dual = Ports.SINGLE, Ports.DUAL
+    # A bank is as many macros as the array reads words at once.
+    together = config.macs_per_element
+    copies = 2 * together
     entries, maxima = config.column_scale_depth, config.column_scale_depth * columns
     return (
-        MemoryArray("input", 2, config.input_depth, 8 * rows, single),
-        MemoryArray("weight", 2, config.weight_depth, 8 * columns, single),
+        MemoryArray("input", copies, config.input_depth // together, 8 * rows, single),
+        MemoryArray("weight", copies, config.weight_depth // together, 8 * columns, single),
         # A column of sums has two halves of two banks of its own: columns work at different times.
         MemoryArray(
             "output", 4 * columns, config.output_depth // 2, _SUM_BITS, single, together=columns

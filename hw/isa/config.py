@@ -164,8 +164,8 @@ class Config:
         """Waves of a stream under which the load of the next stationary tile just hides.
 
         The tile of D x R x C bytes, with D products an element, moves in ``B = D * R * ceil(C /
-        bus)`` beats, at a beat a cycle, or at d bytes a cycle if the DRAM gives less than the bus carries; a stream of T waves takes T
-        cycles, at least R. So T must be at least ``ceil(B * bus / min(bus, d))``. Shorter streams
+        bus)`` beats, at a beat a cycle, or at d bytes a cycle if the DRAM gives less than the bus
+        carries; a stream of T waves takes T cycles, at least R. So T must be at least ``ceil(B * bus / min(bus, d))``. Shorter streams
         are bound by the DRAM, unless a tile is used more than once. Rows that stream in, and
         results, take bandwidth of their own; they are not counted.
         """

@@ -24,7 +24,7 @@ _WRITE_WORDS = words_of.py_func(meeting_delay(_LARGEST, 1) + _LARGEST + RESCALE 
 _INSIDE_WORDS = words_of.py_func((2 * 2 + _LARGEST + 16) // 2 + 4)
 
 _RUNNING = record(
-    waves=1, swapped=1, os=1, macs=1, end=1, signal_store=1, accumulate=1,
+    waves=1, swapped=1, os=1, macs=1, last_macs=1, end=1, signal_store=1, accumulate=1,
     left=1, left_stride=1, right=1, right_stride=1, out=1, out_stride=1, out_rows=1,
 )  # fmt: skip
 """The fold that runs, if `waves`, those left with that of this cycle, is not 0. `swapped`: it is
@@ -181,7 +181,7 @@ def _reads(h, w, fold, tile):
     if tile.reads:
         w.right_read = tile.bank
     if fold.waves:
-        w.array_fed, w.macs = 1, fold.macs
+        w.array_fed, w.macs = 1, fold.last_macs if fold.waves == 1 else fold.macs
         w.left_read = fold.left
         if fold.os:
             w.right_read = fold.right
@@ -268,7 +268,7 @@ def _run(h, fold):
             fold.out = (fold.out + fold.out_stride) & (2 * h.output_depth - 1)
             fold.swapped = 1
     elif fold.waves:
-        fold.waves = fold.swapped = fold.os = fold.macs = 0
+        fold.waves = fold.swapped = fold.os = fold.macs = fold.last_macs = 0
         fold.end = fold.signal_store = fold.accumulate = 0
         fold.left = fold.left_stride = fold.right = fold.right_stride = 0
         fold.out = fold.out_stride = fold.out_rows = 0
@@ -277,7 +277,8 @@ def _run(h, fold):
 @compiled
 def _take(fold, head):
     """Take the fold at the head into the register of the one that runs."""
-    fold.waves, fold.os, fold.macs = head.waves, head.os, head.macs
+    fold.waves, fold.os = head.waves, head.os
+    fold.macs, fold.last_macs = head.macs, head.last_macs
     fold.end, fold.signal_store, fold.accumulate = head.end, head.signal_store, head.accumulate
     fold.left, fold.left_stride = head.left, head.left_stride
     fold.out, fold.out_stride = head.out, head.out_stride

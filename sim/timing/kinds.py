@@ -32,7 +32,7 @@ def settle(config: Config, code: np.ndarray) -> np.ndarray:
     code = code.copy()
     for name in _TIMELESS:
         code[name] = 0
-    _settle_loads(code, np.flatnonzero(code["opcode"] == Opcode.LOAD))
+    _settle_loads(config, code, np.flatnonzero(code["opcode"] == Opcode.LOAD))
     stores = np.flatnonzero(code["engine"] == Engine.STORE)
     _settle_stores(config, code, stores)
     _settle_dram(config, code)
@@ -54,11 +54,12 @@ def instruction_kinds(code: np.ndarray) -> np.ndarray:
     return kinds_of(code)
 
 
-def _settle_loads(code: np.ndarray, at: np.ndarray) -> None:
+def _settle_loads(config: Config, code: np.ndarray, at: np.ndarray) -> None:
     """Replace places by their banks; scale memories have none."""
+    places = 2 * config.macs_per_element
     operands = np.isin(code["memory"][at], (Memory.INPUT, Memory.WEIGHT))
     for name in ("base", "row_stride", "block_stride"):
-        code[name][at] = np.where(operands, code[name][at] % 2, 0)
+        code[name][at] = np.where(operands, code[name][at] % places, 0)
 
 
 def _settle_stores(config: Config, code: np.ndarray, at: np.ndarray) -> None:

@@ -28,7 +28,7 @@ _TASK = record(
     signal_execute=1, signal_store=1,
 )  # fmt: skip
 """An instruction that waits: what `hw.load` queues for the beats and for the words. Of places in
-the operand memories, only the bank counts: they are modulo 2. `columns` are 0 once the beats are
+the operand memories, only the bank counts: they are modulo the words of two reads. `columns` are 0 once the beats are
 asked for."""
 
 _CHUNKS = record(resting=1, beat=1, pitch=1, rows=1, row_beats=1)
@@ -36,11 +36,11 @@ _CHUNKS = record(resting=1, beat=1, pitch=1, rows=1, row_beats=1)
 
 _WORDS = record(
     active=1, memory=1, transpose=1, size=1, rows_left=1,
-    bank=1, line=1, chunk=1, first_line=1, step=1, line_step=1,
+    place=1, line=1, chunk=1, first_line=1, step=1, line_step=1,
     signal_execute=1, signal_store=1,
 )  # fmt: skip
 """The instruction whose words are written, `size` bytes each, 0 if transposed; then the tag of the
-last word ends it, else its rows do. `bank` is that of the word, `line` that where a line began,
+last word ends it, else its rows do. `place` is that of the word, `line` that where a line began,
 `chunk` that where the next chunk begins."""
 
 LOAD = record(
@@ -93,10 +93,10 @@ def _work(s, h, w, load):
     elif ends:
         _clear(s.words)
     elif word_taken:
-        _next_place(s.words, line)
+        _next_place(s.words, h, line)
     if asked:
         # What was in front has moved up.
-        _note(s.tasks[fifo.level(s.writes) - (1 if fresh else 0)], load)
+        _note(s.tasks[fifo.level(s.writes) - (1 if fresh else 0)], h, load)
     fifo.advance(s.takes, asked, takes)
     fifo.advance(s.writes, asked, fresh)
 
@@ -129,15 +129,16 @@ def _write(words, g, h, w):
 @compiled
 def _accepted(words, h, w):
     """Offer a word to its memory; return whether that takes it."""
+    bank = words.place >> h.together_bits
     if words.memory == _INPUT:
-        if words.bank == w.left_read:
+        if bank == w.left_read:
             return False
-        w.left_write = words.bank
+        w.left_write = bank
         return True
     if words.memory == _WEIGHT:
-        if words.bank == w.right_read:
+        if bank == w.right_read:
             return False
-        w.right_write = words.bank
+        w.right_write = bank
         return True
     if words.memory == _ACCUMULATE_SCALE:
         return not w.update_made
@@ -195,15 +196,15 @@ def _transposes(load):
 
 
 @compiled
-def _note(task, load):
+def _note(task, h, load):
     """Keep what counts of an instruction that is taken."""
     task.memory, task.rows, task.columns = load.memory, load.rows, load.columns
     task.transpose = 1 if _transposes(load) else 0
     task.signal_execute, task.signal_store = load.signal_execute, load.signal_store
     task.base = task.step = task.line_step = 0
     if load.memory == _INPUT or load.memory == _WEIGHT:
-        task.base = load.base & 1
-        row, block = load.row_stride & 1, load.block_stride & 1
+        task.base = load.base & h.bank_mask
+        row, block = load.row_stride & h.bank_mask, load.block_stride & h.bank_mask
         task.step, task.line_step = (row, block) if task.transpose else (block, row)
 
 
@@ -213,7 +214,7 @@ def _begin(words, h, task):
     words.active, words.memory, words.transpose = 1, task.memory, task.transpose
     words.size = 0 if task.transpose else regroup.word_size(h, task.memory)
     words.rows_left = 0 if task.transpose else task.rows
-    words.bank = words.line = task.base
+    words.place = words.line = task.base
     words.chunk, words.first_line = 0, task.transpose
     words.step, words.line_step = task.step, task.line_step
     words.signal_execute, words.signal_store = task.signal_execute, task.signal_store
@@ -223,21 +224,21 @@ def _begin(words, h, task):
 def _clear(words):
     """Wait for an instruction."""
     words.active = words.memory = words.transpose = words.size = words.rows_left = 0
-    words.bank = words.line = words.chunk = words.first_line = 0
+    words.place = words.line = words.chunk = words.first_line = 0
     words.step = words.line_step = words.signal_execute = words.signal_store = 0
 
 
 @compiled
-def _next_place(words, line):
+def _next_place(words, h, line):
     """Go on to the next word, after the end of a line to where the next line begins.
 
     The chunk after this one starts where the first line of this one would go on.
     """
-    further = words.bank ^ words.step
+    further = (words.place + words.step) & h.bank_mask
     if not line:
-        words.bank = further
+        words.place = further
         return
-    begin = words.line ^ words.line_step
+    begin = (words.line + words.line_step) & h.bank_mask
     if words.transpose:
         if words.first_line:
             words.chunk = further
@@ -246,4 +247,4 @@ def _next_place(words, line):
         words.first_line = 1 if line & CHUNK_ENDS else 0
     else:
         words.rows_left -= 1
-    words.bank = words.line = begin
+    words.place = words.line = begin

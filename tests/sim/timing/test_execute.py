@@ -101,6 +101,20 @@ def random_instruction(rng: random.Random, config: Config) -> Execute:
     )
 
 
+def side_by_side(config: Config, e: Execute) -> Execute:
+    """Return an instruction like another whose words lie as elements of several products want."""
+    together, deep = config.macs_per_element, config.fold_reduction
+    ways = {"left": "block" if e.dataflow is Dataflow.WS else "row", "right": "row"}
+    changes = {"reduction": min(2 * deep + 1, e.reduction * together + e.rows % together)}
+    for name, along in ways.items():
+        across = {"row": "block", "block": "row"}[along]
+        changes[f"{name}_{along}_stride"] = 1
+        for field in ("base", f"{across}_stride"):
+            value = getattr(e, f"{name}_{field}")
+            changes[f"{name}_{field}"] = value - value % together
+    return dataclasses.replace(e, **changes)
+
+
 class Model:
     """The engine in time, with its inputs."""
 
@@ -121,13 +135,13 @@ class Model:
         return seen | {name: int(wires[name][0]) for name in ("execute_ready", "fold_taken")}
 
 
-def observe(ctx, dut: ExecuteEngine) -> dict[str, int]:
+def observe(ctx, dut: ExecuteEngine, together: int) -> dict[str, int]:
     """Return the same of the hardware; a write that must wait tells which bank is read."""
     seen = {name: ctx.get(getattr(dut, signal)) for name, signal in SIGNALS.items()}
     for name, port in (("left_read", dut.write_left), ("right_read", dut.write_right)):
         seen[name] = NONE
         for bank in range(2):
-            ctx.set(port.p.address, bank)
+            ctx.set(port.p.address, bank * together)
             if not ctx.get(port.ready):
                 seen[name] = bank
     seen["half_busy"], seen["half_used"] = ctx.get(dut.half_busy), ctx.get(dut.half_used)
@@ -151,7 +165,7 @@ def lockstep(config: Config, program: list[Execute], gap, *, hollow: bool = True
                 word = int.from_bytes(encode(program[index]), "little")
                 ctx.set(dut.i.payload.as_value(), word)
             ctx.set(dut.i.valid, valid)
-            hardware = observe(ctx, dut)
+            hardware = observe(ctx, dut, config.macs_per_element)
             seen = model.step(valid, index)
             folds += seen["fold_taken"]
             for name, value in hardware.items():
@@ -199,6 +213,18 @@ def test_lockstep_with_variants_of_the_array(
     rng = random.Random(rows)
     config = config_of(rows, columns).replace(drain_overlap=overlap, product_register=register)
     program = [random_instruction(rng, config) for _ in range(16)]
+    lockstep(config, program, lambda: rng.choice((0, 0, 0, 1, 2, rows)))
+
+
+@pytest.mark.parametrize("overlap", [0, 1])
+@pytest.mark.parametrize("rows, columns, products", [(2, 3, 4), (5, 4, 2), (4, 2, 4)])
+def test_lockstep_with_elements_of_several_products(
+    rows: int, columns: int, products: int, overlap: int
+) -> None:
+    rng = random.Random(rows)
+    small = config_of(rows, columns, 4 << (rows * products).bit_length())
+    config = small.replace(macs_per_element=products, drain_overlap=overlap)
+    program = [side_by_side(config, random_instruction(rng, config)) for _ in range(16)]
     lockstep(config, program, lambda: rng.choice((0, 0, 0, 1, 2, rows)))
 
 

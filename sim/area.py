@@ -52,9 +52,9 @@ def area(config: Config, costs: CostTable = COSTS) -> Area:
     costs : CostTable
         Areas of its units, and how its memories are cut into banks.
     """
-    elements = config.rows * config.columns
     cells = {
-        "elements": elements * costs.pe_area.value,
+        # An element of several products is charged as so many of one, which it is smaller than.
+        "elements": config.macs_per_cycle * costs.pe_area.value,
         "skew at the edges": sum(edge_bits(config)) * costs.flop_area.value,
         "transposer": 8 * config.transpose_columns**2 * costs.word_area.value,
         "accumulator lanes": config.columns * costs.accumulate_lane_area.value,

@@ -32,9 +32,6 @@ _PICO = 1e-12
 _MEASURED_MHZ = 400
 """Clock of the recorded energies of an element, which hold a cycle's leakage at that clock."""
 _OPERAND, _SUM = 8, 32
-_MOVED_BY_PADDING = _OPERAND + _SUM
-"""Flip-flops of an element that a wave moves although nothing is multiplied: `a`, and `p` or
-`acc`."""
 _WAY = 0.75
 """Mean way from a bank to the middle of an edge of a square memory, in sides: half a side along,
 a quarter across."""
@@ -141,11 +138,12 @@ def energy(config: Config, activity: Activity, cycles: int, costs: CostTable = C
     if cycles < 1:
         raise ValueError(f"cycles must be at least 1, not {cycles}")
     memory, wires, memory_leakage = _memories(config, activity, costs)
-    elements = config.rows * config.columns
+    # An element of several products is charged as so many of one: the table has no other.
+    elements = config.macs_per_cycle
     mac, mac_zero_delay = _macs(activity, costs)
     pico = {
         "MACs": mac,
-        "padding": (activity.waves * elements - activity.macs) * _MOVED_BY_PADDING * _move(costs),
+        "padding": _padding(config, activity) * _move(costs),
         "clock of elements": elements * cycles * costs.pe_clock.value,
         "loads and drains": _passing(config, activity) * _move(costs),
         "edges": _edges(config, activity, cycles, costs),
@@ -177,6 +175,15 @@ def _macs(activity: Activity, costs: CostTable) -> tuple[float, float]:
     return timed, activity.macs * (costs.mac_zero_delay.value - always)
 
 
+def _padding(config: Config, activity: Activity) -> float:
+    """Return moves of flip-flops in elements that a wave passes although nothing is multiplied.
+
+    They are `a`, and `p` or `acc`, which all products of an element share.
+    """
+    idle = activity.waves * config.macs_per_cycle - activity.macs
+    return idle * (_OPERAND + _SUM / config.macs_per_element)
+
+
 def _move(costs: CostTable) -> float:
     """Return pJ of a flip-flop behind a clock gate that opens for it."""
     return costs.flop_move.value
@@ -188,7 +195,7 @@ def _passing(config: Config, activity: Activity) -> int:
     Row r of R takes part in R - r cycles of a load and in r of a drain (`docs/pipeline.md`).
     """
     rows, columns = config.rows, config.columns
-    load = columns * rows * (rows + 1) // 2 * _OPERAND
+    load = columns * rows * (rows + 1) // 2 * _OPERAND * config.macs_per_element
     drain = columns * rows * (rows - 1) // 2 * _SUM
     return activity.folds_ws * load + activity.folds_os * drain
 
@@ -197,13 +204,16 @@ def edge_bits(config: Config) -> tuple[int, int]:
     """Return the flip-flops that skew the left and the right operand, see hw/edge.py."""
     left = sum(2 + row for row in range(config.rows))
     right = sum(1 + column for column in range(config.columns))
-    return _OPERAND * left, _OPERAND * right
+    bits = _OPERAND * config.macs_per_element
+    return bits * left, bits * right
 
 
 def _edges(config: Config, activity: Activity, cycles: int, costs: CostTable) -> float:
     """Return pJ of the skew: always clocked, and moved by every word that is read."""
     left, right = edge_bits(config)
-    moves = activity.input_reads * left + activity.weight_reads * right
+    # A word that is read is one product's part of the lanes.
+    together = config.macs_per_element
+    moves = (activity.input_reads * left + activity.weight_reads * right) / together
     keeps = costs.flop_clock.value
     return (left + right) * cycles * keeps + moves * (costs.flop_move.value - keeps)
 

@@ -53,16 +53,19 @@ def available(config: Config, choice: Choice = "auto") -> tuple[Dataflow, ...]:
 def array_cycles(config: Config, dataflow: Dataflow, m: int, k: int, n: int) -> int:
     """Return the cycles of an M x K by K x N product under the ``overlap`` model.
 
-    A fold takes max(T, rows), T the streamed length: M in WS, K in OS; filling and draining
-    happen under the neighbouring folds. Without `drain_overlap`, the drain of an OS fold comes
-    after it.
+    A fold takes max(T, rows), T the streamed length: M in WS, in OS K over the products of an
+    element; filling and draining happen under the neighbouring folds. Without `drain_overlap`, the
+    drain of an OS fold comes after it.
     """
     rows, columns = config.rows, config.columns
-    folded, streamed = (k, m) if dataflow is Dataflow.WS else (m, k)
+    if dataflow is Dataflow.WS:
+        folds, streamed = -(-k // config.fold_reduction), m
+    else:
+        folds, streamed = -(-m // rows), -(-k // config.macs_per_element)
     fold = max(streamed, rows)
     if dataflow is Dataflow.OS and not config.drain_overlap:
         fold = streamed + rows - 1
-    return -(-folded // rows) * -(-n // columns) * fold
+    return folds * -(-n // columns) * fold
 
 
 def choose(config: Config, choice: Choice, m: int, k: int, n: int) -> Dataflow:
@@ -81,7 +84,7 @@ def choose_update(config: Config, choice: Choice, reduction: int) -> Dataflow:
     """Return the dataflow of a product that is scaled and accumulated.
 
     Each fold of the reduction is rounded by itself, and there must be one rounding only: WS can
-    do it if the reduction fits the rows of the array, OS always. With `choice` ``ws`` and a longer
+    do it if the reduction fits a stationary tile, OS always. With `choice` ``ws`` and a longer
     reduction it is OS all the same.
 
     Raises
@@ -89,7 +92,7 @@ def choose_update(config: Config, choice: Choice, reduction: int) -> Dataflow:
     DataflowError
         The array has WS alone, and the reduction is longer.
     """
-    fits = reduction <= config.rows
+    fits = reduction <= config.fold_reduction
     if fits and Dataflow.WS in available(config, choice):
         return Dataflow.WS
     if not config.output_stationary:
@@ -97,6 +100,6 @@ def choose_update(config: Config, choice: Choice, reduction: int) -> Dataflow:
             return Dataflow.WS
         raise DataflowError(
             f"a product that is scaled and accumulated has a reduction of {reduction}: without "
-            f"output_stationary 1 it must not be longer than rows {config.rows}"
+            f"output_stationary 1 it must not be longer than a fold of {config.fold_reduction}"
         )
     return Dataflow.OS

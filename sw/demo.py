@@ -125,7 +125,7 @@ def figures(
         for name in result.results[0].counters
     }
     cycles = total.get("cycles", 0)
-    places = config.rows * config.columns
+    places = config.macs_per_cycle
     return {
         **total,
         "utilisation": total["macs"] / (cycles * places) if cycles else None,

@@ -86,10 +86,9 @@ def instruction_of(layout: Layout, step: Step) -> Instruction:
             return Execute(
                 dataflow=step.dataflow, accumulate=step.accumulate, scale=step.scale,
                 rows=step.rows, reduction=step.reduction, columns=step.columns,
-                left_base=step.left, left_row_stride=1,
-                left_block_stride=step.left_stride or step.left_rows,
-                right_base=step.right, right_row_stride=1,
-                right_block_stride=step.right_stride or step.reduction,
+                left_base=step.left, left_row_stride=step.left_row_stride,
+                left_block_stride=step.left_stride,
+                right_base=step.right, right_row_stride=1, right_block_stride=step.right_stride,
                 out_base=step.base, out_row_stride=1, out_block_stride=step.stride,
                 scale_base=step.scale_base,
             )  # fmt: skip
@@ -109,7 +108,7 @@ def _fetch(buffer: Buffer, step: Fetch) -> Load:
         memory=step.memory, transpose=int(step.operand.transposed),
         dram=buffer.at(rows.start, columns.start), pitch=buffer.pitch,
         rows=rows.size, columns=columns.size,
-        base=step.base, row_stride=1, block_stride=step.block_stride or step.rows.size,
+        base=step.base, row_stride=step.row_stride, block_stride=step.block_stride,
     )  # fmt: skip
 
 

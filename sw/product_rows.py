@@ -26,7 +26,7 @@ def product_rows(program: Program, result: RunResult | None) -> list[dict[str, A
     """
     events = result.events if result else ()
     ends = {event.index: event.cycle for event in events if event.kind == "done"}
-    places = program.config.rows * program.config.columns
+    places = program.config.macs_per_cycle
     rows, before = [], 0
     for product in program.products:
         row = {

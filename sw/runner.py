@@ -166,7 +166,7 @@ def program_figures(programs: Sequence[Program], results: Sequence[RunResult]) -
         figures["seconds"] = sum(result.seconds for result in results)
     if "cycles" in total:
         config = programs[0].config
-        figures["utilisation"] = total["macs"] / (total["cycles"] * config.rows * config.columns)
+        figures["utilisation"] = total["macs"] / (total["cycles"] * config.macs_per_cycle)
     return figures
 
 

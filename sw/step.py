@@ -15,8 +15,8 @@ __all__ = ["Emit", "Fetch", "Measure", "Multiply", "Step", "Table"]
 class Fetch(NamedTuple):
     """Bring rows `rows` and columns `columns` of a matrix, as the array wants it, to `base`.
 
-    `words` are those it takes there, `blocks` those of a row. A block is `block_stride` words
-    behind the one before; with 0, it follows it without a gap.
+    `words` are those it takes there, `blocks` those of a row; strides are from row to row and
+    from block to block.
     """
 
     memory: Memory
@@ -26,7 +26,8 @@ class Fetch(NamedTuple):
     base: int
     blocks: int
     words: int
-    block_stride: int = 0
+    block_stride: int
+    row_stride: int = 1
 
 
 class Table(NamedTuple):
@@ -46,7 +47,7 @@ class Multiply(NamedTuple):
     Rows of a block of results follow one another, as the output memory wants it: a sum is read in
     one bank while the one before is written in the other. Blocks are `stride` words apart.
     `held` says that it must wait for all loads before it, needed or not. Strides of operands are
-    from block to block, as `Fetch` has them.
+    as `Fetch` has them; rows of the right one follow one another.
     """
 
     dataflow: Dataflow
@@ -65,11 +66,23 @@ class Multiply(NamedTuple):
     held: bool = False
     left_stride: int = 0
     right_stride: int = 0
+    left_row_stride: int = 1
 
     @property
     def left_rows(self) -> int:
         """Rows of the left operand on the chip."""
         return self.rows if self.dataflow is Dataflow.WS else self.reduction
+
+    @property
+    def left_words(self) -> int:
+        """Words from the first to the last of the left operand."""
+        rows, blocks = self.left_rows - 1, self.left_blocks - 1
+        return rows * self.left_row_stride + blocks * self.left_stride + 1
+
+    @property
+    def right_words(self) -> int:
+        """The same of the right one."""
+        return self.reduction + (self.right_blocks - 1) * self.right_stride
 
 
 class Emit(NamedTuple):

@@ -11,6 +11,7 @@ from hw.isa.config import Config
 from hw.isa.instructions import Axis, Dataflow, Memory
 
 from .job import Copy, Job, Maxima, Operand, Output, Sums
+from .lying import Lying, lying
 from .residency import Residency, Results
 from .step import Emit, Fetch, Measure, Multiply, Step, Table
 from .tile import Span, Tile
@@ -102,45 +103,58 @@ class Stager:
     ) -> None:
         """Fetch the operands of one piece of the reduction unless they are there, and multiply."""
         along, across = (tile.m, piece) if dataflow is Dataflow.WS else (piece, tile.m)
-        rows, columns = self._config.rows, self._config.columns
-        *left_place, left_stride = self._operand(Memory.INPUT, left, along, across, rows)
-        *right_place, right_stride = self._operand(Memory.WEIGHT, right, piece, tile.n, columns)
+        by_row = dataflow is Dataflow.WS
+        *left_place, lies = self._operand(Memory.INPUT, left, along, across, by_row)
+        *right_place, other = self._operand(Memory.WEIGHT, right, piece, tile.n, False)
         self._steps.append(
             Multiply(
                 dataflow, tile.m.size, piece.size, tile.n.size, *left_place, *right_place,
                 base, tile.m.size, *fields,
-                left_stride=left_stride, right_stride=right_stride,
+                left_stride=lies.block_stride, right_stride=other.block_stride,
+                left_row_stride=lies.row_stride,
             )
         )  # fmt: skip
 
     def _operand(
-        self, memory: Memory, operand: Operand, rows: Span, columns: Span, lanes: int
-    ) -> tuple[int, int, int]:
-        """Have a piece of a matrix on the chip; return first word, blocks a row, block stride."""
+        self, memory: Memory, operand: Operand, rows: Span, columns: Span, by_row: bool
+    ) -> tuple[int, int, Lying]:
+        """Have a piece of a matrix on the chip; return first word, blocks, and how it lies."""
+        lanes = self._config.rows if memory is Memory.INPUT else self._config.columns
         blocks = -(-columns.size // lanes)
-        stride = self._stride(memory, operand, rows.size, columns.size, blocks)
-        words = rows.size + (blocks - 1) * stride
-        base, missing = self._resident[memory].get((operand, rows, columns), words)
+        lies = self._lying(memory, operand, rows.size, columns.size, blocks, by_row)
+        key = operand, rows, columns, lies.row_stride
+        base, missing = self._resident[memory].get(key, lies.words)
         if missing:
-            self._steps.append(Fetch(memory, operand, rows, columns, base, blocks, words, stride))
-        return base, blocks, stride
+            self._steps.append(
+                Fetch(
+                    memory, operand, rows, columns, base, blocks, lies.words, lies.block_stride,
+                    lies.row_stride,
+                )
+            )  # fmt: skip
+        return base, blocks, lies
 
-    def _stride(
-        self, memory: Memory, operand: Operand, rows: int, columns: int, blocks: int
-    ) -> int:
-        """Return the words from block to block of a piece.
+    def _lying(
+        self,
+        memory: Memory,
+        operand: Operand,
+        rows: int,
+        columns: int,
+        blocks: int,
+        by_row: bool,
+    ) -> Lying:
+        """Return how a piece lies.
 
         A load writes the blocks of a row one after the other. If they lie in the banks by turns, it
         passes under the array, which reads row after row; with a gap they do. There is one if that
         leaves room for as many pieces. Loads that transpose write row after row themselves.
         """
-        if operand.transposed or blocks <= 2 or rows % 2:
-            return rows
+        plain = lying(self._config, rows, blocks, by_row=by_row)
+        if operand.transposed or blocks <= 2 or plain.row_stride != 1:
+            return plain
+        spread = lying(self._config, rows, blocks, spread=True)
         pieces = -(-operand.rows // rows) * -(-operand.columns // columns)
-        plain, spread = (
-            self._resident[memory].room(rows * blocks + gap) for gap in (0, blocks - 1)
-        )
-        return rows + 1 if min(pieces, plain) <= spread else rows
+        room = self._resident[memory].room
+        return spread if min(pieces, room(plain.words)) <= room(spread.words) else plain
 
     def _outputs(self, job: Job, outputs: tuple[Output, ...], tile: Tile, base: int) -> None:
         for output in outputs:
@@ -264,6 +278,6 @@ def _free(step: Step, read: dict[Memory, list[tuple[int, int]]]) -> bool:
 def _operands(step: Multiply) -> Iterable[tuple[Memory, int, int]]:
     """Return memory, first word and words of both operands."""
     return (
-        (Memory.INPUT, step.left, step.left_rows + (step.left_blocks - 1) * step.left_stride),
-        (Memory.WEIGHT, step.right, step.reduction + (step.right_blocks - 1) * step.right_stride),
+        (Memory.INPUT, step.left, step.left_words),
+        (Memory.WEIGHT, step.right, step.right_words),
     )

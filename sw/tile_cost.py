@@ -14,7 +14,7 @@ from hw.isa.instructions import Axis, Dataflow
 from hw.isa.pipeline import LOADS_AHEAD
 
 from .job import Copy, Job, Maxima, Output, Sums
-from .tile_counts import Counts, Matrix, blocks
+from .tile_counts import Counts, Cut, Matrix, blocks
 
 __all__ = ["Cycles"]
 
@@ -54,11 +54,22 @@ class Cycles:
     @cached_property
     def array(self) -> np.ndarray:
         """Cycles of all folds: each takes its waves, at least as many as the array has rows."""
-        c, rows = self.counts, self.config.rows
-        cut, folded = (c.m, c.k) if c.is_ws else (c.k, c.m)
-        streams = cut.run(lambda size: np.maximum(size, rows))
-        folds = folded.run(lambda size: blocks(size, rows))
+        c, config = self.counts, self.config
+        if c.is_ws:
+            folds = c.k.run(lambda size: blocks(size, config.fold_reduction))
+        else:
+            folds = c.m.run(lambda size: blocks(size, config.rows))
+        streams = self._cut.run(lambda size: np.maximum(self._waves(size), config.rows))
         return streams * folds * c.run_blocks + self._update()
+
+    @property
+    def _cut(self) -> Cut:
+        """The axis that streams."""
+        return self.counts.m if self.counts.is_ws else self.counts.k
+
+    def _waves(self, size: np.ndarray) -> np.ndarray:
+        """Return the waves of so much of the axis that streams."""
+        return size if self.counts.is_ws else blocks(size, self.config.macs_per_element)
 
     def _update(self) -> np.ndarray | int:
         """Return the cycles of the folds of the product that is scaled and accumulated."""
@@ -67,9 +78,11 @@ class Cycles:
         if not reduction:
             return 0
         if demand.update_dataflow is Dataflow.WS:
-            streams = c.m.run(lambda size: np.maximum(size, rows)) * -(-reduction // rows)
+            folds = -(-reduction // self.config.fold_reduction)
+            streams = c.m.run(lambda size: np.maximum(size, rows)) * folds
         else:
-            streams = c.m.run(lambda size: blocks(size, rows)) * max(reduction, rows)
+            waves = -(-reduction // self.config.macs_per_element)
+            streams = c.m.run(lambda size: blocks(size, rows)) * max(waves, rows)
         return streams * c.run_blocks
 
     @cached_property
@@ -81,8 +94,7 @@ class Cycles:
         """
         c, start = self.counts, START + 2 * self.config.dram_latency
         # Behind the last fold's waves nobody waits for the rest of its time.
-        cut = c.m if c.is_ws else c.k
-        array = self.array - np.maximum(self.config.rows - cut.rest, 0)
+        array = self.array - np.maximum(self.config.rows - self._waves(self._cut.rest), 0)
         pair = (c.left, c.right)
         beats = sum(each.beats * each.least_times for each in pair)
         loads = self._longer(beats, sum(each.words * each.least_times for each in pair))
@@ -109,7 +121,8 @@ class Cycles:
         c, latency = self.counts, self.config.dram_latency
         stores = self._stores(latency + ROUND_TRIP) + STORE_GAP * len(self._outputs) * c.tiles
         # A sum that is added to an old one keeps its half of the output memory from stores.
-        adds = c.k.total(lambda size: blocks(size, self.config.rows)) if c.is_ws else c.k.count
+        deep = self.config.fold_reduction
+        adds = c.k.total(lambda size: blocks(size, deep)) if c.is_ws else c.k.count
         kept = (1 - 1 / adds) * self.array / 2
         stores = stores + np.where(stores > self.array, kept, 0)
         shared = self._written * self._beat if self._beat > 1 else 0
@@ -159,11 +172,14 @@ class Cycles:
         c, config = self.counts, self.config
 
         def folds(size: np.ndarray) -> np.ndarray:
-            waves, folded = (c.m.size, size) if c.is_ws else (size, c.m.size)
-            return blocks(folded, config.rows) * np.maximum(waves, config.rows)
+            if c.is_ws:
+                waves, folds = c.m.size, blocks(size, config.fold_reduction)
+            else:
+                waves, folds = self._waves(size), blocks(c.m.size, config.rows)
+            return folds * np.maximum(waves, config.rows)
 
         least = c.k.total(folds) * blocks(c.n.size, config.columns)
-        return least - np.maximum(config.rows - (c.m.size if c.is_ws else c.k.rest), 0)
+        return least - np.maximum(config.rows - self._waves(c.m.size if c.is_ws else c.k.rest), 0)
 
     # Stores
 

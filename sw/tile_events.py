@@ -88,26 +88,27 @@ def events(c: Counts, job: Job, *, least: bool = False) -> Events:
 
 def _multiply(c: Counts, found: Events) -> None:
     """Count the products of tiles."""
-    rows = c.config.rows
+    rows, deep, together = c.config.rows, c.config.fold_reduction, c.config.macs_per_element
     tall, tiles = c.m.run(lambda size: size), c.m.run(np.ones_like)
     macs = tall * c.k.extent * c.n.run(lambda size: size)
     words = tall * c.run_blocks
     forwards = np.zeros_like(words)
     if c.is_ws:
-        folds = c.k.total(lambda size: blocks(size, rows))
+        folds = c.k.total(lambda size: blocks(size, deep))
         writes = words * folds
         forwards = tiles * c.run_blocks * (folds - c.k.count)
         found["macs_ws"] += macs
         found["waves_ws"] += writes
         found["folds_ws"] += tiles * c.run_blocks * folds
-        found["input_reads"] += writes
+        found["input_reads"] += words * c.k.total(lambda size: blocks(size, rows))
         found["weight_reads"] += tiles * c.run_blocks * c.k.extent
     else:
         folds = c.m.run(lambda size: blocks(size, rows)) * c.run_blocks
         writes = words * c.k.count
         found["macs_os"] += macs
         found["folds_os"] += folds * c.k.count
-        for name in ("waves_os", "input_reads", "weight_reads"):
+        found["waves_os"] += folds * c.k.total(lambda size: blocks(size, together))
+        for name in ("input_reads", "weight_reads"):
             found[name] += folds * c.k.extent
     found["output_first_writes"] += words
     found["output_accumulations"] += writes - words - forwards
@@ -121,25 +122,26 @@ def _update(c: Counts, found: Events) -> None:
     reduction = demand.update_reduction
     tall, tiles = c.m.run(lambda size: size), c.m.run(np.ones_like)
     wide = c.n.run(lambda size: size)
-    folds = -(-reduction // rows)
+    folds = -(-reduction // c.config.fold_reduction)
     words = tall * c.run_blocks
     if demand.update_dataflow is Dataflow.WS:
+        found["input_reads"] += words * -(-reduction // rows)
         words = words * folds
         forwards = tiles * c.run_blocks * (folds - 1)
         found["output_accumulations"] -= forwards
         found["output_forwards"] += forwards
         found["macs_ws"] += tall * reduction * wide
         found["waves_ws"] += words
-        found["input_reads"] += words
         found["folds_ws"] += tiles * c.run_blocks * folds
         found["weight_reads"] += tiles * c.run_blocks * reduction
-        found["input_writes"] += c.m.extent * folds
+        found["input_writes"] += c.m.extent * -(-reduction // rows)
     else:
         folds = 1
         stacks = c.m.run(lambda size: blocks(size, rows)) * c.run_blocks
         found["macs_os"] += tall * reduction * wide
         found["folds_os"] += stacks
-        for name in ("waves_os", "input_reads", "weight_reads"):
+        found["waves_os"] += stacks * -(-reduction // c.config.macs_per_element)
+        for name in ("input_reads", "weight_reads"):
             found[name] += stacks * reduction
         found["input_writes"] += reduction * c.m.total(lambda size: blocks(size, rows))
     found["weight_writes"] += reduction * c.blocks

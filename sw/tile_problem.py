@@ -10,6 +10,8 @@ import numpy as np
 from hw.isa.config import Config
 from hw.isa.instructions import Axis, Dataflow
 
+from .lying import left_words, right_words
+
 __all__ = ["Demand", "Problem"]
 
 LONGEST = (1 << 16) - 1
@@ -88,37 +90,42 @@ class Problem:
         found = {"m": 1, "k": 1, "n": max(1, bus // demand.narrowest)}
         left = "mk" if self.dataflow is Dataflow.WS else "km"
         operands = [
-            (left, demand.left_transposed, config.rows),
+            (left, demand.left_transposed, self._left_lanes(self.dataflow)),
             ("kn", demand.right_transposed, config.columns),
         ]
         if demand.update_reduction:
             # Its reduction, r, is never cut.
             left = "mr" if demand.update_dataflow is Dataflow.WS else "rm"
-            operands.append((left, demand.update_left_transposed, config.rows))
+            lanes = self._left_lanes(demand.update_dataflow)
+            operands.append((left, demand.update_left_transposed, lanes))
             operands.append(("rn", demand.update_right_transposed, config.columns))
         for (rows, columns), transposed, lanes in operands:
             along = rows if transposed else columns
             found[along] = math.lcm(found.get(along, 1), bus)
             if self.whole_words:
                 found[columns] = math.lcm(found.get(columns, 1), lanes)
+        if self.whole_words and self.dataflow is Dataflow.OS:
+            found["k"] = math.lcm(found["k"], config.macs_per_element)
         if demand.row_vectors:
             found["m"] = math.lcm(found["m"], max(1, bus // 4))
         if demand.column_vectors:
             found["n"] = math.lcm(found["n"], max(1, bus // 4))
         return found["m"], found["k"], found["n"]
 
+    def _left_lanes(self, dataflow: Dataflow) -> int:
+        """Return the lanes of the left operand that the array reads at once from a row of it."""
+        return self.config.fold_reduction if dataflow is Dataflow.WS else self.config.rows
+
     def words(self, m: object, k: object, n: object) -> dict[str, object]:
         """Return the words a tile takes in each memory; sizes may be arrays."""
         config, reduction = self.config, self.demand.update_reduction
-        row_blocks, column_blocks = -(-m // config.rows), -(-n // config.columns)
-        left = m * -(-k // config.rows) if self.dataflow is Dataflow.WS else k * row_blocks
-        if reduction and self.demand.update_dataflow is Dataflow.WS:
-            update = m * -(-reduction // config.rows)
-        else:
-            update = reduction * row_blocks
+        column_blocks = -(-n // config.columns)
+        left = left_words(config, self.dataflow, m, k)
+        if reduction:
+            left = left + left_words(config, self.demand.update_dataflow, m, reduction)
         words = {
-            "input": left + update,
-            "weight": (k + reduction) * column_blocks,
+            "input": left,
+            "weight": right_words(config, k, n) + right_words(config, reduction, n),
             "output": m * column_blocks,
         }
         demand = self.demand

@@ -165,9 +165,9 @@ class Config:
 
         The tile of D x R x C bytes, with D products an element, moves in ``B = D * R * ceil(C /
         bus)`` beats, at a beat a cycle, or at d bytes a cycle if the DRAM gives less than the bus
-        carries; a stream of T waves takes T cycles, at least R. So T must be at least ``ceil(B * bus / min(bus, d))``. Shorter streams
-        are bound by the DRAM, unless a tile is used more than once. Rows that stream in, and
-        results, take bandwidth of their own; they are not counted.
+        carries; a stream of T waves takes T cycles, at least R. So T must be at least ``ceil(B *
+        bus / min(bus, d))``. Shorter streams are bound by the DRAM, unless a tile is used more than
+        once. Rows that stream in, and results, take bandwidth of their own; they are not counted.
         """
         if not self.dram_gbps:
             return self.tile_cycles

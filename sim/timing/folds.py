@@ -24,9 +24,10 @@ FOLD = record(
     os=1, waves=1, macs=1, last_macs=1, end=1, signal_store=1, accumulate=1, turn=1,
     left=1, left_stride=1, right=1, right_stride=1, right_rows=1, out=1, out_stride=1, out_rows=1,
 )  # fmt: skip
-"""A fold as `hw.walk.fold_layout` has it, but with the first address of a turn, too. `macs` are those
-of a wave, `last_macs` those of the last. Addresses and strides of operands are banks; those of results, modulo the words of the memory: of
-what lies in one half, they are the first or last word of that half, and 0, 1 or -1.
+"""A fold as `hw.walk.fold_layout` has it, but with the first address of a turn, too. `macs` are
+those of a wave, `last_macs` those of the last. Addresses and strides of operands are banks; those
+of results, modulo the words of the memory: of what lies in one half, they are the first or last
+word of that half, and 0, 1 or -1.
 `out_rows` are rows of results, in WS the waves; `right_rows`, in WS alone, are reads of the
 stationary tile: its rows, as many at once as an element has products."""
 

@@ -28,8 +28,8 @@ _TASK = record(
     signal_execute=1, signal_store=1,
 )  # fmt: skip
 """An instruction that waits: what `hw.load` queues for the beats and for the words. Of places in
-the operand memories, only the bank counts: they are modulo the words of two reads. `columns` are 0 once the beats are
-asked for."""
+the operand memories, only the bank counts: they are modulo the words of two reads. `columns` are 0
+once the beats are asked for."""
 
 _CHUNKS = record(resting=1, beat=1, pitch=1, rows=1, row_beats=1)
 """Columns of a transposed load that wait for a chunk of them to be cut: `hw.chunks.Chunks`."""

@@ -135,19 +135,20 @@ def product_activity(config: Config, flow: Dataflow, product: Product, loads: Lo
     rows, column_blocks = -(-m // config.rows), -(-n // config.columns)
     words = m * column_blocks
     if flow is Dataflow.WS:
-        folds = -(-k // config.rows)
+        folds, blocks = -(-k // config.fold_reduction), -(-k // config.rows)
         events = Activity(
             macs_ws=m * k * n, waves_ws=words * folds, folds_ws=folds * column_blocks,
-            input_reads=words * folds, weight_reads=k * column_blocks,
+            input_reads=words * blocks, weight_reads=k * column_blocks,
             output_accumulations=(words - column_blocks) * (folds - 1),
             output_forwards=column_blocks * (folds - 1),
         )  # fmt: skip
-        left_words = m * folds
+        left_words = m * blocks
     else:
-        waves = k * rows * column_blocks
+        tiles = rows * column_blocks
+        waves, reads = -(-k // config.macs_per_element) * tiles, k * tiles
         events = Activity(
-            macs_os=m * k * n, waves_os=waves, folds_os=rows * column_blocks,
-            input_reads=waves, weight_reads=waves,
+            macs_os=m * k * n, waves_os=waves, folds_os=tiles,
+            input_reads=reads, weight_reads=reads,
         )  # fmt: skip
         left_words = k * rows
     moved = Activity(

@@ -36,10 +36,12 @@ def scalesim(config: Config, dataflow: Dataflow, m: int, k: int, n: int) -> int:
     has crossed the array (R + C - 2). SCALE-Sim numbers the cycles of a product from 0 and reports
     the number of the last, so its total is 1 less.
     """
-    rows, columns = config.rows, config.columns
-    stationary, folded, streamed = (rows, k, m) if dataflow is Dataflow.WS else (0, m, k)
-    fold = streamed + stationary + rows + columns - 2
-    return -(-folded // rows) * -(-n // columns) * fold
+    rows, columns, together = config.rows, config.columns, config.macs_per_element
+    if dataflow is Dataflow.WS:
+        stationary, folds, streamed = rows, -(-k // config.fold_reduction), m
+    else:
+        stationary, folds, streamed = 0, -(-m // rows), -(-k // together)
+    return folds * -(-n // columns) * (streamed + stationary + rows + columns - 2)
 
 
 def overlap(config: Config, dataflow: Dataflow, m: int, k: int, n: int) -> int:
@@ -53,7 +55,7 @@ def overlap(config: Config, dataflow: Dataflow, m: int, k: int, n: int) -> int:
 
 def ideal(config: Config, dataflow: Dataflow, m: int, k: int, n: int) -> int:
     """Return the cycles of MACs alone, rounded up: no array of this size does better."""
-    return -(-m * k * n // (config.rows * config.columns))
+    return -(-m * k * n // config.macs_per_cycle)
 
 
 MODELS: dict[str, Cycles] = {"scalesim": scalesim, "overlap": overlap, "ideal": ideal}

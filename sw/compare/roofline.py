@@ -129,7 +129,7 @@ def _points(axis: Axes, rows: Sequence[dict[str, Any]]) -> None:
 def _roofs(axis: Axes, each: Comparison, rows: Sequence[dict[str, Any]]) -> None:
     """Draw the array's roof and those of bus and DRAM, from before the first point on."""
     config = each.hybrid.config
-    peak = config.rows * config.columns
+    peak = config.macs_per_cycle
     low = min(row["intensity"] for row in rows) / 1.5
     high = 2 * max(row["intensity"] for row in rows)
     bottom = min(row["macs_per_cycle"] for row in rows) / 1.5

@@ -43,7 +43,7 @@ def json_rows(results: Iterable[Result]) -> list[dict[str, Any]]:
         config = None if point is None else point.config
         used = None
         if result.done:
-            used = outcome.macs / (outcome.cycles * config.rows * config.columns)
+            used = outcome.macs / (outcome.cycles * config.macs_per_cycle)
         rows.append(
             {
                 "swept": result.candidate.values,

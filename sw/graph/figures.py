@@ -43,7 +43,7 @@ def step_figures(step: StepProgram) -> dict[str, Any]:
 
 
 def _places(step: StepProgram) -> int:
-    return step.config.rows * step.config.columns
+    return step.config.macs_per_cycle
 
 
 def time_figures(step: StepProgram, results: Sequence[RunResult]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from hw.isa.config import Config
 from hw.isa.instructions import Axis, Dataflow, Memory
 
 from .. import job, tile
+from ..lying import Lying, lying
 from ..residency import Residency
 from ..step import Emit, Fetch, Measure, Multiply, Step, Table
 from ..tile import Span
@@ -53,8 +54,8 @@ class Stager:
         uses = {Memory.INPUT: [], Memory.WEIGHT: []}
         for work in works:
             if work.piece >= 0:
-                for where, key, *_ in self._operands(work):
-                    uses[where].append(key)
+                for where, view, _, lies in self._operands(work):
+                    uses[where].append((view, lies.row_stride))
         self._operand_memory = {
             Memory.INPUT: memory.Operands(config.input_depth, uses[Memory.INPUT]),
             Memory.WEIGHT: memory.Operands(config.weight_depth, uses[Memory.WEIGHT]),
@@ -86,8 +87,8 @@ class Stager:
         own = self._tiles[work.product][work.tile].pieces[work.piece]
         return self._products[work.product].terms[own.term]
 
-    def _operands(self, work: Work) -> list[tuple[Memory, View, int, int, int]]:
-        """Return of both operands of a piece: memory, view as it lies there, blocks, stride, words.
+    def _operands(self, work: Work) -> list[tuple[Memory, View, int, Lying]]:
+        """Return of both operands of a piece: memory, view as it lies, blocks a row, and where.
 
         A load writes the blocks of a row one after the other, and the array reads row after row.
         With an odd stride from block to block both have the banks by turns.
@@ -98,28 +99,32 @@ class Stager:
         if piece.dataflow is Dataflow.OS:
             left = left.T
         found = []
-        for where, view, lanes, half in (
-            (Memory.INPUT, left, self._config.rows, self._config.input_depth),
-            (Memory.WEIGHT, right, self._config.columns, self._config.weight_depth),
-        ):
+        for where, view, lanes, half, by_row in (
+            (
+                Memory.INPUT, left, self._config.rows, self._config.input_depth,
+                piece.dataflow is Dataflow.WS,
+            ),
+            (Memory.WEIGHT, right, self._config.columns, self._config.weight_depth, False),
+        ):  # fmt: skip
             rows, columns = view.shape
             blocks = -(-columns // lanes)
-            stride = rows if view.transposed else rows | 1
-            if rows + (blocks - 1) * stride > half:
-                stride = rows
-            found.append((where, view, blocks, stride, rows + (blocks - 1) * stride))
+            lies = lying(self._config, rows, blocks, by_row=by_row, spread=not view.transposed)
+            if lies.words > half:
+                lies = lying(self._config, rows, blocks, by_row=by_row)
+            found.append((where, view, blocks, lies))
         return found
 
     def _piece(self, work: Work) -> Iterator[Step]:
         own = self._tiles[work.product][work.tile]
         piece, term = own.pieces[work.piece], self._term(work)
         places, strides = [], []
-        for where, view, count, stride, words in self._operands(work):
-            first, new = self._operand_memory[where].get(view, words)
+        for where, view, count, lies in self._operands(work):
+            key = view, lies.row_stride
+            first, new = self._operand_memory[where].get(key, lies.words)
             if new:
-                yield self._fetch(where, view, first, count, words, stride)
+                yield self._fetch(where, view, first, count, lies)
             places += [first, count]
-            strides.append(stride)
+            strides.append(lies)
         scales = 0
         if term.updates in self._values:
             entries = View.of(self._values[term.updates])
@@ -134,7 +139,8 @@ class Stager:
         yield Multiply(
             piece.dataflow, own.rows.size, piece.k.size, columns.size, *places,
             base, stride, int(self._adds(work)), int(bool(term.updates)), scales,
-            left_stride=strides[0], right_stride=strides[1],
+            left_stride=strides[0].block_stride, right_stride=strides[1].block_stride,
+            left_row_stride=strides[0].row_stride,
         )  # fmt: skip
         if term.updates and term.updates not in self._values:
             self._table_uses[term.updates] -= 1
@@ -149,15 +155,16 @@ class Stager:
         before = (terms[piece.term] for piece in own.pieces[: work.piece])
         return any(term_columns(term, columns).size > 0 for term in before)
 
-    def _fetch(
-        self, where: Memory, view: View, base: int, blocks: int, words: int, stride: int
-    ) -> Fetch:
+    def _fetch(self, where: Memory, view: View, base: int, blocks: int, lies: Lying) -> Fetch:
         value = self._values[view.value]
         operand = job.Operand(view.value, value.rows, value.columns, view.transposed)
         rows, columns = view.rows, view.columns
         if view.transposed:
             rows, columns = columns, rows
-        return Fetch(where, operand, rows, columns, base, blocks, words, stride)
+        return Fetch(
+            where, operand, rows, columns, base, blocks, lies.words, lies.block_stride,
+            lies.row_stride,
+        )  # fmt: skip
 
     def _blocks(self, columns: Span) -> int:
         return -(-columns.size // self._config.columns)

@@ -208,8 +208,8 @@ def _pieces(
         length = piece_length(config, flow, term.k, m.size, width)
         length = min(length, longest.get(term.left.value, length))
         if flow is Dataflow.WS:
-            fold = array_cycles(config, flow, m.size, config.rows, width)
-            length = min(length, max(1, GRAIN // fold) * config.rows)
+            fold = array_cycles(config, flow, m.size, config.fold_reduction, width)
+            length = min(length, max(1, GRAIN // fold) * config.fold_reduction)
         if term.updates:
             length = term.k
         elif length < term.k:  # maybe that of a term with fewer

@@ -9,6 +9,7 @@ from hw.isa.config import Config
 from hw.isa.instructions import Axis, Dataflow
 
 from ..dataflow import array_cycles
+from ..lying import left_words, right_words
 from ..place import align
 from ..tile import Span, TileError
 from .ir import Copy, Maxima, Product, Sums, Updates
@@ -158,8 +159,7 @@ def _cost(
 
 def _words(config: Config, flow: Dataflow, m: int, k: int, n: int) -> tuple[int, int]:
     """Return the words of both operands."""
-    left = m * -(-k // config.rows) if flow is Dataflow.WS else k * -(-m // config.rows)
-    return left, k * -(-n // config.columns)
+    return left_words(config, flow, m, k), right_words(config, k, n)
 
 
 def _fits(config: Config, flow: Dataflow, m: int, k: int, n: int) -> bool:
@@ -193,8 +193,8 @@ def piece_length(config: Config, flow: Dataflow, k: int, m: int, n: int) -> int:
 def reduction_step(config: Config, flow: Dataflow) -> int:
     """Return what a reduction is cut at: beats of the bus and, in WS, whole folds of the array."""
     if flow is Dataflow.WS:
-        return math.lcm(config.rows, config.bus_bytes)
-    return align(config.rows, config.bus_bytes)
+        return math.lcm(config.fold_reduction, config.bus_bytes)
+    return align(config.rows, math.lcm(config.bus_bytes, config.macs_per_element))
 
 
 SHORT = 4

@@ -19,13 +19,18 @@ from .sram import SinglePortSram
 __all__ = ["Buffer", "write_layout"]
 
 
-def write_layout(depth: int, width: int) -> data.StructLayout:
-    """Return the payload of a write to a memory of two banks of `depth` words."""
-    return data.StructLayout({"address": exact_log2(depth) + 1, "data": width})
+def write_layout(depth: int, width: int, together: int = 1) -> data.StructLayout:
+    """Return the payload of a write to a memory of two banks of `depth` words.
+
+    Where several words may be written `together`, `places` are those that are, of as many as are
+    read at once.
+    """
+    places = {"places": together} if together > 1 else {}
+    return data.StructLayout({"address": exact_log2(depth) + 1, **places, "data": width * together})
 
 
 class Buffer(wiring.Component):
-    """A memory of two banks, which reads several words at once and writes one.
+    """A memory of two banks, which reads several words at once and writes one, or several.
 
     The lowest address bits choose the word of those that are read together; the next bit, the
     lowest of all if they are one word, chooses the bank.
@@ -39,6 +44,8 @@ class Buffer(wiring.Component):
         Words in each bank, and bits a word.
     together : int
         Words that are read in a cycle.
+    wide : bool
+        Whether as many may be written.
 
     Members
     -------
@@ -53,15 +60,18 @@ class Buffer(wiring.Component):
         Banks that are read and written in this cycle.
     """
 
-    def __init__(self, depth: int, width: int, builder: Builder, together: int = 1) -> None:
+    def __init__(
+        self, depth: int, width: int, builder: Builder, together: int = 1, *, wide: bool = False
+    ) -> None:
         self._depth, self._width, self._builder = depth, width, builder
-        self._together = together
+        self._together, self._wide = together, wide and together > 1
+        written = write_layout(depth, width, together if wide else 1)
         super().__init__(
             {
                 "read_enable": In(together),
                 "read_address": In(unsigned(exact_log2(depth) + 1)),
                 "read_data": Out(width * together),
-                "write": In(stream.Signature(write_layout(depth, width))),
+                "write": In(stream.Signature(written)),
                 "reads": Out(2),
                 "writes": Out(2),
             }
@@ -94,7 +104,12 @@ class Buffer(wiring.Component):
             macro = SinglePortSram(self._depth // self._together, self._width, self._builder)
             several = self._together > 1
             m.submodules[f"bank_{index}_{place}" if several else f"bank_{index}"] = macro
-            mine = writes & (self.write.p.address[:bit] == place) if several else writes
+            mine, what = writes, self.write.p.data
+            if self._wide:
+                mine = writes & self.write.p.places[place]
+                what = what.word_select(place, self._width)
+            elif several:
+                mine = writes & (self.write.p.address[:bit] == place)
             theirs = reads & self.read_enable[place] if several else reads
             m.d.comb += [
                 macro.enable.eq(theirs | mine),
@@ -102,7 +117,7 @@ class Buffer(wiring.Component):
                 macro.address.eq(
                     Mux(reads, self.read_address[bit + 1 :], self.write.p.address[bit + 1 :])
                 ),
-                macro.write_data.eq(self.write.p.data),
+                macro.write_data.eq(what),
             ]
             words.append(macro.read_data)
         return Cat(words) if len(words) > 1 else words[0]

@@ -58,12 +58,11 @@ class ExecuteEngine(wiring.Component):
 
     def __init__(self, config: Config, builder: Builder) -> None:
         self._config, self._builder = config, builder
+        left = write_layout(config.input_depth, 8 * config.rows, config.macs_per_element)
         super().__init__(
             {
                 "i": In(stream.Signature(instruction_layout(Execute))),
-                "write_left": In(
-                    stream.Signature(write_layout(config.input_depth, 8 * config.rows))
-                ),
+                "write_left": In(stream.Signature(left)),
                 "write_right": In(
                     stream.Signature(write_layout(config.weight_depth, 8 * config.columns))
                 ),
@@ -98,7 +97,9 @@ class ExecuteEngine(wiring.Component):
         m.submodules.walk = walk = Walk(config)
         m.submodules.feed = feed = Feed(config)
         together = config.macs_per_element
-        m.submodules.left = left = Buffer(config.input_depth, 8 * config.rows, builder, together)
+        m.submodules.left = left = Buffer(
+            config.input_depth, 8 * config.rows, builder, together, wide=True
+        )
         m.submodules.right = right = Buffer(
             config.weight_depth, 8 * config.columns, builder, together
         )

@@ -56,19 +56,25 @@ def lane_group_layout(config: Config) -> data.StructLayout:
     )
 
 
-_WRITE = data.StructLayout(
-    {
-        "memory": 3,
-        "transpose": 1,
-        "rows": 16,
-        "base": 16,
-        "step": 16,  # from word to word of a line
-        "line_step": 16,
-        "signal_execute": 1,
-        "signal_store": 1,
-    }
-)
-"""What to do with the words of an instruction; lines are those of `hw.regroup.word_layout`."""
+def _write_layout(config: Config) -> data.StructLayout:
+    """Return what to do with the words of an instruction; its lines are `hw.regroup.word_layout`'s.
+
+    Where the array reads several words at once, `wide` instructions write so many.
+    """
+    wide = {"wide": 1} if config.macs_per_element > 1 else {}
+    return data.StructLayout(
+        {
+            "memory": 3,
+            "transpose": 1,
+            **wide,
+            "rows": 16,
+            "base": 16,
+            "step": 16,  # from word to word of a line
+            "line_step": 16,
+            "signal_execute": 1,
+            "signal_store": 1,
+        }
+    )
 
 
 class LoadEngine(wiring.Component):
@@ -99,12 +105,15 @@ class LoadEngine(wiring.Component):
 
     def __init__(self, config: Config, builder: Builder) -> None:
         self._config, self._builder = config, builder
+        self._together = together = config.macs_per_element
+        left = write_layout(config.input_depth, 8 * config.rows, together)
+        self._beats, self._job = beats_layout(wide=together > 1), _write_layout(config)
         super().__init__(
             {
                 "i": In(stream.Signature(instruction_layout(Load))),
                 "bursts": Out(stream.Signature(burst_layout(config))),
                 "beats": In(stream.Signature(8 * config.bus_bytes)),
-                "left": Out(stream.Signature(write_layout(config.input_depth, 8 * config.rows))),
+                "left": Out(stream.Signature(left)),
                 "right": Out(
                     stream.Signature(write_layout(config.weight_depth, 8 * config.columns))
                 ),
@@ -126,8 +135,8 @@ class LoadEngine(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         m.submodules.regroup = regroup = Regroup(self._config, self._builder)
-        m.submodules.takes = takes = SyncFIFOBuffered(width=beats_layout().size, depth=LOADS_AHEAD)
-        m.submodules.writes = writes = SyncFIFOBuffered(width=_WRITE.size, depth=LOADS_AHEAD)
+        m.submodules.takes = takes = SyncFIFOBuffered(width=self._beats.size, depth=LOADS_AHEAD)
+        m.submodules.writes = writes = SyncFIFOBuffered(width=self._job.size, depth=LOADS_AHEAD)
         self._request(m, takes, writes)
         connect(m, wiring.flipped(self.beats), regroup.beats)
         m.d.comb += [
@@ -148,7 +157,7 @@ class LoadEngine(wiring.Component):
         connect(m, cutter.o, wiring.flipped(self.bursts))
         word, region = self.i.p, chunks.i.p.region
         transpose, room, taken = Signal(), Signal(), Signal()
-        take, write = Signal(beats_layout(), name="take"), Signal(_WRITE, name="write")
+        take, write = Signal(self._beats, name="take"), Signal(self._job, name="write")
         m.d.comb += [
             transpose.eq(
                 word.transpose & ((word.memory == Memory.INPUT) | (word.memory == Memory.WEIGHT))
@@ -164,7 +173,7 @@ class LoadEngine(wiring.Component):
             taken.eq(self.i.valid & self.i.ready),
             take.columns.eq(word.columns),
             write.base.eq(word.base),
-            write.step.eq(Mux(transpose, word.row_stride, word.block_stride)),
+            write.step.eq(Mux(transpose, word.row_stride, self._along(m, word, take, write))),
             write.line_step.eq(Mux(transpose, word.block_stride, word.row_stride)),
             write.signal_execute.eq(word.signal_execute),
             write.signal_store.eq(word.signal_store),
@@ -178,9 +187,30 @@ class LoadEngine(wiring.Component):
                 queue.w_data.eq(entry),
             ]
 
+    def _along(self, m: Module, word: Any, take: Any, write: Any) -> Any:
+        """Return the words from one to the next of a row, as they are written.
+
+        Rows of the input memory whose words follow one another from where the array reads so many
+        at once, are also written so many at once.
+        """
+        if self._together == 1:
+            return word.block_stride
+        wide, low = Signal(name="wide"), exact_log2(self._together)
+        m.d.comb += [
+            wide.eq(
+                (word.memory == Memory.INPUT)
+                & ~word.transpose
+                & (word.block_stride == 1)
+                & ~(word.base[:low] | word.row_stride[:low]).any()
+            ),
+            take.wide.eq(wide),
+            write.wide.eq(wide),
+        ]
+        return Mux(wide, self._together, word.block_stride)
+
     def _write(self, m: Module, queue: SyncFIFOBuffered, regroup: Regroup) -> None:
         """Write each word at its place, one line after the other."""
-        job, following = Signal(_WRITE, name="job", reset_less=True), _WRITE(queue.r_data)
+        job, following = Signal(self._job, name="job", reset_less=True), self._job(queue.r_data)
         word = regroup.o.p
         active, fresh, written, end = (Signal() for _ in range(4))
         m.d.comb += [
@@ -189,6 +219,7 @@ class LoadEngine(wiring.Component):
             queue.r_en.eq(fresh),
             regroup.memory.eq(job.memory),
             regroup.transpose.eq(job.transpose),
+            *([regroup.wide.eq(job.wide)] if self._together > 1 else []),
             self.end.eq(end),
             self.signal_execute.eq(end & job.signal_execute),
             self.signal_store.eq(end & job.signal_store),
@@ -269,9 +300,20 @@ class LoadEngine(wiring.Component):
         m.d.comb += [entries.group.eq(group), entries.given.eq(word.given)]
         for memory, port in ports.items():
             m.d.comb += port.p.address.eq(address)
-            if memory is not Memory.COLUMN_SCALE:
+            if memory is Memory.INPUT and self._together > 1:
+                self._side_by_side(m, job, word, address)
+            elif memory is not Memory.COLUMN_SCALE:
                 m.d.comb += port.p.data.eq(word.data)
             with m.If(active & (job.memory == memory)):
                 m.d.comb += [port.valid.eq(regroup.o.valid), regroup.o.ready.eq(port.ready)]
         for index in range(len(word.given)):
             m.d.comb += entries.data[index].eq(word.data.word_select(index, 8 * ENTRY_BYTES))
+
+    def _side_by_side(self, m: Module, job: Any, word: Any, address: Signal) -> None:
+        """Offer the input memory a word, at its place among those read at once, or all of these."""
+        low, lanes = exact_log2(self._together), 8 * self._config.rows
+        one = word.data[:lanes].replicate(self._together)
+        m.d.comb += [
+            self.left.p.data.eq(Mux(job.wide, word.data[: lanes * self._together], one)),
+            self.left.p.places.eq(Mux(job.wide, word.places, 1 << address[:low])),
+        ]

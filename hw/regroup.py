@@ -18,9 +18,13 @@ from .transpose import Transpose
 __all__ = ["Regroup", "beats_layout", "word_layout"]
 
 
-def beats_layout() -> data.StructLayout:
-    """Return what to do with the beats of an instruction: its fields of the same names."""
-    return data.StructLayout({"memory": 3, "transpose": 1, "rows": 16, "columns": 16})
+def beats_layout(*, wide: bool = False) -> data.StructLayout:
+    """Return what to do with the beats of an instruction: its fields of the same names.
+
+    With `wide` also whether its words are made several at once.
+    """
+    more = {"wide": 1} if wide else {}
+    return data.StructLayout({"memory": 3, "transpose": 1, **more, "rows": 16, "columns": 16})
 
 
 def word_layout(config: Config) -> data.StructLayout:
@@ -29,10 +33,12 @@ def word_layout(config: Config) -> data.StructLayout:
     A line is a row in blocks of the memory; transposed, a block of the memory in rows, as far as
     they are of one chunk.
     """
-    group = scale_group(config.bus_bytes, config.columns)
+    group, together = scale_group(config.bus_bytes, config.columns), config.macs_per_element
+    places = {"places": together} if together > 1 else {}
     return data.StructLayout(
         {
-            "data": 8 * max(config.rows, config.columns, ENTRY_BYTES * group),
+            "data": 8 * max(config.fold_reduction, config.columns, ENTRY_BYTES * group),
+            **places,  # of several words at once, those that the line has
             "given": group,  # column scales: of the entries, those that the line has
             "line_ends": 1,
             "chunk_ends": 1,  # transposed: with this line
@@ -52,8 +58,9 @@ class Regroup(wiring.Component):
         Instructions in order. Transposed, all rows of the first `Config.transpose_columns` columns
         come before those of the next.
     beats : In(stream of one beat)
-    memory, transpose : In
-        Of the instruction whose words are wanted.
+    memory, transpose, wide : In
+        Of the instruction whose words are wanted; `wide`, words of the input memory that are made
+        as many at once as the array reads, is there if these are several.
     o : Out(stream of word_layout)
         Its words.
     stalled : Out(1)
@@ -75,12 +82,15 @@ class Regroup(wiring.Component):
             Memory.ROW_SCALE: ENTRY_BYTES,
             Memory.COLUMN_SCALE: ENTRY_BYTES * self._group,
         }
+        self._wide = config.fold_reduction if config.macs_per_element > 1 else 0
+        self._layout = beats_layout(wide=self._wide > 0)
         super().__init__(
             {
-                "i": In(stream.Signature(beats_layout())),
+                "i": In(stream.Signature(self._layout)),
                 "beats": In(stream.Signature(8 * config.bus_bytes)),
                 "memory": In(3),
                 "transpose": In(1),
+                **({"wide": In(1)} if self._wide else {}),
                 "o": Out(stream.Signature(word_layout(config))),
                 "stalled": Out(1),
             }
@@ -89,7 +99,7 @@ class Regroup(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         bus = self._config.bus_bytes
-        job = Signal(beats_layout(), reset_less=True)
+        job = Signal(self._layout, reset_less=True)
         active, taken, ready, job_ends = Signal(), Signal(), Signal(), Signal()
         m.submodules.transposer = transposer = Transpose(
             bus, self._config.transpose_columns, self._builder
@@ -107,13 +117,12 @@ class Regroup(wiring.Component):
             m.d.comb += ready.eq(transposer.i.ready)
         row_ends, count = self._count(m, job, taken, job_ends, transposer)
         boxes = {}
-        for size in sorted(set(self._sizes.values())):
+        for size in sorted({*self._sizes.values(), self._wide} - {0}):
             boxes[size] = box = Gearbox(bus, size)
             m.submodules[f"gearbox_{size}"] = box
             chosen = Signal(name=f"chosen_{size}")
-            memories = [memory for memory, lanes in self._sizes.items() if lanes == size]
             m.d.comb += [
-                chosen.eq(~job.transpose & Cat(job.memory == memory for memory in memories).any()),
+                chosen.eq(~job.transpose & Cat(self._makers(job, size)).any()),
                 box.i.p.data.eq(self.beats.p),
                 box.i.p.count.eq(count),
                 box.i.p.last.eq(row_ends),
@@ -123,6 +132,17 @@ class Regroup(wiring.Component):
                 m.d.comb += ready.eq(box.i.ready)
         self._give(m, boxes, transposer)
         return m
+
+    def _makers(self, job: Any, size: int) -> list[Any]:
+        """Return what makes words of an instruction so large, if it does not transpose."""
+        found = []
+        for memory, lanes in self._sizes.items():
+            wide = memory is Memory.INPUT and self._wide
+            if lanes == size:
+                found.append((job.memory == memory) & ~job.wide if wide else job.memory == memory)
+            if wide and self._wide == size:
+                found.append((job.memory == memory) & job.wide)
+        return found
 
     def _count(
         self, m: Module, job: Any, taken: Signal, job_ends: Signal, transposer: Transpose
@@ -188,18 +208,31 @@ class Regroup(wiring.Component):
             ]
         with m.Else(), m.Switch(self.memory):
             for memory, size in self._sizes.items():
-                box = boxes[size]
                 with m.Case(memory):
-                    m.d.comb += [
-                        self.o.valid.eq(box.o.valid),
-                        self.o.p.data.eq(box.o.p.data),
-                        self.o.p.line_ends.eq(box.o.p.last),
-                        box.o.ready.eq(self.o.ready),
-                    ]
+                    if memory is Memory.INPUT and self._wide:
+                        with m.If(self.wide):
+                            self._offer(m, boxes[self._wide])
+                            count = boxes[self._wide].o.p.count
+                            m.d.comb += self.o.p.places.eq(
+                                Cat(count > start for start in range(0, self._wide, size))
+                            )
+                        with m.Else():
+                            self._offer(m, boxes[size])
+                    else:
+                        self._offer(m, boxes[size])
         count = boxes[self._sizes[Memory.COLUMN_SCALE]].o.p.count
         m.d.comb += self.o.p.given.eq(
             Cat(count > ENTRY_BYTES * entry for entry in range(self._group))
         )
+
+    def _offer(self, m: Module, box: Gearbox) -> None:
+        """Offer the words of a gearbox."""
+        m.d.comb += [
+            self.o.valid.eq(box.o.valid),
+            self.o.p.data.eq(box.o.p.data),
+            self.o.p.line_ends.eq(box.o.p.last),
+            box.o.ready.eq(self.o.ready),
+        ]
 
 
 def _least(value: Any, limited: Any, limit: int) -> Any:

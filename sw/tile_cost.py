@@ -97,9 +97,9 @@ class Cycles:
         array = self.array - np.maximum(self.config.rows - self._waves(self._cut.rest), 0)
         pair = (c.left, c.right)
         beats = sum(each.beats * each.least_times for each in pair)
-        loads = self._longer(beats, sum(each.words * each.least_times for each in pair))
+        loads = self._longer(beats, sum(each.writes * each.least_times for each in pair))
         first = start + self._longer(
-            sum(each.first_beats for each in pair), sum(each.first_words for each in pair)
+            sum(each.first_beats for each in pair), sum(each.first_writes for each in pair)
         )
         last = self._fill + self._least_last()
         ways = [
@@ -147,7 +147,7 @@ class Cycles:
 
     def _loads(self, matrix: Matrix) -> np.ndarray:
         """Return the cycles of loads of an operand, each tile once: beats, or words."""
-        return np.maximum(matrix.beats * self._beat, matrix.words)
+        return np.maximum(matrix.beats * self._beat, matrix.writes)
 
     def _likely_loads(self) -> np.ndarray:
         """Return the cycles of all loads, with what bursts and instructions wait for DRAM."""
@@ -163,7 +163,7 @@ class Cycles:
     def _first(self) -> np.ndarray:
         """Cycles to the first fold: fetch, and the operands of the first instruction."""
         c = self.counts
-        loads = [np.maximum(self._beat * m.first_beats, m.first_words) for m in (c.left, c.right)]
+        loads = [np.maximum(self._beat * m.first_beats, m.first_writes) for m in (c.left, c.right)]
         return START + 2 * self.config.dram_latency + sum(loads)
 
     @cached_property

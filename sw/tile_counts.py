@@ -56,12 +56,13 @@ class Matrix:
 
     Members
     -------
-    loads, words, beats, bursts : int64
-        Instructions, words on the chip, and what they ask of the bus. Bursts are counted as if no
+    loads, words, writes, beats, bursts : int64
+        Instructions, words on the chip, the cycles in which they are written, and what they ask of
+        the bus. Bursts are counted as if no
         boundary cut them.
     turned : bool
         Whether loads transpose it.
-    first_beats, first_words : int64
+    first_beats, first_writes : int64
         Of the first tile.
     times, least_times : float64
         `least_times` holds for whatever is kept: a round that has more words than the memory finds
@@ -70,11 +71,12 @@ class Matrix:
 
     loads: np.ndarray
     words: np.ndarray
+    writes: np.ndarray
     beats: np.ndarray
     bursts: np.ndarray
     turned: bool
     first_beats: np.ndarray
-    first_words: np.ndarray
+    first_writes: np.ndarray
     times: np.ndarray
     least_times: np.ndarray
 
@@ -212,6 +214,9 @@ class Counts:
         transposed = getattr(
             self.problem.demand, "left_transposed" if memory == "input" else "right_transposed"
         )
+        # Words of a row of the left operand of WS are written as many at once as they are read.
+        wide = memory == "input" and self.is_ws and not transposed
+        at_once = lanes * config.macs_per_element if wide else lanes
         size = self.problem.words(self.m.size, self.k.size, self.n.size)[memory]
         depth = self.problem.depth(memory)
         room = np.maximum(2 * (depth // 2 // size), 1)
@@ -227,11 +232,12 @@ class Counts:
         return Matrix(
             loads=rows.count * columns.count,
             words=words,
+            writes=rows.extent * columns.total(lambda extent: blocks(extent, at_once)),
             beats=beats,
             bursts=self._bursts(outer, inner, transposed, beats),
             turned=transposed,
             first_beats=outer.size * blocks(inner.size, config.bus_bytes),
-            first_words=rows.size * blocks(columns.size, lanes),
+            first_writes=rows.size * blocks(columns.size, at_once),
             times=times,
             least_times=1 + (times - 1) * lost,
         )

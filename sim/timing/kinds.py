@@ -58,8 +58,12 @@ def _settle_loads(config: Config, code: np.ndarray, at: np.ndarray) -> None:
     """Replace places by their banks; scale memories have none."""
     places = 2 * config.macs_per_element
     operands = np.isin(code["memory"][at], (Memory.INPUT, Memory.WEIGHT))
+    # Words that follow one another may be written several at once; others that look alike are not.
+    alike = (code["block_stride"][at] % places == 1) & (code["block_stride"][at] != 1)
+    apart = operands & alike & (places > 2)
     for name in ("base", "row_stride", "block_stride"):
         code[name][at] = np.where(operands, code[name][at] % places, 0)
+    code["block_stride"][at[apart]] += places
 
 
 def _settle_stores(config: Config, code: np.ndarray, at: np.ndarray) -> None:

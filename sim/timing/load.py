@@ -24,12 +24,12 @@ _INPUT, _WEIGHT = int(Memory.INPUT), int(Memory.WEIGHT)
 _ACCUMULATE_SCALE, _ROW_SCALE = int(Memory.ACCUMULATE_SCALE), int(Memory.ROW_SCALE)
 
 _TASK = record(
-    memory=1, transpose=1, rows=1, columns=1, base=1, step=1, line_step=1,
+    memory=1, transpose=1, wide=1, rows=1, columns=1, base=1, step=1, line_step=1,
     signal_execute=1, signal_store=1,
 )  # fmt: skip
 """An instruction that waits: what `hw.load` queues for the beats and for the words. Of places in
 the operand memories, only the bank counts: they are modulo the words of two reads. `columns` are 0
-once the beats are asked for."""
+once the beats are asked for. `wide`: as many words are written at once as the array reads."""
 
 _CHUNKS = record(resting=1, beat=1, pitch=1, rows=1, row_beats=1)
 """Columns of a transposed load that wait for a chunk of them to be cut: `hw.chunks.Chunks`."""
@@ -196,15 +196,25 @@ def _transposes(load):
 
 
 @compiled
+def _is_wide(h, load):
+    """Return whether a load writes as many words at once as the array reads."""
+    if not h.together_bits or load.memory != _INPUT or load.transpose or load.block_stride != 1:
+        return False
+    return ((load.base | load.row_stride) & ((1 << h.together_bits) - 1)) == 0
+
+
+@compiled
 def _note(task, h, load):
     """Keep what counts of an instruction that is taken."""
     task.memory, task.rows, task.columns = load.memory, load.rows, load.columns
     task.transpose = 1 if _transposes(load) else 0
     task.signal_execute, task.signal_store = load.signal_execute, load.signal_store
-    task.base = task.step = task.line_step = 0
+    task.base = task.step = task.line_step = task.wide = 0
     if load.memory == _INPUT or load.memory == _WEIGHT:
         task.base = load.base & h.bank_mask
         row, block = load.row_stride & h.bank_mask, load.block_stride & h.bank_mask
+        if _is_wide(h, load):
+            task.wide, block = 1, 1 << h.together_bits
         task.step, task.line_step = (row, block) if task.transpose else (block, row)
 
 
@@ -212,7 +222,7 @@ def _note(task, h, load):
 def _begin(words, h, task):
     """Begin to write the words of an instruction."""
     words.active, words.memory, words.transpose = 1, task.memory, task.transpose
-    words.size = 0 if task.transpose else regroup.word_size(h, task.memory)
+    words.size = 0 if task.transpose else regroup.word_size(h, task.memory, task.wide)
     words.rows_left = 0 if task.transpose else task.rows
     words.place = words.line = task.base
     words.chunk, words.first_line = 0, task.transpose

@@ -25,19 +25,22 @@ _COLUMN_SCALE = int(Memory.COLUMN_SCALE)
 REGROUP = record(
     active=1, transpose=1, size=1, rows=1, height=1,
     bytes_left=1, rows_left=1, columns_left=1, block_row=1,
-    boxes=(GEARBOX, 4), transposer=TRANSPOSE,
+    boxes=(GEARBOX, 5), transposer=TRANSPOSE,
 )  # fmt: skip
 """The instruction whose beats are taken, and what waits of it and of those before. `size` is bytes
 of a word; transposed, it is 0, and `height` rows make a block. There is a gearbox for the size of
-a word of the input memory, of the weight memory, of a scale entry and of a group of column scales,
-as far as these differ."""
+a word of the input memory, of the weight memory, of a scale entry, of a group of column scales and
+of as many words of the input memory as are read at once, as far as these differ."""
 
 
 @compiled
-def word_size(h, memory):
-    """Return the bytes of a word of a memory, of the column scales those written in a cycle."""
+def word_size(h, memory, wide):
+    """Return the bytes of a word of a memory, of the column scales those written in a cycle.
+
+    Of the input memory they are those of several words if these are written at once.
+    """
     if memory == _INPUT:
-        return h.rows
+        return h.wide_bytes if wide else h.rows
     if memory == _WEIGHT:
         return h.columns
     return h.group_bytes if memory == _COLUMN_SCALE else ENTRY_BYTES
@@ -50,7 +53,9 @@ def _box(g, h, size):
         return g.boxes[0]
     if size == h.columns:
         return g.boxes[1]
-    return g.boxes[2 if size == ENTRY_BYTES else 3]
+    if size == ENTRY_BYTES:
+        return g.boxes[2]
+    return g.boxes[3 if size == h.group_bytes else 4]
 
 
 @compiled
@@ -147,10 +152,11 @@ def _begin(g, h, following):
     g.rows_left, g.columns_left = following.rows, following.columns
     if following.transpose:
         # Only these come back to the first row.
-        g.rows, g.height, g.size = following.rows, word_size(h, following.memory), 0
+        g.rows, g.height, g.size = following.rows, word_size(h, following.memory, 0), 0
         g.bytes_left = min(following.columns, h.transpose_columns)
     else:
-        g.rows, g.height, g.size = 0, 0, word_size(h, following.memory)
+        g.rows, g.height = 0, 0
+        g.size = word_size(h, following.memory, following.wide)
         g.bytes_left = following.columns
 
 

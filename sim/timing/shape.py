@@ -13,7 +13,8 @@ from .record import record
 __all__ = ["SHAPE", "shape_of"]
 
 SHAPE = record(
-    rows=1, columns=1, together_bits=1, bank_mask=1, output_depth=1, drain_overlap=1, meeting=1,
+    rows=1, columns=1, together_bits=1, wide_bytes=1, bank_mask=1,
+    output_depth=1, drain_overlap=1, meeting=1,
     bus=1, bus_bits=1, page=1, burst_beats=1, fetch_burst=1,
     read_outstanding=1, write_outstanding=1,
     queue_depth=1, transpose_columns=1, chunk_beats=1, inside_depth=1, group_bytes=1,
@@ -21,11 +22,12 @@ SHAPE = record(
 )  # fmt: skip
 """Values of the Config of the same names; `output_depth` is words of a half. `together_bits` is
 the logarithm of the words of an operand memory that are read together, `bank_mask` twice their
-number less one: the bits of an address that choose the bank, and the word in it. `meeting` is
-cycles from a wave to the operation of its sums. `bus` is bytes of a beat, `bus_bits` its logarithm;
-`fetch_burst` is the beats of a burst of fetch; `page` is beats of 4096 bytes, a power of two,
-`chunk_beats` those of a chunk that is transposed; `inside_depth` is the instructions in the execute
-engine at most; `group_bytes` are those of the column scales that a load writes in a cycle, in DRAM.
+number less one: the bits of an address that choose the bank, and the word in it; `wide_bytes` are
+what a load may write at once into the input memory, 0 if that is a word. `meeting` is cycles from a
+wave to the operation of its sums. `bus` is bytes of a beat, `bus_bits` its logarithm; `fetch_burst`
+is the beats of a burst of fetch; `page` is beats of 4096 bytes, a power of two, `chunk_beats` those
+of a chunk that is transposed; `inside_depth` is the instructions in the execute engine at most;
+`group_bytes` are those of the column scales that a load writes in a cycle, in DRAM.
 `latency` is cycles of the DRAM; with a bandwidth, each cycle brings `rate` and a beat takes `cost`,
 in the units of `sim.dram`; `rate` is 0 without."""
 
@@ -36,6 +38,7 @@ def shape_of(config: Config, timing: DramTiming) -> np.ndarray:
     rate = timing.rate
     values = {name: getattr(config, name) for name in SHAPE.names if hasattr(config, name)} | {
         "together_bits": config.macs_per_element.bit_length() - 1,
+        "wide_bytes": config.fold_reduction if config.macs_per_element > 1 else 0,
         "bank_mask": 2 * config.macs_per_element - 1,
         "bus": config.bus_bytes,
         "bus_bits": config.bus_bytes.bit_length() - 1,

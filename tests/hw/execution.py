@@ -95,10 +95,14 @@ class World:
 
     async def fill(self, ctx) -> None:
         """Write all memories through the load engine's ports."""
-        dut = self.dut
+        dut, together = self.dut, self.config.macs_per_element
         for port, words in ((dut.write_left, self.left), (dut.write_right, self.right)):
             for address, word in enumerate(words):
-                await self._put(ctx, port, address, pack(word, 8))
+                data = pack(word, 8)
+                if together > 1 and port is dut.write_left:  # the other places are not written
+                    data <<= 8 * self.config.rows * (address % together)
+                    ctx.set(port.p.places, 1 << address % together)
+                await self._put(ctx, port, address, data)
         for address, (m, s) in enumerate(self.scales):
             await self._put(ctx, dut.write_scale, address, m | (s & 0xFF) << 16)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections import deque
 
@@ -28,9 +29,11 @@ PORTS = {
 SHAPES = [(4, 4, 4), (4, 4, 8), (4, 4, 64), (3, 5, 4), (3, 5, 8), (3, 5, 64), (8, 2, 4)]
 
 
-def small(rows: int, columns: int, bus: int) -> Config:
+def small(rows: int, columns: int, bus: int, products: int = 1) -> Config:
     """Return a configuration of that shape with short bursts."""
-    return Config(rows=rows, columns=columns, bus_bytes=bus, burst_beats=4)
+    return Config(
+        rows=rows, columns=columns, bus_bytes=bus, burst_beats=4, macs_per_element=products
+    )
 
 
 class World:
@@ -111,6 +114,14 @@ class World:
 
     def entries(self, target: Memory, word) -> list[tuple]:
         """Return a write, of a group of column scales one for each entry that is written."""
+        together = self.config.macs_per_element
+        if target is Memory.INPUT and together > 1:
+            first, lanes = word.address - word.address % together, 8 * self.config.rows
+            return [
+                (target, first + place, 0, word.data >> lanes * place & (1 << lanes) - 1)
+                for place in range(together)
+                if word.places >> place & 1
+            ]
         if target is not Memory.COLUMN_SCALE:
             return [(target, word.address, 0, word.data)]
         size = scale_group(self.config.bus_bytes, self.config.columns)
@@ -215,6 +226,38 @@ def test_random_chains(rows: int, columns: int, bus: int, beats: float, ports: f
     chain = [draw(world, rng) for _ in range(12)]
     world.run(chain)
     world.check(chain)
+
+
+@pytest.mark.parametrize("products", [2, 4])
+@pytest.mark.parametrize("rows, columns, bus", [(2, 8, 8), (3, 4, 16), (4, 2, 4)])
+def test_words_that_are_read_at_once_are_written_at_once(
+    rows: int, columns: int, bus: int, products: int
+) -> None:
+    """Where words of a row follow one another from an aligned place on, not otherwise."""
+    rng = random.Random(bus + products)
+    world = World(small(rows, columns, bus, products), bus, beats=0.9, ports=0.8)
+    chain = []
+    for _ in range(12):
+        load = draw(world, rng)
+        if rng.random() < 0.7:
+            aligned = {"base": products * rng.randint(0, 5), "row_stride": 20 * products}
+            load = dataclasses.replace(load, **aligned, block_stride=1, transpose=0)
+        chain.append(load)
+    world.run(chain)
+    world.check(chain)
+
+
+@pytest.mark.parametrize("width", [1, 11, 16, 40])
+def test_a_row_that_is_written_wide_takes_a_beat_a_cycle(width: int) -> None:
+    config = small(4, 4, 16, 4)
+    world = World(config)
+    load = Load(
+        memory=Memory.INPUT, dram=0, pitch=48, rows=5, columns=width, base=8, row_stride=12,
+        block_stride=1,
+    )  # fmt: skip
+    world.run([load])
+    world.check([load])
+    assert world.ends[-1] - world.first_beat == 5 * -(-width // 16)
 
 
 @pytest.mark.parametrize("memory", [Memory.ACCUMULATE_SCALE, Memory.ROW_SCALE, Memory.COLUMN_SCALE])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections import Counter
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ SHAPES = {
     "one beat": Config(rows=8, columns=2, bus_bytes=4, burst_beats=1, weight_depth=16),
     "equal": Config(rows=8, columns=8, bus_bytes=16, burst_beats=256, input_depth=16),
     "tall": Config(rows=12, columns=5, bus_bytes=4, burst_beats=16, weight_depth=16),
+    "2 products": Config(rows=4, columns=4, bus_bytes=16, macs_per_element=2, input_depth=16),
+    "4 products": Config(rows=3, columns=8, bus_bytes=8, macs_per_element=4, input_depth=32),
 }
 
 
@@ -48,15 +51,18 @@ def unit(config: Config) -> tuple[Module, dict, dict, Signal]:
         ("right", config.weight_depth, config.columns),
     )
     for name, depth, lanes in sides:
-        m.submodules[name] = buffer = Buffer(depth, 8 * lanes, Builder())
+        together, low = config.macs_per_element, config.macs_per_element.bit_length() - 1
+        m.submodules[name] = buffer = Buffer(
+            depth, 8 * lanes, Builder(), together, wide=name == "left"
+        )
         port, read, write = getattr(dut, name), inputs[f"{name}_read"], outputs[f"{name}_write"]
         m.d.comb += [
             buffer.read_enable.eq(read != NONE),
-            buffer.read_address.eq(read == 1),
+            buffer.read_address.eq((read == 1) << low),
             buffer.write.valid.eq(port.valid),
             buffer.write.p.eq(port.p),
             port.ready.eq(buffer.write.ready),
-            write.eq(Mux(port.valid & port.ready, port.p.address[0], NONE)),
+            write.eq(Mux(port.valid & port.ready, port.p.address[low], NONE)),
         ]
     m.d.comb += [
         dut.i.valid.eq(inputs["load_valid"]),
@@ -150,8 +156,11 @@ def draw(config: Config, rng: random.Random) -> Load:
     size = 4 if memory > Memory.WEIGHT else 1
     rows = rng.choice((1, rng.randint(1, 5), rng.randint(1, 20)))
     columns = size * rng.choice((1, rng.randint(1, 9), rng.randint(1, 80 // size)))
-    row_beats = -(-columns // bus)
-    return Load(
+    row_beats, together = -(-columns // bus), config.macs_per_element
+    # Words that may be written at once, or look as if they might.
+    aligned = {"base": together * rng.randint(0, 9), "row_stride": together * rng.randint(0, 9)}
+    aligned |= {"block_stride": rng.choice((1, 1, 1 + 2 * together)), "transpose": 0}
+    found = Load(
         memory=memory,
         transpose=rng.randint(0, 1),
         dram=bus * rng.choice((rng.randint(0, 4096 // bus), 4096 // bus - rng.randint(0, 40))),
@@ -164,6 +173,8 @@ def draw(config: Config, rng: random.Random) -> Load:
         signal_execute=rng.randint(0, 1),
         signal_store=rng.randint(0, 1),
     )
+    wide = together > 1 and rng.random() < 0.5
+    return dataclasses.replace(found, **aligned) if wide else found
 
 
 def random_check(config: Config, seed: int, loads: int = 12) -> Counter:

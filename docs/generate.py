@@ -30,7 +30,8 @@ engines arrive in program order.
 Every matrix in an on-chip memory is rows by *blocks*: block b of row r is the word
 `base + r.row_stride + b.block_stride`, with as many elements as the memory has lanes; the last block of a row
 is padded with zeros. Addresses number all words of a memory. The lowest bit is the bank of the input and the weight
-memory, the top bit the half of the output memory.
+memory, the top bit the half of the output memory. Where an element has several products (`macs_per_element`), as many
+words of an operand memory are read at once: the lowest bits choose among them, and the next is the bank.
 
 The text form is one instruction a line, `mnemonic name=value ...`; fields left out are zero.
 """

@@ -5,9 +5,9 @@ word ``base + r * row_stride + b * block_stride``, and holds as many elements of
 memory has lanes. The last block of a row is padded with zeros.
 
 Addresses number all words of a memory: the lowest bit is the bank of the input and the weight
-memory, the top bit the half of the output memory. With `macs_per_element` D above 1, the array reads
-D words of an operand memory at once: the lowest log2 D bits choose among them, and the next is the
-bank. Engines run in program order each, and run ahead
+memory, the top bit the half of the output memory. With `macs_per_element` D above 1, the array
+reads D words of an operand memory at once: the lowest log2 D bits choose among them, and the next
+is the bank. Engines run in program order each, and run ahead
 of one another. They meet only at tokens: an instruction first takes ``wait_X`` tokens that engine X
 has sent to its engine, and, if ``signal_X`` is set, sends one token to engine X when it is done.
 """
@@ -237,9 +237,9 @@ class Execute(Instruction):
 
     On an array of D products an element (`macs_per_element`), a fold of WS covers D times as many
     rows of the reduction as the array has, and a wave of OS D of its indices. With D above 1, words
-    along the reduction are read D at once: the right operand's `right_row_stride` must be 1, and so
-    must the left one's `left_block_stride` (WS) or `left_row_stride` (OS), if there is more than one
-    such word; both bases, and the strides across, must be multiples of D.
+    along the reduction are read D at once: the right operand's `right_row_stride` must be 1, and
+    so must the left one's `left_block_stride` (WS) or `left_row_stride` (OS), if there is more than
+    one such word; both bases, and the strides across, must be multiples of D.
 
     With several rows, `out_row_stride` must be odd: the lowest address bit of the output memory is
     the bank within a half, and a bank reads or writes one word in a cycle.

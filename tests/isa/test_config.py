@@ -18,6 +18,7 @@ LIMITS = {
     "output_stationary": (0, 1),
     "drain_overlap": (0, 1),
     "product_register": (0, 1),
+    "macs_per_element": (1, 4),
     "input_depth": (4, 32768),
     "weight_depth": (4, 32768),
     "output_depth": (4, 32768),
@@ -36,7 +37,7 @@ LIMITS = {
     "dram_gbps": (0.0, 1e6),
 }
 POWERS_OF_TWO = (
-    "input_depth", "weight_depth", "output_depth", "accumulate_scale_depth", "row_scale_depth",
+    "macs_per_element", "input_depth", "weight_depth", "output_depth", "accumulate_scale_depth", "row_scale_depth",
     "column_scale_depth", "bus_bytes",
 )  # fmt: skip
 SIMULATED = ("clock_mhz", "dram_latency", "dram_gbps")

@@ -102,25 +102,21 @@ class Heap:
     def _reduce(self, height: int, ones: list[int]) -> None:
         """Leave `height` bits in each weight, the one of the constant among them."""
         before = [len(bits) for bits in self._bits]
-        for weight in range(self._width):
+        for weight, count in enumerate(before):
             bits = self._bits[weight]
-            old, come = (
-                sorted(bits[: before[weight]], key=lambda bit: bit.time),
-                bits[before[weight] :],
-            )
+            # Carries of this stage are taken last, where nothing else is left.
+            waiting = sorted(bits[:count], key=lambda bit: bit.time) + bits[count:]
             made: list[Bit] = []
-            while (over := len(old) + len(made) + len(come) + ones[weight] - height) > 0:
-                if ones[weight] and over > 1:
-                    made.append(self._own(self._add_two(weight, *old[:2], 1)))
-                    ones[weight] = 0
-                    del old[:2]
-                elif over > 1:
-                    made.append(self._add_three(weight, *old[:3]))
-                    del old[:3]
+            while (over := len(waiting) + len(made) + ones[weight] - height) > 0:
+                one = ones[weight] if over > 1 else 0
+                taken = 2 if over == 1 or one else 3
+                some, waiting = waiting[:taken], waiting[taken:]
+                if taken == 3:
+                    made.append(self._add_three(weight, *some))
                 else:
-                    made.append(self._own(self._add_two(weight, *old[:2], 0)))
-                    del old[:2]
-            self._bits[weight] = old + made + come
+                    made.append(self._own(self._add_two(weight, *some, one)))
+                    ones[weight] -= one
+            self._bits[weight] = waiting + made
 
     def _own(self, bit: Bit) -> Bit:
         """Return a bit in the heap's polarity."""

@@ -37,8 +37,8 @@ LIMITS = {
     "dram_gbps": (0.0, 1e6),
 }
 POWERS_OF_TWO = (
-    "macs_per_element", "input_depth", "weight_depth", "output_depth", "accumulate_scale_depth", "row_scale_depth",
-    "column_scale_depth", "bus_bytes",
+    "macs_per_element", "input_depth", "weight_depth", "output_depth", "accumulate_scale_depth",
+    "row_scale_depth", "column_scale_depth", "bus_bytes",
 )  # fmt: skip
 SIMULATED = ("clock_mhz", "dram_latency", "dram_gbps")
 WHOLE = [name for name in LIMITS if name != "dram_gbps"]

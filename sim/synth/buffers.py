@@ -11,11 +11,12 @@ by a wire alone is a net of its own on either side.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from .liberty import Cell, Direction, Library
+from .netlist import Macro, NetlistError
 from .strength import stronger
 
 __all__ = ["Buffer", "Sink", "add_buffer", "buffers_of", "limit_loads", "next_bit"]
@@ -61,8 +62,8 @@ class _Net:
     """What a net drives, what its driver carries at the utmost and well, and its ports outwards."""
 
     sinks: list[Sink] = field(default_factory=list)
-    full_ff: float = 0.0
-    carries_ff: float = 0.0
+    full_ff: float = math.inf
+    carries_ff: float = math.inf
     leaves: int = 0
 
     @property
@@ -142,7 +143,12 @@ def add_buffer(module: Described, buffer: Buffer, source: Any, bit: int) -> Sink
     return Sink(connections[buffer.input], 0, buffer.input_ff)
 
 
-def limit_loads(modules: dict[str, Described], library: Library, kept: Collection[str] = ()) -> int:
+def limit_loads(
+    modules: dict[str, Described],
+    library: Library,
+    kept: Collection[str] = (),
+    macros: Mapping[str, Macro] | None = None,
+) -> int:
     """Put trees of buffers where nets have too much load; return how many buffers they took.
 
     Parameters
@@ -151,11 +157,18 @@ def limit_loads(modules: dict[str, Described], library: Library, kept: Collectio
         As yosys writes them in JSON, of cells, macros and one another; changed.
     kept : collection of str
         Modules that stay as they are.
+    macros : mapping of str to Macro, optional
+        Black boxes; they carry whatever any output may.
+
+    Raises
+    ------
+    NetlistError
+        A cell is unknown.
     """
     buffers = buffers_of(library)
     if not buffers:
         return 0
-    gardener = _Gardener(modules, library, buffers, frozenset(kept))
+    gardener = _Gardener(modules, library, buffers, frozenset(kept), macros or {})
     return sum(gardener.module(name) for name in _innermost_first(modules))
 
 
@@ -188,8 +201,10 @@ class _Gardener:
         library: Library,
         buffers: tuple[Buffer, ...],
         kept: frozenset[str],
+        macros: Mapping[str, Macro],
     ) -> None:
         self.modules, self.library, self.buffers, self.kept = modules, library, buffers, kept
+        self.macros = macros
         self.larger = stronger(library)
         self.ports: dict[str, _Ports] = {}
         self.clocks = _clocks(modules, library)
@@ -260,8 +275,17 @@ class _Gardener:
                     load = ports.loads[pin][place] if into else 0.0
                     yield bits, place, load, None if into else ports.left[pin][place]
                 else:
-                    into = cell.get("port_directions", {}).get(pin, "input") == "input"
-                    yield bits, place, 0.0, None if into else (_MOST_FF, _MOST_FF)
+                    macro = self._macro(cell["type"])
+                    into = pin not in macro.outputs
+                    yield bits, place, macro.input_ff, None if into else (_MOST_FF, _MOST_FF)
+
+    def _macro(self, name: str) -> Macro:
+        if name not in self.macros:
+            raise NetlistError(
+                f"unmappable cell: {name} is neither in {self.library.name} nor a module of the "
+                "design nor a declared macro"
+            )
+        return self.macros[name]
 
     def _limits(self, kind: Cell, pin: str, kept: bool) -> tuple[float, float]:
         """Return what an output carries at the utmost, and well, once its cell has its size."""

@@ -203,7 +203,7 @@ def _quicken(
             strengthened({module: modules[module]}, module, period_ns)
     if recipe.period_ns is not None:
         # Wherever these stand so often, a buffer would cost more than it brings.
-        limit_loads(modules, library, recipe.whole)
+        limit_loads(modules, library, recipe.whole, macros)
         strengthened(modules, top, recipe.period_ns)
 
 

@@ -19,9 +19,9 @@ from .slack import Slack
 
 __all__ = ["Sized", "carry", "strengthen"]
 
-_PASSES = 80
+_PASSES = 60
 """Passes at most."""
-_VAIN = 8
+_VAIN = 12
 """Exchanges, each by itself, that do not help, before the end; passes in vain get smaller."""
 _SAME = 1e-9
 _LEAST_NS = 1e-3
@@ -54,10 +54,10 @@ def strengthen(modules: dict[str, dict[str, Any]], timed: Slack) -> Sized:
     """
     start = timed.kinds.copy()
     carry(timed)
-    best, kinds, part = _cost(timed), timed.kinds.copy(), _PART
+    best, kinds, most = _cost(timed), timed.kinds.copy(), len(timed.kinds)
     vain: set[tuple[int, int]] = set()
     for _ in range(_PASSES):
-        chosen = _choose(timed, part, vain)
+        chosen = _choose(timed, most, vain)
         if not chosen or len(vain) == _VAIN:
             break
         for place, kind in chosen:
@@ -67,10 +67,11 @@ def strengthen(modules: dict[str, dict[str, Any]], timed: Slack) -> Sized:
         if (cost := _cost(timed)) <= best + _SAME:
             if cost < best - _SAME:
                 vain.clear()
+                most = 2 * len(chosen)
             best, kinds = min(best, cost), timed.kinds.copy()
             continue
         _put(timed, kinds)
-        part /= 4
+        most = len(chosen) // 8 + 1
         if len(chosen) == 1:
             vain.update(chosen)
     changed = np.flatnonzero(kinds != start)
@@ -134,7 +135,7 @@ def _overloaded(timed: Slack, outputs: list[list[int]]) -> list[int]:
     return np.unique(np.concatenate([*found, np.zeros(0, np.int32)])).tolist()
 
 
-def _choose(timed: Slack, part: float, vain: set[tuple[int, int]]) -> list[tuple[int, int]]:
+def _choose(timed: Slack, most: int, vain: set[tuple[int, int]]) -> list[tuple[int, int]]:
     """Return places and kinds that seem worth an exchange, none of them side by side."""
     instances = _late(timed)
     who, what, more = [], [], []
@@ -155,7 +156,7 @@ def _choose(timed: Slack, part: float, vain: set[tuple[int, int]]) -> list[tuple
     worth = gain / np.sqrt(np.array(more))
     order = np.argsort(-worth, kind="stable")
     order = order[gain[order] > _LEAST_NS]
-    most = max(1, int(part * len(np.unique(who_[order]))))
+    most = min(most, 1 + int(_PART * len(np.unique(who_[order]))))
     chosen: list[tuple[int, int]] = []
     touched: set[int] = set()
     flat = timed.flat

@@ -12,7 +12,7 @@ from sim.synth.circuit import Circuit
 from sim.synth.flat import flatten
 from sim.synth.gates import simulate
 from sim.synth.graph import graph
-from sim.synth.netlist import parse_modules
+from sim.synth.netlist import Macro, NetlistError, parse_modules
 
 from .small import LIBRARY as SMALL
 from .small import module
@@ -119,3 +119,15 @@ def test_without_a_buffer_in_the_library_nothing_changes() -> None:
     before = copy.deepcopy(modules)
     assert limit_loads(modules, replace(SMALL, cells=cells)) == 0
     assert modules == before
+
+
+def test_what_a_macro_gives_is_fanned_out_as_well_and_no_more_than_that() -> None:
+    cells = {f"r{k}": ("DFF", {"D": 3, "CK": 2, "Q": 10 + k}) for k in range(200)}
+    cells["small"] = ("INV", {"A": 4, "ZN": 300})
+    cells["m"] = ("ram", {"clk": 2, "read_data": [3, 4], "data": 10})
+    modules = {"top": module({"clk": 2}, {"y": 300}, cells)}
+    limit_loads(modules, LIBRARY, (), {"ram": Macro(input_ff=1.0)})
+    assert modules["top"]["cells"]["small"]["connections"]["A"] == [4]
+    assert modules["top"]["cells"]["r0"]["connections"]["D"] != [3]
+    with pytest.raises(NetlistError, match="unmappable cell: ram"):
+        limit_loads(modules, LIBRARY)

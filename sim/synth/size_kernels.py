@@ -15,7 +15,7 @@ __all__ = ["demand", "gains", "needed", "pin_slacks"]
 
 _STEEP = 0.3
 """Delay further on for each ns of slew, about."""
-_BESIDE = 0.5
+_BESIDE = 0.3
 """How much the delay counts that other loads of a late net suffer."""
 _PINS = 32
 

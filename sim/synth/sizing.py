@@ -21,7 +21,7 @@ __all__ = ["Sized", "carry", "strengthen"]
 
 _PASSES = 60
 """Passes at most."""
-_VAIN = 12
+_VAIN = 6
 """Exchanges, each by itself, that do not help, before the end; passes in vain get smaller."""
 _SAME = 1e-9
 _LEAST_NS = 1e-3
@@ -137,7 +137,8 @@ def _overloaded(timed: Slack, outputs: list[list[int]]) -> list[int]:
 
 def _choose(timed: Slack, most: int, vain: set[tuple[int, int]]) -> list[tuple[int, int]]:
     """Return places and kinds that seem worth an exchange, none of them side by side."""
-    instances = _late(timed)
+    instances, late_ns = _late(timed)
+    lateness = dict(zip(instances.tolist(), late_ns.tolist(), strict=True))
     who, what, more = [], [], []
     for at in instances.tolist():
         place = int(timed.place[at])
@@ -152,8 +153,9 @@ def _choose(timed: Slack, most: int, vain: set[tuple[int, int]]) -> list[tuple[i
                 more.append(max(grows, _LEAST_UM2) * timed.copies[place])
     who_, what_ = np.array(who, np.int64), np.array(what, np.int64)
     gain = timed.gains(who_, what_)
-    # That it helps matters more than what it costs.
-    worth = gain / np.sqrt(np.array(more))
+    late = np.array([lateness[at] for at in who])
+    # The latest come first; that it helps matters more than what it costs.
+    worth = gain * late / np.sqrt(np.array(more))
     order = np.argsort(-worth, kind="stable")
     order = order[gain[order] > _LEAST_NS]
     most = min(most, 1 + int(_PART * len(np.unique(who_[order]))))
@@ -173,14 +175,15 @@ def _choose(timed: Slack, most: int, vain: set[tuple[int, int]]) -> list[tuple[i
     return chosen
 
 
-def _late(timed: Slack) -> NDArray[np.int64]:
-    """Return the instances on late paths, of each place the one that is latest."""
+def _late(timed: Slack) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the instances on late paths, of each place the one that is latest, and how late."""
     g = timed.graph
     nets = np.flatnonzero((timed.slack_ns < 0) & (g.driver >= 0))
     at = g.driver[nets]
     fit = timed.active[at]
     nets, at = nets[fit], at[fit]
     order = np.argsort(timed.slack_ns[nets], kind="stable")
-    at = at[order].astype(np.int64)
+    at, late = at[order].astype(np.int64), -timed.slack_ns[nets[order]]
     _, first = np.unique(timed.place[at], return_index=True)
-    return at[np.sort(first)]
+    first.sort()
+    return at[first], late[first]

@@ -30,6 +30,8 @@ _LEAST_UM2 = 0.1
 """What it is taken to cost at least."""
 _PART = 0.3
 """Part of what seems worth an exchange that a pass exchanges."""
+_EARLY_NS, _ROUNDS = 0.05, 4
+"""What has to be left before a cell is made weak again, and how often that is tried."""
 _FULL = 0.9
 """Part of its largest load that a cell may carry."""
 
@@ -54,6 +56,7 @@ def strengthen(modules: dict[str, dict[str, Any]], timed: Slack) -> Sized:
     """
     start = timed.kinds.copy()
     carry(timed)
+    carrying = timed.kinds.copy()
     best, kinds, most = _cost(timed), timed.kinds.copy(), len(timed.kinds)
     vain: set[tuple[int, int]] = set()
     for _ in range(_PASSES):
@@ -74,11 +77,37 @@ def strengthen(modules: dict[str, dict[str, Any]], timed: Slack) -> Sized:
         most = len(chosen) // 8 + 1
         if len(chosen) == 1:
             vain.update(chosen)
+    kinds = _relaxed(timed, carrying, kinds, best)
     changed = np.flatnonzero(kinds != start)
     for place in changed.tolist():
         module, name = timed.places[place]
         modules[module]["cells"][name]["type"] = timed.flat.kinds[kinds[place]].name
     return Sized(timed.period_ns + float(timed.late_ns.max(initial=0.0)), len(changed))
+
+
+def _relaxed(
+    timed: Slack, weak: NDArray[np.int32], kinds: NDArray[np.int32], best: float
+) -> NDArray[np.int32]:
+    """Return kinds, but weak ones again where others have made paths early since."""
+    margin = _EARLY_NS
+    for _ in range(_ROUNDS):
+        _put(timed, kinds)
+        nets = np.flatnonzero(timed.graph.driver >= 0)
+        left = np.full(len(timed.places), np.inf)
+        at = timed.graph.driver[nets]
+        at, nets = at[timed.active[at]], nets[timed.active[at]]
+        np.minimum.at(left, timed.place[at], timed.slack_ns[nets])
+        early = (kinds != weak) & (left > margin) & (left < np.inf)
+        if not early.any():
+            break
+        trial = np.where(early, weak, kinds)
+        _put(timed, trial)
+        if _cost(timed) <= best + _SAME:
+            kinds = trial
+        else:
+            margin *= 2
+    _put(timed, kinds)
+    return kinds
 
 
 def _cost(timed: Slack) -> float:

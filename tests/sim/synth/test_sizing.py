@@ -7,6 +7,7 @@ import copy
 import numpy as np
 import pytest
 
+from sim.synth import sizing
 from sim.synth.flat import flatten
 from sim.synth.netlist import parse_modules
 from sim.synth.sizing import strengthen
@@ -114,3 +115,30 @@ def test_equal_copies_are_timed_once_and_the_ends_are_the_same() -> None:
     np.testing.assert_allclose(part.late_ns, whole.late_ns)
     assert strengthen(copy.deepcopy(modules), part) == strengthen(modules, whole)
     assert {cell["type"] for cell in modules["stage"]["cells"].values()} & {"NAND_2", "DFF2"}
+
+
+@pytest.mark.parametrize("seed", [3, 5, 6])
+def test_cells_that_are_strong_for_nothing_are_weak_again(seed: int, monkeypatch) -> None:
+    relaxed, strong = tree(seed), tree(seed)
+    goal = 0.9 * period(relaxed)
+    quick = strengthen(relaxed, Slack(flat_of(relaxed), LIBRARY, None, goal))
+    monkeypatch.setattr(sizing, "_ROUNDS", 0)
+    other = strengthen(strong, Slack(flat_of(strong), LIBRARY, None, goal))
+    assert max(quick.period_ns, goal) == pytest.approx(max(other.period_ns, goal))
+    assert area(relaxed) <= area(strong) and quick.exchanged <= other.exchanged
+
+
+@pytest.mark.parametrize("goal, stays", [(9.0, False), (0.97, True)])
+def test_a_strong_cell_is_weak_again_only_if_its_path_is_early(goal: float, stays: bool) -> None:
+    modules = {"top": module({"clk": 2, "x": 3}, {"y": 5}, {
+        "a": ("DFF", {"D": 3, "CK": 2, "Q": 4}), "b": ("INV", {"A": 4, "ZN": 5}),
+        "c": ("DFF", {"D": 5, "CK": 2, "Q": 6}),
+    })}  # fmt: skip
+    timed = Slack(flat_of(modules), LIBRARY, None, goal * period(modules))
+    weak = timed.kinds.copy()
+    a = timed.places.index(("top", "a"))
+    timed.exchange(a, timed.family[int(weak[a])][1])
+    timed.update()
+    strong = timed.kinds.copy()
+    kinds = sizing._relaxed(timed, weak, strong, sizing._cost(timed))
+    assert (kinds == (strong if stays else weak)).all() and (timed.kinds == kinds).all()

@@ -27,7 +27,7 @@ from .slack import Slack
 
 __all__ = ["FLOW_VERSION", "MappingError", "Recipe", "map_design", "netlist_verilog"]
 
-FLOW_VERSION = 2
+FLOW_VERSION = 3
 """Part of the key of what is kept: to be raised with every change of what comes out."""
 
 _LIBRARY, _DESIGN, _NETLIST = "library.lib", "design.v", "netlist.json"

@@ -11,7 +11,7 @@ import numpy as np
 from ..timing.compiled import compiled
 from .kernels import _lookup
 
-__all__ = ["demand", "gains", "needed", "pin_slacks"]
+__all__ = ["demand", "gains", "needed"]
 
 _STEEP = 0.3
 """Delay further on for each ns of slew, about."""
@@ -53,26 +53,6 @@ def needed(
             time -= wire[into, 0] * (wire[into, 1] + way.source_ff)
             time -= _lookup(data, tables, way.delay, steep, load[out, way.target_edge])
             need[into, way.source_edge] = min(need[into, way.source_edge], time)
-
-
-@compiled
-def pin_slacks(
-    instances, variant, first, net, starts, arcs, data, tables, load, wire, arrival, slew, need,
-    slack,
-):  # fmt: skip
-    """Lower `slack` (pins,) to what is left for the paths through each input of instances."""
-    for at in instances:
-        for arc in range(starts[variant[at]], starts[variant[at] + 1]):
-            way = arcs[arc]
-            into, out = net[first[at] + way.source], net[first[at] + way.target]
-            if into < 0 or out < 0 or arrival[into, way.source_edge] == -np.inf:
-                continue
-            time = need[out, way.target_edge] - arrival[into, way.source_edge]
-            time -= wire[into, 0] * (wire[into, 1] + way.source_ff)
-            steep = slew[into, way.source_edge]
-            time -= _lookup(data, tables, way.delay, steep, load[out, way.target_edge])
-            place = first[at] + way.source
-            slack[place] = min(slack[place], time)
 
 
 @compiled

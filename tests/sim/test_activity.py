@@ -90,6 +90,12 @@ def test_random_programs_access_every_memory_as_often(seed: int) -> None:
     check(ready.layout.config, ready.program, ready.layout.image.copy(), ready.layout.program)
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_programs_for_elements_of_several_products_access_as_often(seed: int) -> None:
+    ready = prepare(draw(seed, several=True))
+    check(ready.layout.config, ready.program, ready.layout.image.copy(), ready.layout.program)
+
+
 def test_the_random_programs_use_every_memory() -> None:
     total = Activity()
     for seed in WATCHED:

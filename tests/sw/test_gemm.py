@@ -19,9 +19,10 @@ from sw.tile import TileError
 
 CONFIGS = [
     Config(rows=2, columns=3), Config(rows=3, columns=2), Config(), Config(rows=5, columns=8),
-    Config.preset("small"),
+    Config.preset("small"), Config(rows=3, columns=4, macs_per_element=4, bus_bytes=16),
+    Config(rows=4, columns=3, macs_per_element=2),
 ]  # fmt: skip
-NAMES = [f"{c.rows}x{c.columns}" for c in CONFIGS]
+NAMES = [f"{c.rows}x{c.columns}x{c.macs_per_element}" for c in CONFIGS]
 
 
 def operands(seed: int, m: int, k: int, n: int) -> tuple[np.ndarray, np.ndarray]:

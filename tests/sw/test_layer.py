@@ -16,8 +16,9 @@ from tests.golden.lora import LoraSite, lora_site
 
 CONFIGS = [
     Config(rows=2, columns=3), Config(rows=3, columns=2), Config(), Config(rows=5, columns=8),
+    Config(rows=2, columns=3, macs_per_element=4), Config(rows=3, columns=4, macs_per_element=2),
 ]  # fmt: skip
-NAMES = [f"{c.rows}x{c.columns}" for c in CONFIGS]
+NAMES = [f"{c.rows}x{c.columns}x{c.macs_per_element}" for c in CONFIGS]
 SITES = [(1, 1, 1, 1), (9, 17, 11, 4), (33, 40, 23, 7)]
 
 

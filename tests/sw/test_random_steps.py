@@ -19,8 +19,8 @@ ARRAYS = [(4, 4, 4), (8, 4, 8), (8, 8, 16)]
 """Rows, columns and bytes of the bus of the arrays that are built as RTL."""
 
 
-def check(seed: int, backend: str = "functional") -> None:
-    """Run a step that a seed gives."""
+def check(seed: int, backend: str = "functional", products: int = 1) -> None:
+    """Run a step that a seed gives, on elements of so many products."""
     rng = random.Random(seed)
     if backend == "rtl":
         rows, columns, bus = rng.choice(ARRAYS)
@@ -30,7 +30,7 @@ def check(seed: int, backend: str = "functional") -> None:
     depth = 512 if backend == "rtl" else rng.choice((512, 1024))
     config = Config(
         rows=rows, columns=columns, bus_bytes=bus,
-        input_depth=depth, weight_depth=depth, output_depth=depth,
+        input_depth=depth, weight_depth=depth, output_depth=depth, macs_per_element=products,
     )  # fmt: skip
     batch, reading = rng.choice((1, 2)), rng.choice(("kv", "xattn"))
     modules = []
@@ -47,7 +47,7 @@ def check(seed: int, backend: str = "functional") -> None:
     shape = shape_in(step)
     tensors = random_tensors(shape, seed)
     result = Device(config, backend).session(step, loss=loss).run(tensors)
-    what = f"seed {seed}, {backend}, {fusions}"
+    what = f"seed {seed}, {backend}, {products} products, {fusions}"
     assert_bits(shape, result, what)
     assert_near(GoldenStep(shape, tensors), result, what)
 
@@ -55,6 +55,12 @@ def check(seed: int, backend: str = "functional") -> None:
 @pytest.mark.parametrize("seed", range(8))
 def test_random_steps(seed: int) -> None:
     check(seed)
+
+
+@pytest.mark.parametrize("products", [2, 4])
+@pytest.mark.parametrize("seed", range(4))
+def test_random_steps_of_several_products(seed: int, products: int) -> None:
+    check(seed, products=products)
 
 
 @pytest.mark.nightly

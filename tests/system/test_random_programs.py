@@ -36,12 +36,13 @@ def check_rtl(case: Case) -> Failure | None:
     return check(case, hardware=rtl.run)
 
 
-def assert_passes(seed: int, hardware: bool) -> None:
+def assert_passes(seed: int, hardware: bool, several: bool = False) -> None:
     """Fail with the smallest program that the time allows to find."""
     run, tries = (check_rtl, RTL_TRIES) if hardware else (check, MODEL_TRIES)
-    failure = run(draw(seed))
+    case = draw(seed, several=several)
+    failure = run(case)
     if failure is not None:
-        pytest.fail(explain(seed, draw(seed), failure, run, tries=tries), pytrace=False)
+        pytest.fail(explain(seed, case, failure, run, tries=tries), pytrace=False)
 
 
 @pytest.mark.parametrize("start", SEEDS[::BLOCK])
@@ -53,6 +54,22 @@ def test_functional_model_is_golden(start: int) -> None:
 @pytest.mark.parametrize("seed", DEFAULT)
 def test_rtl_is_functional_model(seed: int) -> None:
     assert_passes(seed, hardware=True)
+
+
+def test_functional_model_of_several_products_is_golden() -> None:
+    for seed in range(150):
+        assert_passes(seed, hardware=False, several=True)
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_rtl_of_several_products_is_functional_model(seed: int) -> None:
+    assert_passes(seed, hardware=True, several=True)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("seed", range(300))
+def test_rtl_of_several_products_is_functional_model_on_many_seeds(seed: int) -> None:
+    assert_passes(seed, hardware=True, several=True)
 
 
 @pytest.mark.nightly

@@ -58,8 +58,8 @@ def instructions(program: bytes) -> list[Instruction]:
     return [decode(program[at : at + size]) for at in range(0, len(program), size)]
 
 
-def assert_case_equal(seed: int, choice: int) -> None:
-    ready = prepare(draw(seed))
+def assert_case_equal(seed: int, choice: int, several: bool = False) -> None:
+    ready = prepare(draw(seed, several=several))
     choices = timings(ready.layout.config)
     dram = choices[choice % len(choices)]
     place = ready.layout.program
@@ -69,6 +69,11 @@ def assert_case_equal(seed: int, choice: int) -> None:
 @pytest.mark.parametrize("seed", DEFAULT)
 def test_random_programs(seed: int) -> None:
     assert_case_equal(seed, seed)
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_random_programs_for_elements_of_several_products(seed: int) -> None:
+    assert_case_equal(seed, seed, several=True)
 
 
 @pytest.mark.nightly

@@ -16,6 +16,7 @@ from sim.result import DramTiming
 __all__ = [
     "CONFIGS",
     "INT8_FORMATS",
+    "SEVERAL",
     "Case",
     "Maxima",
     "Misfit",
@@ -25,6 +26,7 @@ __all__ = [
     "Product",
     "Step",
     "Table",
+    "config_of",
 ]
 
 
@@ -57,6 +59,24 @@ CONFIGS: dict[str, Config] = {
     ),
 }  # fmt: skip
 """A few arrays, so that few simulators are built: every bus width, and depths of every kind."""
+
+SEVERAL: dict[str, Config] = {
+    "4x4 of 2": Config(
+        macs_per_element=2, input_depth=128, weight_depth=128, output_depth=128, bus_bytes=16,
+    ),
+    "3x5 of 4": Config(
+        rows=3, columns=5, macs_per_element=4, bus_bytes=8, input_depth=128, weight_depth=128,
+        output_depth=64, accumulate_scale_depth=64, row_scale_depth=64, column_scale_depth=16,
+        product_register=1, drain_overlap=0,
+    ),
+}  # fmt: skip
+"""Arrays whose elements have several products."""
+
+
+def config_of(name: str) -> Config:
+    """Return a configuration by its name."""
+    return (CONFIGS | SEVERAL)[name]
+
 
 INT8_FORMATS = ("row", "column", "row_column", "tensor")
 

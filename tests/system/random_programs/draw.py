@@ -12,6 +12,7 @@ from sim.result import DramTiming
 from .case import (
     CONFIGS,
     INT8_FORMATS,
+    SEVERAL,
     Case,
     Maxima,
     Misfit,
@@ -21,6 +22,7 @@ from .case import (
     Product,
     Step,
     Table,
+    config_of,
 )
 from .layout import Layout
 from .lower import plain
@@ -33,9 +35,9 @@ _SHIFT_LIMITS = (-128, -60, -17, -16, 0, 63, 64, 127)
 
 
 @functools.lru_cache(maxsize=2048)
-def draw(seed: int) -> Case:
-    """Return the case of a seed."""
-    return _Draw(random.Random(seed)).case()
+def draw(seed: int, *, several: bool = False) -> Case:
+    """Return the case of a seed, for elements of one product or of several."""
+    return _Draw(random.Random(seed), list(SEVERAL if several else CONFIGS)).case()
 
 
 class _Draw:
@@ -44,9 +46,9 @@ class _Draw:
     A loud case has sums near the ends of int32, and factors that bring them back.
     """
 
-    def __init__(self, rng: random.Random) -> None:
+    def __init__(self, rng: random.Random, configs: list[str]) -> None:
         self.rng = rng
-        self.config = rng.choice(list(CONFIGS))
+        self.config = rng.choice(configs)
         self.most = 40
         self.loud = self.chance(0.1)
         self.steps: tuple[Step, ...] = ()
@@ -81,7 +83,7 @@ class _Draw:
         return case
 
     def bandwidth(self) -> float | None:
-        bus = CONFIGS[self.config].bus_bytes
+        bus = config_of(self.config).bus_bytes
         return self.rng.choice((None, None, 1.25, 3.5, 0.37 * bus, 1.1 * bus))
 
     def stalls(self) -> Stalls:
@@ -177,7 +179,10 @@ class _Draw:
         k = min(self.size() if self.chance(0.8) else self.most, high, wide)
         borrowed = bool(left.source or right.source)
         whole = self.chance(0.8 if borrowed else 0.5)
-        unit = CONFIGS[self.config].rows if whole and dataflow == "ws" else 1
+        config = config_of(self.config)
+        unit = config.macs_per_element if whole else 1
+        if whole and dataflow == "ws":
+            unit = config.fold_reduction
         parts = self.parts(k, unit)
         scale, made = self.scale(sum(m))
         return Product(

@@ -79,7 +79,7 @@ class _Machine:
                 total = exact.to(torch.int32)  # modulo 2^32, as the sums wrap
                 continue
             m, s = self.accumulate_scales(product)
-            fold = self.layout.config.rows if stationary else stop - start
+            fold = self.layout.config.fold_reduction if stationary else stop - start
             for first in range(start, stop, fold):
                 some = slice(first, min(first + fold, stop))
                 sums = golden.gemm(left[:, some], right[some])

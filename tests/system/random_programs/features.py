@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from hw.isa.instructions import Absmax, Dataflow, Execute, Format, Instruction, Store
 from sim.dram import Stalls
 
-from .case import CONFIGS, Case, Maxima, Operand, Output, Place, Product, Step
+from .case import CONFIGS, Case, Maxima, Operand, Output, Place, Product, Step, config_of
 from .lower import beyond_lanes, padding_counts
 
 __all__ = ["LEAST", "features"]
@@ -169,7 +169,7 @@ def _of_step(step: Step) -> Iterator[str]:
 
 def _of_padding(case: Case, number: int, product: Product) -> Iterator[str]:
     """Tell which operands have words whose lanes outside the matrix were loaded too."""
-    config, step, flow = CONFIGS[case.config], case.steps[number], product.dataflow
+    config, step, flow = config_of(case.config), case.steps[number], product.dataflow
     reduction = (sum(product.parts),) if product.whole else product.parts
     for role, width, tiles in (
         ("left", config.rows, reduction if flow == "ws" else step.m),
@@ -264,7 +264,7 @@ def _of_instruction(case: Case, instruction: Instruction) -> Iterator[str]:
 
 
 def _of_execute(case: Case, execute: Execute) -> Iterator[str]:
-    config = CONFIGS[case.config]
+    config = config_of(case.config)
     flow = execute.dataflow.name.lower()
     yield f"execute {flow}"
     if execute.accumulate:
@@ -273,7 +273,7 @@ def _of_execute(case: Case, execute: Execute) -> Iterator[str]:
         yield f"scaled {flow}"
         if not execute.accumulate:
             yield "scaled and overwriting"
-    if execute.reduction > config.rows:
+    if execute.reduction > config.fold_reduction:
         yield f"reduction above a fold, {Dataflow(execute.dataflow).name.lower()}"
     if execute.rows >= 30:
         yield "a tile of thirty rows"

@@ -12,7 +12,7 @@ from hw.isa.config import Config
 from hw.isa.instructions import INSTRUCTION_BYTES
 from hw.isa.numerics import encode_scale
 
-from .case import CONFIGS, INT8_FORMATS, Case, Misfit, Operand, Output, Product, Step, Table
+from .case import INT8_FORMATS, Case, Misfit, Operand, Output, Product, Step, Table, config_of
 
 __all__ = ["Layout", "Matrix", "Spot", "spans", "table_entries"]
 
@@ -106,7 +106,7 @@ class Layout:
     @classmethod
     def of(cls, case: Case, start: int = 0) -> Layout:
         """Place everything from byte `start` on, one after the other, with random gaps."""
-        layout = cls(CONFIGS[case.config], start)
+        layout = cls(config_of(case.config), start)
         layout._end = start
         gaps = random.Random(case.noise)
         room = round_up(_PROGRAM_ROOM * INSTRUCTION_BYTES, layout.config.bus_bytes)

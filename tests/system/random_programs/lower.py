@@ -169,18 +169,25 @@ class _Lowering(Emitter):
         lanes, rows = (k, m) if product.dataflow == "ws" else (m, k)
         left = self.layout.matrices[*where, "left"]
         right = self.layout.matrices[*where, "right"]
+        by_row = product.dataflow == "ws"
         return (
-            self._load(Memory.INPUT, left, product.left, rows, lanes),
+            self._load(Memory.INPUT, left, product.left, rows, lanes, by_row),
             self._load(Memory.WEIGHT, right, product.right, k, n),
         )
 
     def _load(
-        self, memory: Memory, matrix: Matrix, operand: Operand, rows: Span, lanes: Span
+        self,
+        memory: Memory,
+        matrix: Matrix,
+        operand: Operand,
+        rows: Span,
+        lanes: Span,
+        by_row: bool = False,
     ) -> Region:
         width = self.config.rows if memory is Memory.INPUT else self.config.columns
         high, wide = rows[1] - rows[0], lanes[1] - lanes[0]
-        region = self.words.region(
-            Space(memory), operand.place, high, blocks(wide, width), self._turn
+        region = self.words.operand(
+            Space(memory), operand.place, high, blocks(wide, width), self._turn, by_row
         )
         first, across = (lanes, rows) if operand.transpose else (rows, lanes)
         beyond = beyond_lanes(operand, wide, width)
@@ -203,8 +210,9 @@ class _Lowering(Emitter):
         """Return the EXECUTE of a part that starts `at` this index of the reduction loaded."""
         left, right = operands
         stationary = product.dataflow == "ws"
-        if stationary and at % self.config.rows:
-            raise Misfit(f"the reduction is cut at {at}, inside a word")
+        together = self.config.fold_reduction if stationary else self.config.macs_per_element
+        if at % together:
+            raise Misfit(f"the reduction is cut at {at}, inside a word or words read at once")
         corner = left.word(0, at // self.config.rows) if stationary else left.word(at, 0)
         return Execute(
             dataflow=Dataflow[product.dataflow.upper()], rows=1, reduction=k, columns=n[1] - n[0],

@@ -69,6 +69,24 @@ class Words:
         base = self.run(space, place.base + shift, extent)
         return Region(base, rows, blocks, row_stride, block_stride)
 
+    def operand(
+        self, space: Space, place: Place, rows: int, blocks: int, turn: int, by_row: bool
+    ) -> Region:
+        """Return a region for an operand: words that are read at once, side by side.
+
+        They are those along the reduction: of a row if it is `by_row`, else of a block.
+        """
+        together = self._config.macs_per_element
+        if together == 1:
+            return self.region(space, place, rows, blocks, turn)
+        along, across = (blocks, rows) if by_row else (rows, blocks)
+        stride = (-(-along // together) + place.gap) * together
+        strides = (stride, 1) if by_row else (1, stride)
+        shift = turn % 2 * (words_in(self._config, space) // 2)
+        extent = (across - 1) * stride + -(-along // together) * together
+        base = self.run(space, place.base + shift, extent)
+        return Region(base - base % together, rows, blocks, *strides)
+
     def run(self, space: Space, wish: int, count: int) -> int:
         """Return the first of `count` consecutive words.
 

@@ -1,4 +1,4 @@
-"""Words that elements of several products read at once: refused where they do not lie side by side."""
+"""Elements of several products: words read at once must lie side by side."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ WS = Execute(
 OS = replace(WS, dataflow=Dataflow.OS, left_row_stride=1, left_block_stride=20)
 WHY = "since the array reads 2 words along the reduction at once"
 WRONG = {
-    "blocks of WS apart": (replace(WS, left_block_stride=2), "left_block_stride 2, which must be 1"),
+    "blocks of WS apart": (
+        replace(WS, left_block_stride=2), "left_block_stride 2, which must be 1"),
     "rows of WS at an odd word": (
         replace(WS, left_row_stride=5), "left_row_stride 5, which must be a multiple of 2"),
     "left of WS at an odd word": (

@@ -147,7 +147,7 @@ def record_products(config: Config, seed: int = 0) -> Stimulus:
         ones in which elements are padding, since the operands are too small for the array.
     """
     rng = np.random.default_rng(seed)
-    rows = config.rows
+    rows, deep = config.rows, config.fold_reduction
     depths = sorted({round(k * (rows - 1) / (_DEPTHS - 1)) for k in range(_DEPTHS)})
     full = [f"array.row_{row}.pe_0" for row in depths]
     # Half of the rows, and the second of two columns, have nothing to do.
@@ -158,10 +158,10 @@ def record_products(config: Config, seed: int = 0) -> Stimulus:
         Dataflow.OS: config.output_stationary,
     }
     runs = (
-        (Dataflow.WS, (_TEXT_TOKENS, 6 * rows, 2), full, {}),
-        (Dataflow.OS, (rows, _FEATURES, 4), full, {}),
-        (Dataflow.WS, (4 * rows, rows // 2, 1), idle, {Load.WS: Load.WS_PADDING}),
-        (Dataflow.OS, (rows // 2, 4 * rows, 1), idle, {Load.OS: Load.OS_PADDING}),
+        (Dataflow.WS, (_TEXT_TOKENS, 6 * deep, 2), full, {}),
+        (Dataflow.OS, (rows, _FEATURES * config.macs_per_element, 4), full, {}),
+        (Dataflow.WS, (4 * rows, deep // 2, 1), idle, {Load.WS: Load.WS_PADDING}),
+        (Dataflow.OS, (rows // 2, 4 * deep, 1), idle, {Load.OS: Load.OS_PADDING}),
     )
     recordings, loads = [], []
     for dataflow, (m, k, n), units, renamed in runs:

@@ -8,7 +8,7 @@ product, so what is recorded is what correct hardware does.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,15 +87,17 @@ def column_slice(config: Config, left: np.ndarray, right: np.ndarray) -> Config:
     What an element sees does not depend on how many columns lie beside it, so two do, and the
     simulation takes little time. `config.columns` is kept if it is less.
     """
-    columns, least = min(config.columns, 2), config.rows
+    columns, least = min(config.columns, 2), config.fold_reduction
     (rows, reduction), width = left.shape, right.shape[1]
     blocks = -(-width // columns)
-    words = max(rows * -(-reduction // config.rows), reduction * -(-rows // config.rows))
+    together = config.macs_per_element
+    deep = _up(reduction, together)
+    words = max(rows * _up(-(-reduction // config.rows), together), deep * -(-rows // config.rows))
     return dataclasses.replace(
         config,
         columns=columns,
         input_depth=_power_of_two(max(least, -(-words // 2))),
-        weight_depth=_power_of_two(max(least, -(-reduction * blocks // 2))),
+        weight_depth=_power_of_two(max(least, -(-deep * blocks // 2))),
         output_depth=_power_of_two(max(least, rows * blocks)),
     )
 
@@ -210,13 +212,18 @@ class _Run:
     async def bench(self, ctx: Any) -> None:
         """Fill the memories, run the product and compare its sums."""
         engine, config = self.engine, self.config
-        left = self.left if self.dataflow == Dataflow.WS else self.left.T
+        together = config.macs_per_element
+        is_ws = self.dataflow == Dataflow.WS
+        left = self.left if is_ws else self.left.T
         for port, words in (
-            (engine.write_left, _words(left, config.rows)),
-            (engine.write_right, _words(self.right, config.columns)),
+            (engine.write_left, _words(left, config.rows, together, by_row=is_ws)),
+            (engine.write_right, _words(self.right, config.columns, together)),
         ):
-            for address, word in enumerate(words):
+            for address, word in words.items():
                 ctx.set(port.p.address, address)
+                if "places" in port.p.shape().members:
+                    ctx.set(port.p.places, 1 << address % together)
+                    word <<= address % together * 8 * config.rows
                 ctx.set(port.p.data, word)
                 ctx.set(port.valid, 1)
                 await ctx.tick().until(port.ready)
@@ -236,16 +243,19 @@ class _Run:
 
     def _instruction(self) -> Execute:
         (rows, reduction), width = self.left.shape, self.right.shape[1]
-        lanes = reduction if self.dataflow == Dataflow.WS else rows
+        is_ws, together = self.dataflow == Dataflow.WS, self.config.macs_per_element
+        lying = self.left if is_ws else self.left.T
+        left = _strides(lying.shape, self.config.rows, together, by_row=is_ws)
+        right = _strides(self.right.shape, self.config.columns, together)
         return Execute(
             dataflow=self.dataflow,
             rows=rows,
             reduction=reduction,
             columns=width,
-            left_row_stride=-(-lanes // self.config.rows),
-            left_block_stride=1,
-            right_row_stride=-(-width // self.config.columns),
-            right_block_stride=1,
+            left_row_stride=left[0],
+            left_block_stride=left[1],
+            right_row_stride=right[0],
+            right_block_stride=right[1],
             out_row_stride=1,
             out_block_stride=rows,
         )
@@ -329,13 +339,38 @@ def _ports(unit: Any) -> list[tuple[str, bool, Any, dict[str, slice]]]:
     return found
 
 
-def _words(matrix: np.ndarray, lanes: int) -> Iterable[int]:
-    """Return a matrix as words of int8 lanes, row after row, each filled up with zeros."""
+def _strides(
+    shape: tuple[int, int], lanes: int, together: int, *, by_row: bool = False
+) -> tuple[int, int]:
+    """Return the words from row to row and from block to block of a matrix on the chip.
+
+    Words along the reduction that are read `together` lie side by side: those of a row if the
+    reduction is along it, else those of a block.
+    """
+    rows, blocks = shape[0], -(-shape[1] // lanes)
+    if by_row or together == 1:
+        return _up(blocks, together), 1
+    return 1, _up(rows, together)
+
+
+def _words(
+    matrix: np.ndarray, lanes: int, together: int, *, by_row: bool = False
+) -> dict[int, int]:
+    """Return a matrix as words of int8 lanes by their address, each filled up with zeros."""
     rows, width = matrix.shape
     blocks = -(-width // lanes)
     padded = np.zeros((rows, blocks * lanes), np.int8)
     padded[:, :width] = matrix
-    return (int.from_bytes(word.tobytes(), "little") for word in padded.reshape(-1, lanes))
+    row_stride, block_stride = _strides(matrix.shape, lanes, together, by_row=by_row)
+    return {
+        row * row_stride + block * block_stride: int.from_bytes(word.tobytes(), "little")
+        for row, line in enumerate(padded)
+        for block, word in enumerate(line.reshape(-1, lanes))
+    }
+
+
+def _up(extent: int, granule: int) -> int:
+    return -(-extent // granule) * granule
 
 
 def _bits(values: Sequence[int], width: int) -> np.ndarray:

@@ -134,7 +134,10 @@ def _roofs(axis: Axes, each: Comparison, rows: Sequence[dict[str, Any]]) -> None
     high = 2 * max(row["intensity"] for row in rows)
     bottom = min(row["macs_per_cycle"] for row in rows) / 1.5
     axis.plot([low, high], [peak, peak], color="black", linewidth=1.2)
-    axis.annotate(f"{config.rows}x{config.columns} array: {peak:,} MACs a cycle", (low, peak),
+    size = f"{config.rows}x{config.columns}"
+    if config.macs_per_element > 1:
+        size += f" of {config.macs_per_element}"
+    axis.annotate(f"{size} array: {peak:,} MACs a cycle", (low, peak),
                   xytext=(4, 4), textcoords="offset points", fontsize=8)  # fmt: skip
     # Reads and writes have channels of their own, so twice the width may move in a cycle.
     roofs = {f"bus, 2 x {config.bus_bytes} bytes a cycle": 2.0 * config.bus_bytes}

@@ -95,6 +95,8 @@ def config_line(config: Config) -> str:
         if there
     ]
     words = [f"{config.rows}x{config.columns}", " and ".join(dataflows)]
+    if config.macs_per_element > 1:
+        words.insert(1, f"{config.macs_per_element} products an element")
     if config.output_stationary:
         words.append("drains overlapped" if config.drain_overlap else "drains not overlapped")
     if config.product_register:

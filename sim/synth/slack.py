@@ -36,6 +36,10 @@ class Slack:
         Kind now in each place.
     active : array of bool, shape (instances,)
         Whether an instance is timed.
+    reached_ns : float
+        The period it takes now.
+    late_ns : array of float64, shape (places + bits of output ports,)
+        By how much each place where paths end is late, and each output; 0 where in time.
     slack_ns : array of float64, shape (nets,)
         What is left of the period at each net; inf where nothing comes or is needed.
     """
@@ -134,6 +138,8 @@ class Slack:
         self.ends = np.full(len(self.checked), -np.inf)
         kernels.check(self.checked, *checks, self.ends)
         self.late_ns = self._late(bits)
+        last = (self.ends.max(initial=0.0), arrival[bits].max(initial=0.0))
+        self.reached_ns = float(max(last))
 
     def _late(self, bits: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return by how much each place where paths end is late, and each output; 0 if not."""

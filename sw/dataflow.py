@@ -37,15 +37,11 @@ def available(config: Config, choice: Choice = "auto") -> tuple[Dataflow, ...]:
     """
     if choice not in CHOICES:
         raise ValueError(f"dataflow must be one of {'|'.join(CHOICES)}, not {choice!r}")
-    there = {
-        Dataflow.WS: ("weight_stationary", config.weight_stationary),
-        Dataflow.OS: ("output_stationary", config.output_stationary),
-    }
     if choice == "auto":
-        return tuple(dataflow for dataflow, (_, has) in there.items() if has)
+        return config.dataflows
     wanted = Dataflow[choice.upper()]
-    name, has = there[wanted]
-    if not has:
+    if wanted not in config.dataflows:
+        name = {Dataflow.WS: "weight_stationary", Dataflow.OS: "output_stationary"}[wanted]
         raise DataflowError(f"dataflow {choice} needs an array with {name} 1, not 0")
     return (wanted,)
 

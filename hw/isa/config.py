@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
+from .instructions import Dataflow
+
 __all__ = ["LEAST_GBPS", "PRESETS", "SIMULATED", "Config", "ConfigError"]
 
 
@@ -153,6 +155,12 @@ class Config:
     def macs_per_cycle(self) -> int:
         """Products of a full array in a cycle."""
         return self.rows * self.columns * self.macs_per_element
+
+    @property
+    def dataflows(self) -> tuple[Dataflow, ...]:
+        """The dataflows that the array has."""
+        there = {Dataflow.WS: self.weight_stationary, Dataflow.OS: self.output_stationary}
+        return tuple(dataflow for dataflow, has in there.items() if has)
 
     @property
     def tile_cycles(self) -> int:

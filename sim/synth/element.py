@@ -153,10 +153,6 @@ def record_products(config: Config, seed: int = 0) -> Stimulus:
     # Half of the rows, and the second of two columns, have nothing to do.
     idle = [f"array.row_{row // 4}.pe_0" for row in (0, rows)]
     idle = [*idle, f"array.row_{rows - 1}.pe_1", f"array.row_{rows - 1 - rows // 4}.pe_1"]
-    has = {
-        Dataflow.WS: config.weight_stationary,
-        Dataflow.OS: config.output_stationary,
-    }
     runs = (
         (Dataflow.WS, (_TEXT_TOKENS, 6 * deep, 2), full, {}),
         (Dataflow.OS, (rows, _FEATURES * config.macs_per_element, 4), full, {}),
@@ -165,7 +161,7 @@ def record_products(config: Config, seed: int = 0) -> Stimulus:
     )
     recordings, loads = [], []
     for dataflow, (m, k, n), units, renamed in runs:
-        if not has[dataflow]:
+        if dataflow not in config.dataflows:
             continue
         left, right = normal_int8(rng, m, k), normal_int8(rng, n, k).T
         small = column_slice(config, left, right)

@@ -89,12 +89,10 @@ def _print(report: Report, result: Synthesis, figures: dict[str, Any], paths: in
 
 def config_line(config: Config) -> str:
     """Return what of a configuration decides over its array."""
-    dataflows = [
-        name
-        for name, there in (("WS", config.weight_stationary), ("OS", config.output_stationary))
-        if there
+    words = [
+        f"{config.rows}x{config.columns}",
+        " and ".join(dataflow.name for dataflow in config.dataflows),
     ]
-    words = [f"{config.rows}x{config.columns}", " and ".join(dataflows)]
     if config.macs_per_element > 1:
         words.insert(1, f"{config.macs_per_element} products an element")
     if config.output_stationary:

@@ -27,12 +27,6 @@ def variant(name: str, register: int, rows: int, columns: int) -> Config:
     return small(rows, columns).replace(**VARIANTS[name], product_register=register)
 
 
-def dataflows(config: Config) -> list[Dataflow]:
-    """Return those that the array has."""
-    there = {Dataflow.WS: config.weight_stationary, Dataflow.OS: config.output_stationary}
-    return [dataflow for dataflow in Dataflow if there[dataflow]]
-
-
 CASES = list(itertools.product(VARIANTS, (0, 1)))
 
 
@@ -42,7 +36,7 @@ def test_random_chains(name: str, register: int, rows: int, columns: int) -> Non
     config = variant(name, register, rows, columns)
     rng = random.Random(rows)
     world = World(config, seed=rows)
-    chain = random_chain(world, rng, 8, dataflows(config))
+    chain = random_chain(world, rng, 8, config.dataflows)
 
     async def bench(ctx):
         await world.fill(ctx)
@@ -62,7 +56,7 @@ def test_what_a_fold_costs(name: str, register: int, streamed: int) -> None:
     """A drain that is not overlapped follows its fold; a register costs a cycle in all."""
     config, folds = variant(name, register, 4, 3), 5
     rows = config.rows
-    for dataflow in dataflows(config):
+    for dataflow in config.dataflows:
         world = World(config, seed=streamed)
         if dataflow == Dataflow.WS:
             shape = streamed, folds * rows, config.columns

@@ -102,17 +102,13 @@ def buffers_of(library: Library) -> tuple[Buffer, ...]:
     """Return the buffers of a library that are worth using, the weakest first."""
     found = []
     for cell in library.cells.values():
-        if cell.dont_use or cell.register or cell.latch or cell.gating:
+        pins = None if cell.dont_use else cell.repeats(inverted=False)
+        if pins is None or not pins[1].max_capacitance_ff:
             continue
-        if len(cell.inputs) != 1 or len(cell.outputs) != 1:
-            continue
-        (into,), (out,) = cell.inputs, cell.outputs
-        function, most = out.function, out.max_capacitance_ff
-        if function is None or out.three_state or not most or len(function.inputs) != 1:
-            continue
-        if function.table == 0b10:
-            farads, carries = max(into.rise_ff, into.fall_ff), min(_FILL * most, _MOST_FF)
-            found.append(Buffer(cell.name, into.name, out.name, farads, carries, cell.area_um2))
+        into, out = pins
+        farads = max(into.rise_ff, into.fall_ff)
+        carries = min(_FILL * out.max_capacitance_ff, _MOST_FF)
+        found.append(Buffer(cell.name, into.name, out.name, farads, carries, cell.area_um2))
     found.sort(key=lambda each: (each.area_um2, -each.carries_ff, each.input_ff))
     kept: list[Buffer] = []
     for each in found:

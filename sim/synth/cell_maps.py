@@ -102,7 +102,11 @@ def use_complements(
     netlist : dict
         As yosys writes it in JSON; it is changed.
     """
-    inverters = {cell.name: names for cell in library.cells.values() if (names := _inverter(cell))}
+    inverters = {
+        cell.name: tuple(pin.name for pin in pins)
+        for cell in library.cells.values()
+        if not cell.dont_use and (pins := cell.repeats(inverted=True))
+    }
     gone = 0
     for module in netlist["modules"].values():
         cells = module["cells"]
@@ -124,14 +128,3 @@ def use_complements(
                 del cells[name]
                 gone += 1
     return gone
-
-
-def _inverter(cell: Cell) -> tuple[str, str] | None:
-    """Return input and output of an inverter; None of another cell."""
-    if cell.dont_use or len(cell.inputs) != 1 or len(cell.outputs) != 1 or cell.register:
-        return None
-    (output,) = cell.outputs
-    function = output.function
-    if function is None or len(function.inputs) != 1 or function.table != 0b01:
-        return None
-    return function.inputs[0], output.name

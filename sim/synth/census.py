@@ -34,19 +34,29 @@ class Share:
     registers: int
     area_um2: float
 
-    def of_one(self) -> Share:
-        """Return the share of one instance."""
-        n = self.instances
-        return Share(self.name, 1, self.cells // n, self.registers // n, self.area_um2 / n)
+
+@dataclass(frozen=True)
+class _Own:
+    """Cells of one instance of a module, without those of modules inside."""
+
+    cells: int
+    registers: int
+    area_um2: float
 
 
 @dataclass(frozen=True)
 class Census:
-    """What `census` counts; the modules' own cells only, without those of modules inside."""
+    """What `census` counts: cells and macros by kind, and the modules, each with its own cells."""
 
-    modules: tuple[Share, ...]
+    instances: dict[str, int]
+    own: dict[str, _Own]
     kinds: dict[str, int]
     macros: dict[str, int]
+
+    @property
+    def modules(self) -> tuple[Share, ...]:
+        """The modules, the top first."""
+        return tuple(self._share(name, n, {name: n}) for name, n in self.instances.items())
 
     @property
     def cells(self) -> int:
@@ -60,29 +70,30 @@ class Census:
 
     def units(self, netlist: Netlist) -> tuple[Share, ...]:
         """Return the units of an accelerator, the largest first."""
-        by_name = {share.name: share for share in self.modules}
-        found: dict[str, list[tuple[int, Share]]] = {}
+        found: dict[str, dict[str, int]] = {}
         for (unit, module), instances in owned(netlist).items():
-            found.setdefault(unit, []).append((instances, by_name[module].of_one()))
-        units = [
-            Share(
-                unit,
-                1,
-                sum(times * each.cells for times, each in parts),
-                sum(times * each.registers for times, each in parts),
-                sum(times * each.area_um2 for times, each in parts),
-            )
-            for unit, parts in found.items()
-        ]
+            found.setdefault(unit, {})[module] = instances
+        units = [self._share(unit, 1, modules) for unit, modules in found.items()]
         return tuple(sorted(units, key=lambda unit: -unit.area_um2))
+
+    def _share(self, name: str, instances: int, modules: dict[str, int]) -> Share:
+        """Return so many of some modules as one part."""
+        parts = [(count, self.own[module]) for module, count in modules.items()]
+        return Share(
+            name,
+            instances,
+            sum(count * each.cells for count, each in parts),
+            sum(count * each.registers for count, each in parts),
+            sum(count * each.area_um2 for count, each in parts),
+        )
 
 
 def census(netlist: Netlist, top: str | None = None) -> Census:
     """Count what is in a design, through all levels."""
-    counts = netlist.instances(top)
+    instances, own = netlist.instances(top), {}
     areas = np.array([kind.cell.area_um2 if kind.cell else 0.0 for kind in netlist.kinds])
-    modules, kinds, macros = [], Counter(), Counter()
-    for name, count in counts.items():
+    kinds, macros = Counter(), Counter()
+    for name, count in instances.items():
         of = np.bincount(netlist.modules[name].kinds, minlength=len(areas))
         registers = cells = 0
         for index in np.flatnonzero(of):
@@ -91,7 +102,5 @@ def census(netlist: Netlist, top: str | None = None) -> Census:
             if kind.cell is not None:
                 cells += number
                 registers += number if kind.cell.register is not None else 0
-        modules.append(
-            Share(name, count, count * cells, count * registers, count * float(of @ areas))
-        )
-    return Census(tuple(modules), dict(kinds), dict(macros))
+        own[name] = _Own(cells, registers, float(of @ areas))
+    return Census(instances, own, dict(kinds), dict(macros))

@@ -17,14 +17,13 @@ from .circuit import Circuit
 from .element import Element, measure, record_products
 from .flat import flatten
 from .lanes import accumulate_lane, store_lane
-from .liberty import WireLoad
 from .loads import Conditions
 from .netlist import Netlist
 from .standby import standby
 from .units import owned
 from .work import Rest, Work
 
-__all__ = ["Consumption", "Prices", "consumption", "rest_by_unit", "wire_load_for"]
+__all__ = ["Consumption", "Prices", "consumption", "rest_by_unit"]
 
 _ELEMENT, _ACCUMULATE, _STORE = "cdmqta_pe", "cdmqta_lane", "cdmqta_post_lane"
 
@@ -167,9 +166,3 @@ def rest_by_unit(netlist: Netlist, conditions: Conditions) -> dict[str, Rest]:
             before.leakage_nw + instances * each.leakage_nw,
         )
     return found
-
-
-def wire_load_for(netlist: Netlist) -> WireLoad | None:
-    """Return the library's own choice of wires, if it has one."""
-    library = netlist.library
-    return library.wire_loads.get(library.default_wire_load or "")

@@ -25,7 +25,7 @@ from .netlist import Macro, parse_modules
 from .sizing import strengthen
 from .slack import Slack
 
-__all__ = ["FLOW_VERSION", "MappingError", "Recipe", "map_design", "netlist_verilog"]
+__all__ = ["FAST", "FLOW_VERSION", "MappingError", "Recipe", "map_design", "netlist_verilog"]
 
 FLOW_VERSION = 3
 """Part of the key of what is kept: to be raised with every change of what comes out."""
@@ -85,6 +85,10 @@ class Recipe:
     whole: tuple[str, ...] = ("cdmqta_pe",)
     periods_ns: tuple[tuple[str, float], ...] = (("cdmqta_pe", 1.95),)
     period_ns: float | None = 2.0
+
+
+FAST = Recipe(periods_ns=(("cdmqta_pe", 0.98),), period_ns=1.0)
+"""For elements with a register between multiplier and adder."""
 
 
 def map_design(

@@ -208,6 +208,18 @@ class Cell:
         """Output pins, in the file's order."""
         return tuple(pin for pin in self.pins.values() if pin.direction is Direction.OUTPUT)
 
+    def repeats(self, *, inverted: bool) -> tuple[CellPin, CellPin] | None:
+        """Return input and output of a buffer, or of an inverter; None of any other cell."""
+        if self.register or self.latch or self.gating:
+            return None
+        if len(self.inputs) != 1 or len(self.outputs) != 1:
+            return None
+        (output,) = self.outputs
+        function = output.function
+        if function is None or output.three_state or len(function.inputs) != 1:
+            return None
+        return (*self.inputs, output) if function.table == (0b01 if inverted else 0b10) else None
+
 
 @dataclass(frozen=True)
 class WireLoad:

@@ -13,7 +13,7 @@ from .cells import verilog_models
 from .census import Census, Share, census
 from .design import Design, Sram, design_of
 from .flat import flatten
-from .flow import Recipe, map_design, netlist_verilog
+from .flow import FAST, Recipe, map_design, netlist_verilog
 from .liberty import Library, WireLoad
 from .library import find_library, library_file
 from .netlist import Netlist, read_netlist
@@ -21,11 +21,6 @@ from .path import Path as TimedPath
 from .sta import Timing, analyse, chosen_wire_load
 
 __all__ = ["Synthesis", "synthesise"]
-
-
-_SMALL_NS, _FAST_NS = 1.95, 0.98
-"""Periods that cells of an element are strengthened for: without, and with a register between
-multiplier and adder; the rest has to be as fast as that but for a margin."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,8 +144,7 @@ def synthesise(
     library = find_library(liberty)
     chosen = chosen_wire_load(library, wire_load)
     design = design_of(config, unit, costs)
-    element, chip = (_FAST_NS, 1.0) if config.product_register else (_SMALL_NS, 2.0)
-    recipe = Recipe(periods_ns=(("cdmqta_pe", element),), period_ns=chip)
+    recipe = FAST if config.product_register else Recipe()
     macros = design.macros()
     folder = map_design(design.verilog, design.top, library, library_file(liberty), recipe, macros)
     netlist = read_netlist(folder / "netlist.json", library, macros)

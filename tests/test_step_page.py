@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import re
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +19,8 @@ ADVICE = "run: python docs/fusion_table.py"
 
 
 @pytest.fixture(scope="module")
-def script() -> Iterator[Any]:
-    sys.path.insert(0, str(ROOT / "docs"))
-    yield importlib.import_module("fusion_table")
-    sys.path.remove(str(ROOT / "docs"))
+def script(scripts: Any) -> Any:
+    return scripts("fusion_table")
 
 
 @pytest.fixture(scope="module")

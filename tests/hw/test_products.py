@@ -11,7 +11,17 @@ from hw.isa.instructions import Dataflow, Execute
 from hw.pe import ProcessingElement
 
 from .bench import simulate
-from .execution import LEFT_WORDS, OUT_WORDS, RIGHT_WORDS, SCALES, World, plain, run, small
+from .execution import (
+    LEFT_WORDS,
+    OUT_WORDS,
+    RIGHT_WORDS,
+    SCALES,
+    World,
+    plain,
+    run,
+    run_with_gaps,
+    small,
+)
 
 BOTH = {}
 VARIANTS = [
@@ -23,12 +33,6 @@ VARIANTS = [
     {"weight_stationary": 0},
     {"weight_stationary": 0, "drain_overlap": 0},
 ]
-
-
-def flows(config: Config) -> list[Dataflow]:
-    """Return the dataflows of an array."""
-    has = {Dataflow.WS: config.weight_stationary, Dataflow.OS: config.output_stationary}
-    return [flow for flow, there in has.items() if there]
 
 
 def words(e: Execute, config: Config) -> tuple[int, int, int]:
@@ -54,7 +58,7 @@ def random_chain(world: World, rng: random.Random, length: int) -> list[Execute]
     together = config.macs_per_element
     while len(chain) < length:
         shape = (
-            rng.choice(flows(config)), rng.randint(1, 2 * config.rows + 1),
+            rng.choice(config.dataflows), rng.randint(1, 2 * config.rows + 1),
             rng.randint(1, 3 * config.fold_reduction), rng.randint(1, 2 * config.columns),
         )  # fmt: skip
         needs = words(plain(*shape, config), config)
@@ -92,19 +96,7 @@ def test_random_chains(shape: tuple[int, int, int], variant: dict[str, int]) -> 
     rng = random.Random(repr((rows, products, variant)))
     config = small(rows, columns, macs_per_element=products, **variant)
     world = World(config, seed=rows)
-    chain = random_chain(world, rng, 8)
-
-    async def bench(ctx):
-        await world.fill(ctx)
-        for instruction in chain:
-            await world.issue(ctx, instruction)
-            await ctx.tick().repeat(rng.choice((1, 1, 2, 9)))
-        await world.settle(ctx)
-        await world.check(ctx, chain)
-
-    simulate(world.dut, bench, background=[world.watch])
-    assert (world.load_tokens, world.store_tokens) == (len(chain), len(chain))
-    assert world.limited == world.limits
+    run_with_gaps(world, random_chain(world, rng, 8), lambda: rng.choice((1, 1, 2, 9)))
 
 
 @pytest.mark.parametrize("dataflow", list(Dataflow))

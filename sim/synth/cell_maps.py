@@ -103,9 +103,9 @@ def use_complements(
         As yosys writes it in JSON; it is changed.
     """
     inverters = {
-        cell.name: tuple(pin.name for pin in pins)
+        cell.name: tuple(pin.name for pin in both)
         for cell in library.cells.values()
-        if not cell.dont_use and (pins := cell.repeats(inverted=True))
+        if not cell.dont_use and (both := cell.repeats(inverted=True))
     }
     gone = 0
     for module in netlist["modules"].values():

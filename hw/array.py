@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Cat, Module, Value, signed
+from amaranth import Cat, Const, Module, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from .isa.config import Config
-from .pe import ProcessingElement, control_layout
+from .pe import BIAS, ProcessingElement, control_layout
 from .shared import Builder
 
 __all__ = ["Array", "Row"]
@@ -90,7 +90,8 @@ class Array(wiring.Component):
     b_in : In, 8 bits a product of a column
         Enters the top, skewed: each column one cycle later than the column to its left.
     p_out : Out, 32 bits a column
-        Leaves the bottom with the skew of the columns.
+        Leaves the bottom with the skew of the columns, without the bias of the elements' sums, in the
+        cycle after `p` of the last row held it.
     """
 
     def __init__(self, config: Config, builder: Builder) -> None:
@@ -108,7 +109,7 @@ class Array(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        b, p = self.b_in, 0
+        b, p = self.b_in, Const(BIAS, 32).replicate(self._config.columns)
         control = control_layout(self._config).size
         for index in range(self._config.rows):
             row = self._builder.place(
@@ -121,5 +122,8 @@ class Array(wiring.Component):
                 row.p_in.eq(p),
             ]
             b, p = row.b_out, row.p_out
-        m.d.comb += self.p_out.eq(p)
+        for column in range(self._config.columns):
+            foot = Signal(32, name=f"foot_{column}", reset_less=True)
+            m.d.sync += foot.eq(p.word_select(column, 32) - BIAS)
+            m.d.comb += self.p_out.word_select(column, 32).eq(foot)
         return m

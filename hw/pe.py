@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Const, Module, Signal, Value, signed
+from amaranth import Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -12,9 +12,16 @@ from .isa.config import Config
 from .multiply_add import MultiplyAdd, inverted_bits
 from .shared import Builder
 
-__all__ = ["ProcessingElement", "control_layout"]
+__all__ = ["BIAS", "ProcessingElement", "control_layout"]
 
 _OPERAND, _SUM = 8, 32
+BIAS = 3 << 15
+"""What every sum starts with, and loses again at the foot of the array.
+
+A partial sum is as often below zero as above, and all its upper bits change with its sign. Those
+of a sum that starts with this stay as they are, as long as it moves by less than 2^15 from it: a
+sixth of an element's energy. Since sums are modulo 2^32, nothing else changes.
+"""
 _STARTS = ("valid", "shift_b", "shift_p")
 """Control that does something by itself, and so has a reset."""
 
@@ -144,8 +151,9 @@ class ProcessingElement(wiring.Component):
         keeps, passes = Signal(), Signal()
         base = Const(0, _SUM)
         if os:
-            m.d.comb += keeps.eq(is_os & ~control["first"])
-            base = base | (acc & keeps.replicate(_SUM))
+            begins = Signal()
+            m.d.comb += [keeps.eq(is_os & ~control["first"]), begins.eq(is_os & control["first"])]
+            base = base | (acc & keeps.replicate(_SUM)) | Mux(begins, BIAS, 0)
         if ws or not both:
             m.d.comb += passes.eq(~is_os)
             base = base | (self.p_in & passes.replicate(_SUM))

@@ -91,10 +91,10 @@ class Kind(IntEnum):
 def meeting_delay(rows: int, product_register: int) -> int:
     """Return the cycles from the issue of a wave to the operation that its sums meet.
 
-    Two from addresses to the edge, two through it and the operand registers, and one a row;
-    a register behind the multiplier delays all rows alike.
+    Two from addresses to the edge, two through it and the operand registers, one a row, and one at the
+    foot; a register behind the multiplier delays all rows alike.
     """
-    return rows + 4 + product_register
+    return rows + 5 + product_register
 
 
 def fetch_burst(burst_beats: int, bus_bytes: int) -> int:

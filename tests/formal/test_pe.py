@@ -9,7 +9,7 @@ import pytest
 from amaranth import ClockSignal, Instance, Module, Mux, ResetSignal, Signal, signed
 
 from hw.isa.config import Config
-from hw.pe import ProcessingElement, control_layout
+from hw.pe import BIAS, ProcessingElement, control_layout
 
 from .mutate import mutant
 from .prove import Outcome, Proof, prove
@@ -52,9 +52,9 @@ module specification(
     // The wave before is multiplied and added.
     case (duty)
       PARTIAL: p <= p_in + product;
-      BEGIN: begin acc <= product; if (shift) p <= p_in; end
+      BEGIN: begin acc <= START + product; if (shift) p <= p_in; end
       ADD: begin acc <= acc + product; if (shift) p <= p_in; end
-      BEGIN_AND_END: begin acc <= product; p <= product; end
+      BEGIN_AND_END: begin acc <= START + product; p <= START + product; end
       ADD_AND_END: begin acc <= acc + product; p <= acc + product; end
       default: if (shift) p <= p_in;
     endcase
@@ -114,7 +114,7 @@ class Element(Proof):
 
 
 def outcome(folder: Path, element: Any, **options: Any) -> Outcome:
-    sources = {"specification.v": SPECIFICATION}
+    sources = {"specification.v": SPECIFICATION.replace("START", str(BIAS))}
     return prove(Element(element), folder, mode="prove", sources=sources, **options)
 
 

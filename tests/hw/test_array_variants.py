@@ -52,7 +52,7 @@ def test_what_a_fold_costs(name: str, register: int, streamed: int) -> None:
         else:
             shape = rows, streamed, folds * config.columns
         run(world, [plain(dataflow, *shape, config)])
-        once = streamed + 2 * rows + config.columns + 5 + register
+        once = streamed + 2 * rows + config.columns + 6 + register
         fold = max(streamed, rows)
         if dataflow == Dataflow.OS and not config.drain_overlap:
             fold = streamed + rows - 1
@@ -69,7 +69,7 @@ def test_switching_dataflow(name: str, streamed: int) -> None:
     os = plain(Dataflow.OS, rows, streamed, columns, config, out_base=64)
     world = World(config, seed=1)
     run(world, [ws, os])
-    assert world.array_cycles == (rows - 1) + 2 * streamed + 2 * rows + columns + 5
+    assert world.array_cycles == (rows - 1) + 2 * streamed + 2 * rows + columns + 6
     world = World(config, seed=2)
     run(world, [os, ws])
-    assert world.array_cycles == 2 * streamed + (rows - 1) + rows + columns + 6
+    assert world.array_cycles == 2 * streamed + (rows - 1) + rows + columns + 7

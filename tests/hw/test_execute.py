@@ -83,7 +83,7 @@ def test_a_fold_costs_the_longer_of_stream_and_rows(dataflow: Dataflow, streamed
     else:
         instruction = plain(dataflow, config.rows, streamed, folds * config.columns, config)
     run(world, [instruction])
-    once = streamed + 2 * config.rows + config.columns + 5
+    once = streamed + 2 * config.rows + config.columns + 6
     assert world.array_cycles == (folds - 1) * max(streamed, config.rows) + once
     assert world.waves == folds * streamed
 
@@ -114,7 +114,7 @@ def test_instructions_of_a_fold_cost_no_more_than_folds(
         for n in range(folds)
     ]
     run(world, chain)
-    once = streamed + 2 * rows + columns + 5
+    once = streamed + 2 * rows + columns + 6
     assert world.array_cycles == (folds - 1) * max(streamed, rows) + once
 
 
@@ -125,7 +125,7 @@ def test_switching_dataflow_costs_at_most_the_drain(streamed: int) -> None:
     rows, columns = config.rows, config.columns
     ws = plain(Dataflow.WS, streamed, rows, columns, config, out_base=0)
     os = plain(Dataflow.OS, rows, streamed, columns, config, out_base=64)
-    after = 2 * rows + columns + 5
+    after = 2 * rows + columns + 6
 
     world = World(config, seed=1)
     run(world, [ws, os])
@@ -133,7 +133,7 @@ def test_switching_dataflow_costs_at_most_the_drain(streamed: int) -> None:
 
     world = World(config, seed=2)
     run(world, [os, ws])
-    assert world.array_cycles == 2 * streamed + (rows - 1) + rows + columns + 6
+    assert world.array_cycles == 2 * streamed + (rows - 1) + rows + columns + 7
 
 
 @pytest.mark.parametrize("dataflow", list(Dataflow))

@@ -9,7 +9,7 @@ import pytest
 
 from hw.isa.config import Config
 from hw.isa.numerics import wrap32
-from hw.pe import ProcessingElement, control_layout
+from hw.pe import BIAS, ProcessingElement, control_layout
 
 from .bench import simulate
 
@@ -54,7 +54,7 @@ class Model:
     def _sums(self, now: dict[str, int], product: int, p_in: int) -> None:
         overlap = self.config.drain_overlap and self.config.output_stationary
         held = self.acc if overlap else self.p
-        total = wrap32((0 if now["first"] else held) + product if now["os"] else p_in + product)
+        total = wrap32((BIAS if now["first"] else held) + product if now["os"] else p_in + product)
         if not now["valid"]:
             if now["shift_p"]:
                 self.p = p_in

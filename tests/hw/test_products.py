@@ -113,7 +113,7 @@ def test_a_fold_covers_as_much_more_of_the_reduction(
     else:
         shape = 4, streamed * products - 1, folds * 3
     run(world, [plain(dataflow, *shape, config)])
-    once = streamed + 2 * config.rows + config.columns + 5
+    once = streamed + 2 * config.rows + config.columns + 6
     assert world.array_cycles == (folds - 1) * max(streamed, config.rows) + once
     assert world.waves == folds * streamed
 

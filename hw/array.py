@@ -90,8 +90,8 @@ class Array(wiring.Component):
     b_in : In, 8 bits a product of a column
         Enters the top, skewed: each column one cycle later than the column to its left.
     p_out : Out, 32 bits a column
-        Leaves the bottom with the skew of the columns, without the bias of the elements' sums, in the
-        cycle after `p` of the last row held it.
+        Leaves the bottom with the skew of the columns, a cycle after the last row, and without the
+        bias of the elements' sums.
     """
 
     def __init__(self, config: Config, builder: Builder) -> None:

@@ -15,7 +15,7 @@ from amaranth.utils import exact_log2
 
 from .accumulate import operation_layout
 from .array import pack
-from .edge import delayed
+from .edge import delayed, delayed_in_turns, turns
 from .isa.config import Config
 from .isa.pipeline import meeting_delay
 from .layout import SCALE
@@ -322,14 +322,17 @@ class Feed(wiring.Component):
         wait = meeting_delay(self._config.rows, self._config.product_register) - 2
         # The scale comes from the memory at the end.
         names = [name for name in event.shape().members if name not in ("valid", "scale")]
-        line = delayed(m, pack([event[name] for name in names]), wait, "operations")
+        turn = turns(m)
+        line = delayed_in_turns(m, pack([event[name] for name in names]), wait, "operations", turn)
         valid = delayed(m, event.valid, wait, "operations_valid", reset=True)
         waiting, meeting = Signal.like(event, name="waiting"), Signal.like(event, name="meeting")
         m.d.comb += pack([waiting[name] for name in names]).eq(line)
         m.d.sync += [meeting.eq(waiting), meeting.valid.eq(valid)]
         m.d.comb += [
             self.scale_enable.eq(valid & waiting.scaled),
-            self.scale_address.eq(delayed(m, scale_address, wait, "scale_addresses")),
+            self.scale_address.eq(
+                delayed_in_turns(m, scale_address, wait, "scale_addresses", turn)
+            ),
             self.operation.eq(meeting),
             self.operation.scale.eq(self.scale_data),
         ]

@@ -91,8 +91,8 @@ class Kind(IntEnum):
 def meeting_delay(rows: int, product_register: int) -> int:
     """Return the cycles from the issue of a wave to the operation that its sums meet.
 
-    Two from addresses to the edge, two through it and the operand registers, one a row, and one at the
-    foot; a register behind the multiplier delays all rows alike.
+    Two from addresses to the edge, two through it and the operand registers, one a row, and one at
+    the foot; a register behind the multiplier delays all rows alike.
     """
     return rows + 5 + product_register
 

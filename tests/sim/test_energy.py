@@ -141,7 +141,7 @@ def test_the_skew_has_the_flip_flops_of_the_rtl(rows: int, columns: int) -> None
     config = Config(rows=rows, columns=columns)
     (text,) = convert_all(Edge(config), "edge", Builder(emit=True)).values()
     bits = {"a": 0, "b": 0}
-    for high, side in re.findall(r"^  reg \[(\d+):0\] skew_(\w)_\d+ ", text, re.MULTILINE):
+    for high, side in re.findall(r"^  reg \[(\d+):0\] skew_([ab])_\w+ ", text, re.MULTILINE):
         bits[side] += int(high) + 1
     assert (bits["a"], bits["b"]) == edge_bits(config)
 

@@ -142,7 +142,8 @@ class ProcessingElement(wiring.Component):
         ws, os = config.weight_stationary, config.output_stationary
         both = os and config.drain_overlap
         # Sums are kept as the adder gives them, some bits as their complement.
-        p = Signal(_SUM, init=inverted, reset_less=True)
+        held = inverted ^ ((1 << _SUM) - 1 if both else 0)
+        p = Signal(_SUM, init=held, reset_less=True)
         kept = Signal(_SUM, init=inverted, reset_less=True) if both else p
         acc = Signal(signed(_SUM))
         m.d.comb += acc.eq(kept ^ inverted)
@@ -157,17 +158,26 @@ class ProcessingElement(wiring.Component):
         if ws or not both:
             m.d.comb += passes.eq(~is_os)
             base = base | (self.p_in & passes.replicate(_SUM))
-        m.d.comb += [mac.base.eq(base), self.p_out.eq(p ^ inverted)]
+        m.d.comb += [mac.base.eq(base), self.p_out.eq(p ^ held)]
         if not both:
             with m.If(control["valid"]):
                 m.d.sync += p.eq(mac.total)
             return
         with m.If(control["valid"] & is_os):
             m.d.sync += kept.eq(mac.total)
-        with m.If(control["valid"] & (~is_os | control["last"])):
-            m.d.sync += p.eq(mac.total)
-        with m.Elif(control["shift_p"]):
-            m.d.sync += p.eq(self.p_in ^ inverted)
+        takes, moves = Signal(), Signal()
+        m.d.comb += [
+            takes.eq(control["valid"] & (~is_os | control["last"])),
+            moves.eq(~takes & control["shift_p"]),
+        ]
+        with m.If(takes | moves):
+            # The complement, since a gate that chooses and inverts is smaller than one that chooses.
+            m.d.sync += p.eq(
+                ~(
+                    (mac.total & takes.replicate(_SUM))
+                    | ((self.p_in ^ inverted) & moves.replicate(_SUM))
+                )
+            )
 
 
 def _fields(control: Any) -> dict[str, Value]:

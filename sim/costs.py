@@ -122,7 +122,7 @@ COSTS = CostTable(
     store_lane_area=Cost(10_903, "um2", "synthesis: hw/postlane.py and a 64th of RowMaximum"),
     bus_area=Cost(4006, "um2", "synthesis: a 64th of these units"),
     control_area=Cost(101_365, "um2", "synthesis: what is left"),
-    sram=Organisation(Cell.LSTP, bank_bytes=8192, bank_width=8),
+    sram=Organisation(Cell.LSTP, bank_bytes=32768, bank_width=16),
 )
 """The hardware as it is."""
 

@@ -171,7 +171,7 @@ class ProcessingElement(wiring.Component):
             moves.eq(~takes & control["shift_p"]),
         ]
         with m.If(takes | moves):
-            # The complement, since a gate that chooses and inverts is smaller than one that chooses.
+            # The complement: a gate that chooses and inverts is smaller than one that chooses.
             m.d.sync += p.eq(
                 ~(
                     (mac.total & takes.replicate(_SUM))

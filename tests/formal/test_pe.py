@@ -138,7 +138,7 @@ MUTATIONS = {
     ),
     "multiplies_what_comes": (("return a, b, w", "return a, b, b"), {"acc", "p"}),
     "drain_hurts_a_sum": (
-        ('with m.Elif(control["shift_p"])', 'with m.If(control["shift_p"])'),
+        ('moves.eq(~takes & control["shift_p"])', 'moves.eq(control["shift_p"])'),
         {"p"},
     ),
 }

@@ -10,15 +10,22 @@ from hw.isa.config import Config
 from hw.isa.instructions import Dataflow, Execute
 from sim.activity import activity
 from sim.area import area
-from sim.costs import COSTS, MULTIPLIER_TREE, ORIGINS, CostTable
+from sim.costs import DRIVERS, ORIGINS, costs_of
 from sim.energy import Energy, energy
 from sim.macros import memories
+from sim.silicon import silicon
 
 __all__ = ["PAGE", "with_tables"]
 
 PAGE = Path(__file__).parent / "energy.md"
 PAPER = Config.preset("paper")
-STUDY = MULTIPLIER_TREE
+NAMES = {
+    "paper": "as built",
+    "no_overlap": "drains not overlapped",
+    "four": "4 products an element, 16x64",
+    "four_no_overlap": "the same, drains not overlapped",
+}
+"""Recorded designs of both dataflows, and what tables call them."""
 
 
 def with_tables(page: str) -> str:
@@ -39,31 +46,43 @@ def _table(*rows: tuple[object, ...]) -> str:
 
 def _costs() -> str:
     rows = [
-        (f"`{name}`", f"{cost.value:g} {cost.unit}", doc, cost.source)
-        for name, doc, cost in COSTS.entries()
+        (
+            f"`{name}`",
+            f"{cost.value:.4g} {cost.unit}",
+            "" if cost.zero_delay is None else f"{cost.zero_delay:.4g}",
+            doc,
+            cost.source,
+        )
+        for name, doc, cost in costs_of(PAPER).entries()
     ]
-    return _table(("entry", "value", "of what", "source"), *rows)
+    return _table(("entry", "value", "zero-delay", "of what", "source"), *rows)
 
 
 def _origins() -> str:
     return "\n".join(f"- *{word}*: {text}" for word, text in ORIGINS.items())
 
 
-def _tree() -> str:
-    rows = [
-        (f"`{name}`", f"{tree.value:g} {tree.unit}", tree.source)
-        for (name, _, cost), (_, _, tree) in zip(
-            COSTS.entries(), MULTIPLIER_TREE.entries(), strict=True
-        )
-        if cost != tree
-    ]
-    return _table(("entry", "value", "source"), *rows)
+def _units() -> str:
+    small, large = (silicon().chips[name] for name in ("quarter", "paper"))
+    rows = []
+    for name, (driver, count) in DRIVERS.items():
+        sizes = [f"{count(chip.config)}" for chip in (small, large)]
+        units = [chip.units[name] for chip in (small, large)]
+        rows.append(
+            (
+                name, driver, " / ".join(sizes), *(f"{unit.area_um2:,.0f}" for unit in units),
+                *(f"{unit.clock_pj:.2f}" for unit in units), f"{units[1].leakage_mw:.2f}",
+            )
+        )  # fmt: skip
+    heading = ("unit", "grows with", "16x16 / 64x64", "um2, 16x16", "um2, 64x64",
+               "pJ a cycle, 16x16", "64x64", "mW, 64x64")  # fmt: skip
+    return _table(heading, *rows)
 
 
 def _memories() -> str:
     rows = []
     for memory in memories(PAPER):
-        banks = memory.banks(COSTS)
+        banks = memory.banks()
         point, macro = banks.point, f"{memory.copies} of {memory.depth} x {memory.width} bits"
         size = f"{point.size_bytes // 1024} KB x {point.width_bytes} B {point.ports}"
         rows.append(
@@ -77,22 +96,22 @@ def _memories() -> str:
     return _table(heading, *rows)
 
 
-def _full_use(dataflow: Dataflow, costs: CostTable) -> Energy:
-    """Return the energy of a 64x64 array that is fed in every cycle."""
+def _full_use(config: Config, dataflow: Dataflow) -> Energy:
+    """Return the energy of an array that is fed in every cycle."""
     strides = {f"{m}_{w}_stride": 1 for m in ("left", "right", "out") for w in ("row", "block")}
     execute = Execute(dataflow=dataflow, rows=1024, reduction=640, columns=64, **strides)
-    found = activity(PAPER, [execute] * 20)
-    return energy(PAPER, found, found.waves, costs)
+    found = activity(config, [execute] * 20)
+    return energy(config, found, found.waves)
 
 
 def _efficiency() -> str:
     rows = []
-    for name, costs in (("as built", COSTS), ("the study's", STUDY)):
+    for name, called in NAMES.items():
         for dataflow in Dataflow:
-            found = _full_use(dataflow, costs)
+            found = _full_use(silicon().chips[name].config, dataflow)
             rows.append(
                 (
-                    name, dataflow.name, f"{found.tops_per_watt_zero_delay:.2f}",
+                    called, dataflow.name, f"{found.tops_per_watt_zero_delay:.2f}",
                     f"{found.tops_per_watt:.2f}", f"{found.power():.2f}",
                 )
             )  # fmt: skip
@@ -100,27 +119,32 @@ def _efficiency() -> str:
 
 
 def _parts() -> str:
-    ws, os = (_full_use(dataflow, COSTS) for dataflow in Dataflow)
-    rows = [
-        (name, f"{joules / ws.macs * 1e12:.3f}", f"{os.components[name] / os.macs * 1e12:.3f}")
-        for name, joules in ws.components.items()
-        if joules
-    ]
-    return _table(("pJ a MAC, timed", "WS", "OS"), *rows)
+    ws, os = (_full_use(PAPER, dataflow) for dataflow in Dataflow)
+    rows = []
+    for name in ws.components:
+        # Leakage is the same with and without delays.
+        each = [
+            (found.components[name], found.zero_delay.get(name, found.components[name]))
+            for found in (ws, os)
+        ]
+        if any(timed for timed, _ in each):
+            cells = [f"{joules / ws.macs * 1e12:.3f}" for pair in each for joules in pair]
+            rows.append((name, *cells))
+    return _table(("pJ a MAC", "WS", "zero-delay", "OS", "zero-delay"), *rows)
 
 
 def _area() -> str:
-    built = area(PAPER).components
-    study = area(PAPER, STUDY).components
-    rows = [(name, f"{mm2:.3f}", f"{study[name]:.3f}") for name, mm2 in built.items()]
-    totals = ("total", f"{sum(built.values()):.2f}", f"{sum(study.values()):.2f}")
-    return _table(("mm2", "as built", "the study's"), *rows, totals)
+    found = {called: area(silicon().chips[name].config) for name, called in NAMES.items()}
+    names = area(PAPER).components
+    rows = [(name, *(f"{each.components[name]:.3f}" for each in found.values())) for name in names]
+    totals = ("total", *(f"{each.total:.2f}" for each in found.values()))
+    return _table(("mm2", *found), *rows, totals)
 
 
 _TABLES: dict[str, Callable[[], str]] = {
     "origins": _origins,
     "costs": _costs,
-    "tree": _tree,
+    "units": _units,
     "memories": _memories,
     "efficiency": _efficiency,
     "parts": _parts,

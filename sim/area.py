@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 from hw.isa.config import Config
 
-from .costs import COSTS, CostTable
-from .energy import edge_bits
+from .costs import ELEMENTS, CostTable, costs_of
 from .macros import memories
 
 __all__ = ["Area", "area"]
@@ -22,7 +21,7 @@ _MM2 = 1e-6
 
 @dataclass(frozen=True)
 class Area:
-    """Area by component, in mm2."""
+    """Area by component, in mm2: the units of `sim.synth.units`, and the memories."""
 
     components: dict[str, float]
 
@@ -42,27 +41,21 @@ class Area:
         return "\n".join(["mm2", *(f"{name:24}{mm2:10.4f}" for name, mm2 in rows)])
 
 
-def area(config: Config, costs: CostTable = COSTS) -> Area:
+def area(config: Config, costs: CostTable | None = None) -> Area:
     """Add up an accelerator.
 
     Parameters
     ----------
     config : Config
         The accelerator.
-    costs : CostTable
-        Areas of its units, and how its memories are cut into banks.
+    costs : CostTable, optional
+        Areas of its units, and how its memories are cut into banks; by default as it is built.
     """
-    cells = {
-        # An element of several products is charged as so many of one, which it is smaller than.
-        "elements": config.macs_per_cycle * costs.pe_area.value,
-        "skew at the edges": sum(edge_bits(config)) * costs.flop_area.value,
-        "transposer": 8 * config.transpose_columns**2 * costs.word_area.value,
-        "accumulator lanes": config.columns * costs.accumulate_lane_area.value,
-        "store lanes": config.columns * costs.store_lane_area.value,
-        "bus": config.bus_bytes * costs.bus_area.value,
-        "control": costs.control_area.value,
-    }
+    costs = costs or costs_of(config)
+    cells = {ELEMENTS: config.rows * config.columns * costs.pe_area.value}
+    cells |= {name: unit.area_um2 for name, unit in costs.units.items()}
     sram = {
-        memory.title: memory.copies * memory.banks(costs).area_mm2 for memory in memories(config)
+        memory.title: memory.copies * memory.banks(costs.sram).area_mm2
+        for memory in memories(config)
     }
     return Area({name: _MM2 * um2 for name, um2 in cells.items()} | sram)

@@ -1,18 +1,21 @@
 """Energy of a program: counts of its events times the one table of costs, DRAM apart.
 
-With n MACs on an array of P elements, W waves and T cycles at clock f:
+With n MACs on an array of P elements of D products each, W waves and T cycles at clock f:
 
-    array   n.(e_mac - e_clock - P_leak/f_0)            what the elements do for MACs
-          + (W.P - n).r_pad                             padding: `a` and `p` or `acc` still move
-          + P.T.e_clock
-          + loads and drains                            tiles on their way through `b` and `p`
-    edges   flip-flops of the skew, clocked and moved
-    memory  sum over banks of reads.e_read + writes.e_write
-    wires   bits.mm.e_wire
-    leakage (P.P_leak + P_sram).T/f
-    DRAM    bytes.e_byte
+    array    n.(e_mac - e_always/D)               what elements do for MACs
+           + (W.P - n/D).e_padding                waves that find nothing to multiply
+           + P.T.e_clock
+           + loads and drains                     tiles on their way through `b` and `p`
+    lanes    sums.e_sum                           accumulate, requantise, rescale, reduce
+    edges    flip-flops of the skew, clocked in turn, and moved
+    units    T.e_clock of all others, at rest
+    memory   sum over banks of reads.e_read + writes.e_write
+    wires    bits.mm.e_wire
+    leakage  (P.P_leak + P_units + P_sram).T/f
+    DRAM     bytes.e_byte
 
-where f_0 is the clock at which e_mac was measured. At full use the array costs n.e_mac in all.
+``e_always`` is the clock and, at the clock of the measurement, the leakage of an element, which
+e_mac holds. At full use the array costs n.e_mac in all.
 """
 
 from __future__ import annotations
@@ -23,15 +26,13 @@ from dataclasses import dataclass, field
 from hw.isa.config import Config
 
 from .activity import Activity
-from .costs import COSTS, Cost, CostTable
+from .costs import CostTable, costs_of, skew
 from .macros import memories
+from .silicon import silicon
 
-__all__ = ["COSTS", "Cost", "CostTable", "Energy", "edge_bits", "energy"]
+__all__ = ["Energy", "energy"]
 
 _PICO = 1e-12
-_MEASURED_MHZ = 400
-"""Clock of the recorded energies of an element, which hold a cycle's leakage at that clock."""
-_OPERAND, _SUM = 8, 32
 _WAY = 0.75
 """Mean way from a bank to the middle of an edge of a square memory, in sides: half a side along,
 a quarter across."""
@@ -51,9 +52,9 @@ class Energy:
     cycles, clock_mhz, macs : int
         Of the run.
     dynamic : dict of str to float
-        Switching on the chip, by component; of MACs, the timed figure.
-    mac_zero_delay : float
-        What stands for ``dynamic["MACs"]`` if glitches and wires are left out.
+        Switching on the chip, by component, with glitches and wires.
+    zero_delay : dict of str to float
+        The same without both.
     leakage : dict of str to float
         Leakage on the chip, by component, in watts.
     dram : dict of str to float
@@ -65,7 +66,7 @@ class Energy:
     clock_mhz: float
     macs: int
     dynamic: dict[str, float] = field(repr=False)
-    mac_zero_delay: float
+    zero_delay: dict[str, float] = field(repr=False)
     leakage: dict[str, float] = field(repr=False)
     dram: dict[str, float]
 
@@ -82,17 +83,18 @@ class Energy:
 
     @property
     def chip(self) -> float:
-        """All on the chip, with glitches and wires of the array: the figure to take."""
+        """All on the chip, with glitches and wires of the cells: the figure to take."""
         return sum(self.components.values())
 
     @property
     def chip_zero_delay(self) -> float:
-        """All on the chip, without the array's glitches and wires."""
-        return self.chip - self.dynamic["MACs"] + self.mac_zero_delay
+        """All on the chip, without them."""
+        return self.chip - sum(self.dynamic.values()) + sum(self.zero_delay.values())
 
-    def power(self, clock_mhz: float | None = None) -> float:
+    def power(self, clock_mhz: float | None = None, *, timed: bool = True) -> float:
         """Return watts on the chip if the run takes its cycles at `clock_mhz`, or at its own."""
-        switching = sum(self.dynamic.values()) / self.cycles * (clock_mhz or self.clock_mhz) * 1e6
+        joules = sum((self.dynamic if timed else self.zero_delay).values())
+        switching = joules / self.cycles * (clock_mhz or self.clock_mhz) * 1e6
         return switching + sum(self.leakage.values())
 
     @property
@@ -102,20 +104,22 @@ class Energy:
 
     @property
     def tops_per_watt_zero_delay(self) -> float:
-        """The same without glitches and wires of the array."""
+        """The same without glitches and wires of the cells."""
         return 2 * self.macs / self.chip_zero_delay / 1e12
 
     def __str__(self) -> str:
-        """Return the components as text, both figures of the MACs side by side."""
+        """Return the components as text, timed and without delays side by side."""
         lines = [f"{'microjoules':22}{'timed':>12}{'zero delay':>12}"]
         for name, joules in (*self.components.items(), ("chip", self.chip)):
-            other = {"MACs": self.mac_zero_delay, "chip": self.chip_zero_delay}.get(name, joules)
+            other = (self.zero_delay | {"chip": self.chip_zero_delay}).get(name, joules)
             lines.append(f"{name:22}{joules * 1e6:12.3f}{other * 1e6:12.3f}")
         lines += [f"{'DRAM ' + name:22}{joules * 1e6:12.3f}" for name, joules in self.dram.items()]
         return "\n".join(lines)
 
 
-def energy(config: Config, activity: Activity, cycles: int, costs: CostTable = COSTS) -> Energy:
+def energy(
+    config: Config, activity: Activity, cycles: int, costs: CostTable | None = None
+) -> Energy:
     """Charge the events of a program.
 
     Parameters
@@ -127,8 +131,8 @@ def energy(config: Config, activity: Activity, cycles: int, costs: CostTable = C
     cycles : int
         What it takes, from start to interrupt, by any model. Padding is charged by waves, so a
         model that gives fewer cycles than waves does no harm.
-    costs : CostTable
-        Prices.
+    costs : CostTable, optional
+        Prices; by default of the accelerator as it is built.
 
     Raises
     ------
@@ -137,93 +141,88 @@ def energy(config: Config, activity: Activity, cycles: int, costs: CostTable = C
     """
     if cycles < 1:
         raise ValueError(f"cycles must be at least 1, not {cycles}")
+    costs = costs or costs_of(config)
     memory, wires, memory_leakage = _memories(config, activity, costs)
-    # An element of several products is charged as so many of one: the table has no other.
-    elements = config.macs_per_cycle
-    mac, mac_zero_delay = _macs(activity, costs)
-    pico = {
-        "MACs": mac,
-        "padding": _padding(config, activity) * _move(costs),
-        "clock of elements": elements * cycles * costs.pe_clock.value,
-        "loads and drains": _passing(config, activity) * _move(costs),
-        "edges": _edges(config, activity, cycles, costs),
-        "transposer": _transposer(config, activity, cycles, costs),
-        **memory,
-        "wires": wires,
-    }
+    same = {"edges": _edges(config, activity, cycles, costs),
+            "transposer": _transposer(activity, costs), **memory, "wires": wires}  # fmt: skip
+    timed, zero_delay = (
+        _cells(config, activity, cycles, costs, timed=mode) | same for mode in (True, False)
+    )
     moved = activity.dram_read_bytes + activity.dram_write_bytes
+    elements = config.rows * config.columns
     return Energy(
         cycles=cycles,
         clock_mhz=config.clock_mhz,
         macs=activity.macs,
-        dynamic={name: _PICO * value for name, value in pico.items()},
-        mac_zero_delay=_PICO * mac_zero_delay,
+        dynamic={name: _PICO * value for name, value in timed.items()},
+        zero_delay={name: _PICO * value for name, value in zero_delay.items()},
         leakage={
             "leakage of elements": elements * costs.pe_leakage.value * 1e-3,
+            "leakage of units": 1e-3 * sum(unit.leakage_mw for unit in costs.units.values()),
             "leakage of memories": memory_leakage * 1e-3,
         },
         dram={name: _PICO * moved * getattr(costs, key).value for name, key in _DRAM.items()},
     )
 
 
-def _macs(activity: Activity, costs: CostTable) -> tuple[float, float]:
-    """Return pJ of MACs with and without delays, less what every element takes in every cycle."""
-    leaks = costs.pe_leakage.value * 1e3 / _MEASURED_MHZ  # mW / MHz = nJ
-    always = costs.pe_clock.value + leaks
-    timed = activity.macs_ws * (costs.mac_ws.value - always)
-    timed += activity.macs_os * (costs.mac_os.value - always)
-    return timed, activity.macs * (costs.mac_zero_delay.value - always)
+def _cells(
+    config: Config, activity: Activity, cycles: int, costs: CostTable, *, timed: bool
+) -> dict[str, float]:
+    """Return pJ by component of all that was measured on netlists."""
+    price = {name: cost.at(timed=timed) for name, _, cost in costs.entries()}
+    elements, products = config.rows * config.columns, config.macs_per_element
+    leaks = price["pe_leakage"] * 1e3 / silicon().clock_mhz  # mW / MHz = nJ
+    always = (price["pe_clock"] + leaks) / products
+    macs = padding = 0.0
+    for flow in ("ws", "os"):
+        count = getattr(activity, f"macs_{flow}")
+        macs += count * (price[f"mac_{flow}"] - always)
+        idle = getattr(activity, f"waves_{flow}") * elements - count / products
+        padding += idle * price[f"padding_{flow}"]
+    loads, drains = _shifts(config, activity)
+    written = activity.output_first_writes + activity.output_accumulations
+    written += activity.output_forwards
+    return {
+        "MACs": macs,
+        "padding": padding,
+        "clock of elements": elements * cycles * price["pe_clock"],
+        "loads and drains": loads * price["load_shift"] + drains * price["drain_shift"],
+        "accumulate lanes": written * config.columns * price["accumulate_sum"],
+        "store lanes": activity.requantised * price["store_sum"]
+        + activity.rescaled * price["rescale_sum"]
+        + activity.reduced * price["reduce_sum"],
+        "clock of units": cycles * sum(unit.clock_pj for unit in costs.units.values()),
+    }
 
 
-def _padding(config: Config, activity: Activity) -> float:
-    """Return moves of flip-flops in elements that a wave passes although nothing is multiplied.
-
-    They are `a`, and `p` or `acc`, which all products of an element share.
-    """
-    idle = activity.waves * config.macs_per_cycle - activity.macs
-    return idle * (_OPERAND + _SUM / config.macs_per_element)
-
-
-def _move(costs: CostTable) -> float:
-    """Return pJ of a flip-flop behind a clock gate that opens for it."""
-    return costs.flop_move.value
-
-
-def _passing(config: Config, activity: Activity) -> int:
-    """Return moves of flip-flops while tiles load through `b` and drain through `p`.
+def _shifts(config: Config, activity: Activity) -> tuple[int, int]:
+    """Return the cycles in which elements pass rows of tiles, and finished sums.
 
     Row r of R takes part in R - r cycles of a load and in r of a drain (`docs/pipeline.md`).
     """
     rows, columns = config.rows, config.columns
-    load = columns * rows * (rows + 1) // 2 * _OPERAND * config.macs_per_element
-    drain = columns * rows * (rows - 1) // 2 * _SUM
-    return activity.folds_ws * load + activity.folds_os * drain
-
-
-def edge_bits(config: Config) -> tuple[int, int]:
-    """Return the flip-flops that skew the left and the right operand, see hw/edge.py."""
-    left = sum(2 + row for row in range(config.rows))
-    right = sum(1 + column for column in range(config.columns))
-    bits = _OPERAND * config.macs_per_element
-    return bits * left, bits * right
+    loads = activity.folds_ws * columns * rows * (rows + 1) // 2
+    return loads, activity.folds_os * columns * rows * (rows - 1) // 2
 
 
 def _edges(config: Config, activity: Activity, cycles: int, costs: CostTable) -> float:
-    """Return pJ of the skew: always clocked, and moved by every word that is read."""
-    left, right = edge_bits(config)
+    """Return pJ of the skew, but for the clock that is always on, which its unit has at rest.
+
+    Of the lines that are clocked in turn, a quarter is in each cycle; a word that is read moves
+    as many flip-flops on its way.
+    """
+    keeps, moves = costs.flop_clock.value, costs.flop_move.value
+    plain, turned = skew(config)
+    passed = [always + part / 4 for always, part in zip(plain, turned, strict=True)]
     # A word that is read is one product's part of the lanes.
-    together = config.macs_per_element
-    moves = (activity.input_reads * left + activity.weight_reads * right) / together
-    keeps = costs.flop_clock.value
-    return (left + right) * cycles * keeps + moves * (costs.flop_move.value - keeps)
+    reads = activity.input_reads, activity.weight_reads
+    moved = sum(n * bits for n, bits in zip(reads, passed, strict=True)) / config.macs_per_element
+    return sum(turned) / 4 * cycles * keeps + moved * (moves - keeps)
 
 
-def _transposer(config: Config, activity: Activity, cycles: int, costs: CostTable) -> float:
-    """Return pJ of the transposer's words, registers behind a clock gate each (hw/words.py)."""
-    block = config.transpose_columns
-    moves = 8 * (activity.transposer_reads + activity.transposer_writes)
-    # Of each of its banks, the words and what was read last.
-    return block * (block + 1) * cycles * costs.gate_clock.value + moves * _move(costs)
+def _transposer(activity: Activity, costs: CostTable) -> float:
+    """Return pJ of moves through the transposer's words, registers behind a clock gate each."""
+    return 8 * (activity.transposer_reads + activity.transposer_writes) * costs.flop_move.value
 
 
 def _memories(
@@ -232,7 +231,7 @@ def _memories(
     """Return pJ by memory, pJ of the wires to and from them, and mW of leakage."""
     spent, wires, leakage = {}, 0.0, 0.0
     for memory in memories(config):
-        banks = memory.banks(costs)
+        banks = memory.banks(costs.sram)
         reads, writes = memory.reads(activity), memory.writes(activity)
         # A lane that is written by itself lies in one bank of its word, or in a few.
         touched = math.ceil(banks.across / memory.lanes) * banks.point.write_pj

@@ -10,19 +10,16 @@ from dataclasses import dataclass
 from hw.isa.config import Config
 
 from .activity import Activity
-from .costs import CostTable
-from .sram_table import Banked, Ports, banked
+from .sram_table import Banked, Cell, Organisation, Ports, banked
 
-__all__ = ["MemoryArray", "memories"]
+__all__ = ["SRAM", "MemoryArray", "memories"]
+
+SRAM = Organisation(Cell.LSTP, bank_bytes=32768, bank_width=16)
+"""Banks of all memories: small ones take more area, larger ones more time and energy."""
 
 _SUM_BITS = 32
 _ENTRY_BITS = 24
 """A scale entry on the chip: 16 bits of multiplier and 8 of shift."""
-
-
-def banks_of(depth: int, width: int, ports: Ports, costs: CostTable) -> Banked:
-    """Return a macro of `depth` words of `width` bits in banks."""
-    return banked(depth, width, ports, costs.sram)
 
 
 @dataclass(frozen=True)
@@ -54,9 +51,9 @@ class MemoryArray:
         """Name for reports."""
         return f"{self.name.replace('_', ' ')} memory"
 
-    def banks(self, costs: CostTable) -> Banked:
+    def banks(self, sram: Organisation = SRAM) -> Banked:
         """Return the banks of one macro."""
-        return banks_of(self.depth, self.width, self.ports, costs)
+        return banked(self.depth, self.width, self.ports, sram)
 
     def reads(self, activity: Activity) -> int:
         """Return the words read, of all macros."""

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from hw.isa.config import Config
 
-from ..costs import CostTable
-from ..macros import banks_of
-from ..sram_table import Banked, Ports
+from ..macros import SRAM
+from ..sram_table import Banked, Organisation, Ports, banked
 from .netlist import Macro
 
 __all__ = ["DERATE", "UNIT_NAMES", "Design", "Sram", "design_of"]
@@ -61,8 +60,8 @@ class Design:
         }
 
 
-def design_of(config: Config, unit: str, costs: CostTable) -> Design:
-    """Return a design; memories are laid out in banks as `costs` says.
+def design_of(config: Config, unit: str, sram: Organisation = SRAM) -> Design:
+    """Return a design; memories are laid out in banks as `sram` says.
 
     Raises
     ------
@@ -82,7 +81,7 @@ def design_of(config: Config, unit: str, costs: CostTable) -> Design:
         for memory in emission.memories:
             macro = memory.macro
             ports = Ports.SINGLE if macro.ports == "1rw" else Ports.DUAL
-            banks = banks_of(macro.depth, macro.width, ports, costs)
+            banks = banked(macro.depth, macro.width, ports, sram)
             memories.append(Sram(macro.name, memory.instances, macro.depth, macro.width, banks))
         return Design(unit, emission.verilog, TOP, tuple(memories))
     builder = Builder(emit=True)

@@ -110,13 +110,10 @@ class Element:
         figures = self.timed if timed else self.zero_delay
         return figures[load].total * 1e-3 if load in figures else 0.0
 
-    def added(self, load: str, base: str) -> float:
-        """Return what a `Load` takes beyond another, in pJ; 0 if the element never does it."""
-        return self.total(load) - self.total(base) if load in self.timed else 0.0
-
-    def clock(self) -> float:
+    def clock(self, *, timed: bool = True) -> float:
         """Return what an idle element takes for its clock, in pJ a cycle."""
-        return self.timed[Load.IDLE.name].parts[Part.CLOCK.name.lower()] * 1e-3
+        figures = self.timed if timed else self.zero_delay
+        return figures[Load.IDLE.name].parts[Part.CLOCK.name.lower()] * 1e-3
 
     def leakage_mw(self) -> float:
         """Return the leakage of an element."""

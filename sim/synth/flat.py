@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -75,6 +75,25 @@ class Flat:
             return known[id(at)]
 
         return names, fill(self._template)
+
+    def marked(self, mark: Callable[[str, str | None], str]) -> tuple[list[str], NDArray[np.int16]]:
+        """Return marks, and which of them each instance has: that of the module it is in.
+
+        Parameters
+        ----------
+        mark : callable
+            From a module's name and the mark of the one above it, None at the top.
+        """
+        names: dict[str, int] = {}
+
+        def fill(at: _Template, above: str | None) -> list[NDArray[np.int16]]:
+            own = mark(at.module.name, above)
+            number = names.setdefault(own, len(names))
+            parts = [np.full(len(at.module.names), number, np.int16)]
+            return parts + [part for inside in at.below for part in fill(inside, own)]
+
+        parts = fill(self._template, None)
+        return list(names), np.concatenate(parts)
 
     def copies(self, module: str) -> tuple[NDArray[np.int64], int]:
         """Return the first instance of each copy of a module, and how many a copy has."""

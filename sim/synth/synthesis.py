@@ -8,7 +8,8 @@ from pathlib import Path
 
 from hw.isa.config import Config
 
-from ..costs import COSTS, CostTable
+from ..macros import SRAM
+from ..sram_table import Organisation
 from .cells import verilog_models
 from .census import Census, Share, census
 from .design import Design, Sram, design_of
@@ -116,7 +117,7 @@ def synthesise(
     *,
     liberty: str | Path | None = None,
     wire_load: str = "none",
-    costs: CostTable = COSTS,
+    sram: Organisation = SRAM,
 ) -> Synthesis:
     """Map a unit to cells, or find it mapped already, and count and time what comes out.
 
@@ -129,7 +130,7 @@ def synthesise(
         A Liberty file; by default Nangate45, which is fetched once.
     wire_load : str
         ``none``, ``default``, or one of the library's.
-    costs : CostTable
+    sram : Organisation
         How memories are laid out.
 
     Raises
@@ -143,7 +144,7 @@ def synthesise(
     """
     library = find_library(liberty)
     chosen = chosen_wire_load(library, wire_load)
-    design = design_of(config, unit, costs)
+    design = design_of(config, unit, sram)
     recipe = FAST if config.product_register else Recipe()
     macros = design.macros()
     folder = map_design(design.verilog, design.top, library, library_file(liberty), recipe, macros)

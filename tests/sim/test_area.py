@@ -1,4 +1,4 @@
-"""Area of configurations, against the totals that were recorded."""
+"""Area of configurations, against what was recorded of designs that were mapped."""
 
 from __future__ import annotations
 
@@ -6,44 +6,39 @@ import pytest
 
 from hw.isa.config import Config
 from sim.area import area
-from sim.costs import COSTS, MULTIPLIER_TREE, Cost
+from sim.costs import costs_of
 from sim.macros import memories
+from sim.silicon import silicon
 from sim.sram_table import Cell, Organisation, Ports, banked
 
 PAPER = Config.preset("paper")
-STUDY = MULTIPLIER_TREE
-NO_OVERLAP = STUDY.replace(pe_area=Cost(762, "um2", "recorded; the drain is not hidden"))
-BIG = ("elements", "input memory", "weight memory", "output memory")
 
 
-def test_recorded_area_of_elements_and_memories() -> None:
-    """64x64 with 2 MB, drain not hidden: 3.12 mm2 of elements, 6.7 of memories, 10.2 in all.
-
-    What is left of the 10.2 mm2 was an allowance for all else. Here all else is counted, and comes
-    to more: two rescalers, noise and maxima in every store lane, scale and maxima memories, the
-    transposer.
-    """
-    found = area(PAPER, NO_OVERLAP).components
-    assert found["elements"] == pytest.approx(3.12, rel=0.005)
-    assert sum(found[name] for name in BIG[1:]) == pytest.approx(6.7, rel=0.01)
-    assert sum(found[name] for name in BIG) == pytest.approx(10.2, rel=0.05)
-    assert sum(found.values()) == pytest.approx(10.2, rel=0.21)
+@pytest.mark.parametrize("name", silicon().chips)
+def test_cells_are_those_of_the_recorded_design(name: str) -> None:
+    chip = silicon().chips[name]
+    found = area(chip.config).components
+    for unit, recorded in chip.units.items():
+        assert found[unit] == pytest.approx(recorded.area_um2 * 1e-6, rel=0.01), unit
 
 
-def test_cells_of_the_whole_are_those_of_its_synthesis() -> None:
-    """All of it in one run of yosys: 5.911 mm2, and 0.203 of the transposer's words."""
-    found = area(PAPER)
-    assert found.total - found.memories == pytest.approx(6.114, rel=0.002)
-
-
-def test_hiding_the_drain_costs_what_is_recorded() -> None:
-    assert area(PAPER, STUDY).total - area(PAPER, NO_OVERLAP).total == pytest.approx(1.5, rel=0.02)
+def test_units_grow_with_what_drives_them() -> None:
+    """Between two sizes that are recorded, and beyond them."""
+    sizes = [4, 16, 32, 64, 128]
+    found = [
+        costs_of(PAPER.replace(rows=n, columns=n, bus_bytes=min(n, 64), clock_mhz=100)).units
+        for n in sizes
+    ]
+    for unit in found[0]:
+        areas = [each[unit].area_um2 for each in found]
+        assert areas == sorted(areas) and areas[0] > 0, unit
 
 
 def test_banks_of_one_port_halve_the_area_of_the_sums() -> None:
     """Twice as many as with two ports, of half the words: 3.37 mm2, and not 6.56."""
     (memory,) = (each for each in memories(PAPER) if each.name == "output")
-    two_ports = banked(PAPER.output_depth, memory.width, Ports.DUAL, COSTS.sram)
+    small = Organisation(Cell.LSTP, bank_bytes=8192, bank_width=8)
+    two_ports = banked(PAPER.output_depth, memory.width, Ports.DUAL, small)
     built = area(PAPER).components["output memory"]
     assert built == pytest.approx(3.37, rel=0.002)
     assert 2 * PAPER.columns * two_ports.area_mm2 == pytest.approx(6.56, rel=0.002)
@@ -63,12 +58,12 @@ def test_elements_grow_with_the_array_and_memories_with_their_depth() -> None:
     deep = area(PAPER.replace(weight_depth=2 * PAPER.weight_depth))
     doubled = 2 * wide.components["weight memory"]
     assert deep.components["weight memory"] == pytest.approx(doubled)
-    same = set(wide.components) - {"weight memory"}
+    same = {"input memory", "output memory", "elements", "accumulate"}
     assert all(deep.components[name] == wide.components[name] for name in same)
 
 
 def test_fast_cells_may_be_chosen() -> None:
-    fast = COSTS.replace(sram=Organisation(Cell.HP, bank_bytes=None, bank_width=None))
+    fast = costs_of(PAPER).replace(sram=Organisation(Cell.HP, bank_bytes=None, bank_width=None))
     assert area(PAPER, fast).components["input memory"] != area(PAPER).components["input memory"]
 
 

@@ -1,0 +1,246 @@
+"""Write the tables of docs/table1.md and docs/flexibility.md: ``python docs/silicon_pages.py``.
+
+Areas, periods and prices of events are those of `sim/data/silicon.json`; steps are compiled and
+timed for each design, which takes some minutes. Tests hold the pages to the file, and nightly to
+the steps.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hw.isa.config import Config
+from hw.isa.instructions import Dataflow, Execute
+from sim.activity import Activity, activity
+from sim.area import area
+from sim.energy import Energy, energy
+from sim.silicon import Chip, Element, silicon
+from sim.synth.design import DERATE
+from sw.graph.compile import compile_step
+from sw.graph.timing import time_step
+from sw.models import load_model
+from sw.parallel import spread
+
+FOLDER = Path(__file__).parent
+PAGES = [FOLDER / "table1.md", FOLDER / "flexibility.md"]
+MARK = re.compile(r"(<!-- (\w+) from docs/silicon_pages\.py -->).*?<!-- end -->", re.DOTALL)
+RANK = 4
+STEPS = {"kv": 1, "xattn": 2}
+"""Steps of SD 1.5 and their batches."""
+ARRAYS = {
+    "paper": "WS and OS, drains overlapped",
+    "no_overlap": "WS and OS, not overlapped",
+    "ws_only": "WS only",
+    "os_only": "OS only, drains overlapped",
+    "os_only_no_overlap": "OS only, not overlapped",
+}
+"""Designs of the page on flexibility, and what it calls them."""
+OURS = {
+    "paper": "drains overlapped",
+    "no_overlap": "drains not overlapped",
+    "fast": "product register, drains overlapped",
+    "fast_no_overlap": "product register, not overlapped",
+    "four": "4 MACs a PE, drains overlapped",
+    "four_no_overlap": "4 MACs a PE, not overlapped",
+}
+"""Designs of Table I; those of `AT_400` also at the paper's clock."""
+AT_400 = ("paper", "no_overlap", "four", "four_no_overlap")
+PAPER_CLOCK = 400
+PAPER_ROW = (
+    "CDM-QTA, as published",
+    "45 nm",
+    "-",
+    "400",
+    "15.07",
+    "3.49",
+    "3.28",
+    "0.94",
+    "-",
+    "0.22",
+)
+"""Of the paper's Table I; TOPS from 4096 MACs at that clock, W from TOPS over TOPS/W."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A step on a design: cycles, MACs and joules at the paper's clock."""
+
+    cycles: int
+    macs: int
+    joules: float
+
+    def seconds(self, clock_mhz: float) -> float:
+        """Return the time it takes."""
+        return self.cycles / (clock_mhz * 1e6)
+
+
+def full_use(config: Config, dataflow: Dataflow) -> Energy:
+    """Return the energy of an array that is fed in every cycle."""
+    strides = {f"{m}_{w}_stride": 1 for m in ("left", "right", "out") for w in ("row", "block")}
+    execute = Execute(dataflow=dataflow, rows=1024, reduction=640, columns=64, **strides)
+    found = activity(config, [execute] * 20)
+    return energy(config, found, found.waves)
+
+
+def clocks(chip: Chip) -> tuple[float, float]:
+    """Return the fastest clock of a design in MHz, and with the derate."""
+    return 1e3 / chip.period_ns, 1e3 / (chip.period_ns * DERATE)
+
+
+def table1() -> str:
+    """Return the paper's Table I with ours."""
+    rows: list[Sequence[str]] = [PAPER_ROW]
+    for name, called in OURS.items():
+        chip = silicon().chips[name]
+        best, derated = clocks(chip)
+        at = [(best, "best clock"), (derated, f"best clock / {DERATE:g}")]
+        if name in AT_400:
+            at.insert(0, (PAPER_CLOCK, "the paper's clock"))
+        rows += [_row(chip, f"{called}, {what}", mhz) for mhz, what in at]
+    return _table(
+        ("design", "technology", "V", "MHz", "mm2", "W, WS / OS", "TOPS",
+         "TOPS/W zero-delay, WS / OS", "TOPS/W timed, WS / OS", "TOPS/mm2"),
+        rows,
+    )  # fmt: skip
+
+
+def _row(chip: Chip, called: str, mhz: float) -> Sequence[str]:
+    config, mm2 = chip.config, area(chip.config).total
+    uses = [full_use(config, dataflow) for dataflow in config.dataflows]
+    tops = 2 * config.macs_per_cycle * mhz * 1e-6
+    watts = [use.power(mhz) for use in uses]
+    settled = [use.power(mhz, timed=False) for use in uses]
+    slow = "" if mhz <= clocks(chip)[0] else " (its paths allow less)"
+    return (
+        called + slow, "45 nm", "1.1", f"{mhz:.0f}", f"{mm2:.2f}", _pair(watts), f"{tops:.2f}",
+        _pair(tops / each for each in settled), _pair(tops / each for each in watts),
+        f"{tops / mm2:.3f}",
+    )  # fmt: skip
+
+
+def _pair(values: Iterable[float]) -> str:
+    return " / ".join(f"{value:.2f}" for value in values)
+
+
+def units_table() -> str:
+    """Return area and period of each unit of the designs of Table I."""
+    chips = {name: silicon().chips[name] for name in OURS}
+    units = silicon().chips["paper"].units
+    rows = [
+        (unit, *(f"{chip.units[unit].area_um2 * 1e-6:.3f} / {chip.units[unit].period_ns:.2f}"
+                 for chip in chips.values()))
+        for unit in units
+    ]  # fmt: skip
+    found = [area(chip.config) for chip in chips.values()]
+    rows.append(("memories", *(f"{each.memories:.3f}" for each in found)))
+    rows.append(("all", *(f"{each.total:.2f} / {chip.period_ns:.2f}"
+                          for each, chip in zip(found, chips.values(), strict=True))))  # fmt: skip
+    return _table(("mm2 / ns", *OURS.values()), rows)
+
+
+def limits_table() -> str:
+    """Return what bounds the clock of each design."""
+    rows = []
+    for name, called in OURS.items():
+        chip = silicon().chips[name]
+        best, derated = clocks(chip)
+        rows.append((called, f"{chip.period_ns:.3f}", f"{best:.0f}", f"{derated:.0f}",
+                     f"`{chip.start}`", f"`{chip.end}`"))  # fmt: skip
+    heading = ("design", "ns", "MHz", f"MHz / {DERATE:g}", "longest path from", "to")
+    return _table(heading, rows)
+
+
+def arrays_table() -> str:
+    """Return what elements of each dataflow take."""
+    rows = []
+    for name, called in ARRAYS.items():
+        chip = silicon().chips[name]
+        element: Element = silicon().element(chip.config)
+        macs = [
+            (f"{price.zero_delay:.3f}", f"{price.timed:.3f}") if price.timed else ("-", "-")
+            for price in (element.mac_ws, element.mac_os)
+        ]
+        cells = [cell for pair in macs for cell in pair]
+        rows.append(
+            (called, f"{element.area_um2:.0f}", f"{element.period_ns:.2f}", *cells,
+             f"{chip.units['elements'].area_um2 * 1e-6:.2f}", f"{area(chip.config).total:.2f}")
+        )  # fmt: skip
+    heading = ("array", "um2 a PE", "ns", "pJ a MAC, WS, zero-delay", "timed",
+               "OS, zero-delay", "timed", "mm2 of elements", "mm2 in all")  # fmt: skip
+    return _table(heading, rows)
+
+
+def steps_table(found: Mapping[str, Mapping[str, Run]]) -> str:
+    """Return what each design wins on whole steps."""
+    rows = []
+    for step, batch in STEPS.items():
+        first = found["paper"][step]
+        mm2_first = area(silicon().chips["paper"].config).total
+        for name, called in ARRAYS.items():
+            run, mm2 = found[name][step], area(silicon().chips[name].config).total
+            seconds = run.seconds(PAPER_CLOCK)
+            product, first_product = run.joules * seconds, first.joules * first.seconds(PAPER_CLOCK)
+            effective = 2e-12 * run.macs / seconds / mm2
+            of = 2e-12 * first.macs / first.seconds(PAPER_CLOCK) / mm2_first
+            rows.append(
+                (f"{step}, batch {batch}", called, f"{run.cycles:,}",
+                 f"{run.cycles / first.cycles:.3f}", f"{run.joules * 1e3:.3f}",
+                 f"{product / first_product:.3f}", f"{effective:.4f}", f"{effective / of:.3f}")
+            )  # fmt: skip
+    heading = ("step", "array", "cycles", "of the first", "mJ on the chip", "EDP, of the first",
+               "effective TOPS/mm2", "of the first")  # fmt: skip
+    return _table(heading, rows)
+
+
+def measure(work: tuple[str, str]) -> Run:
+    """Compile and time a step of SD 1.5 for a recorded design."""
+    name, step = work
+    config = silicon().chips[name].config
+    made = compile_step(config, load_model("sd15"), reading=step, batch=STEPS[step], rank=RANK)
+    cycles = sum(result.counters["cycles"] for result in time_step(made))
+    events = sum((activity(config, p.instructions) for p in made.programs), Activity())
+    macs = sum(program.macs for program in made.programs)
+    return Run(cycles, macs, energy(config, events, cycles).chip)
+
+
+def measured(spread_map: Callable = map) -> dict[str, dict[str, Run]]:
+    """Return all steps on all arrays."""
+    works = [(name, step) for step in STEPS for name in ARRAYS]
+    found: dict[str, dict[str, Run]] = {name: {} for name in ARRAYS}
+    for (name, step), run in zip(works, spread_map(measure, works), strict=True):
+        found[name][step] = run
+    return found
+
+
+def recorded_tables() -> dict[str, str]:
+    """Return the tables that need no step, by the names in their marks."""
+    return {
+        "table1": table1(), "units": units_table(), "limits": limits_table(),
+        "arrays": arrays_table(),
+    }  # fmt: skip
+
+
+def with_tables(page: str, tables: Mapping[str, str]) -> str:
+    """Return a page with some of its tables made anew."""
+
+    def section(match: re.Match[str]) -> str:
+        made = tables.get(match[2])
+        return match[0] if made is None else f"{match[1]}\n\n{made}\n\n<!-- end -->"
+
+    return MARK.sub(section, page)
+
+
+def _table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    rule = [":--", *["--:"] * (len(heading) - 1)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (heading, rule, *rows))
+
+
+if __name__ == "__main__":
+    with spread() as side_by_side:
+        tables = recorded_tables() | {"steps": steps_table(measured(side_by_side))}
+    for path in PAGES:
+        text = path.read_text(encoding="utf-8")
+        path.write_text(with_tables(text, tables), encoding="utf-8")

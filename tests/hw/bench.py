@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from amaranth import Value
 from amaranth.sim import Simulator
 
 LIMIT = 200_000
@@ -19,6 +20,32 @@ def simulate(dut: Any, *benches: Callable, background: Iterable[Callable] = ()) 
     for bench in background:
         simulator.add_testbench(bench, background=True)
     simulator.run()
+
+
+class PlainUnit:
+    """A component in Amaranth's simulator as `tests.hw.specification` drives it."""
+
+    def __init__(self, ctx: Any, dut: Any) -> None:
+        self._ctx, self._dut = ctx, dut
+
+    def set(self, port: str, value: int) -> None:
+        self._ctx.set(Value.cast(getattr(self._dut, port)), value)
+
+    def get(self, port: str) -> int:
+        value = Value.cast(getattr(self._dut, port))
+        return self._ctx.get(value) & (1 << len(value)) - 1
+
+    async def tick(self) -> None:
+        await self._ctx.tick()
+
+
+def run_unit(dut: Any, follow: Callable, *arguments: Any) -> None:
+    """Run something of `tests.hw.specification` on a component."""
+
+    async def bench(ctx: Any) -> None:
+        await follow(PlainUnit(ctx, dut), *arguments)
+
+    simulate(dut, bench)
 
 
 async def put(ctx: Any, stream: Any, payload: Any) -> None:

@@ -28,7 +28,7 @@ from .toolchain import (
     yosys_environment,
 )
 
-__all__ = ["Design", "Progress", "Simulation", "build"]
+__all__ = ["Design", "Progress", "Simulation", "build", "build_bench"]
 
 Progress = Callable[[str, int], None]
 """Called with ``"emit"``, ``"build"`` or ``"run"`` and, for a run, the cycle reached."""
@@ -119,13 +119,11 @@ def build(
     ValueError
         There is no such simulator.
     """
-    if simulator not in ("verilator", "icarus"):
-        raise ValueError(f"unknown simulator {simulator!r}; accepted: verilator, icarus")
-    tool = find_verilator() if simulator == "verilator" else find_icarus()
+    tool = _tool(simulator)
     facts = _facts(tool, simulator + ("-waves" if waves else ""))
     cache = cache_folder() / "rtl"
     if design is not None:
-        return Simulation(_built(cache, config, tool, waves, facts, design, progress), tool, waves)
+        return Simulation(_built(config, tool, waves, facts, design, progress), tool, waves)
     # Emission takes seconds: a note says which build the sources of the hardware led to.
     sources = sorted((_ROOT / "hw").rglob("*.py"))
     note = cache / f"note-{digest([*facts, config.digest()], sources)}"
@@ -134,9 +132,35 @@ def build(
             if not (folder := _noted(note)):
                 if progress:
                     progress("emit", 0)
-                folder = _built(cache, config, tool, waves, facts, _emit(config), progress)
+                folder = _built(config, tool, waves, facts, _emit(config), progress)
                 note.write_text(folder.name)
     return Simulation(folder, tool, waves)
+
+
+def build_bench(verilog: str, *, simulator: str = "verilator") -> Simulation:
+    """Return the simulation of some Verilog, from the cache or built now.
+
+    Parameters
+    ----------
+    verilog : str
+        With a module `HARNESS` on top, whose ports a cocotb test module sees.
+    simulator : str
+        ``verilator`` or ``icarus``.
+
+    Raises
+    ------
+    BackendError, ValueError
+        As `build`.
+    """
+    tool = _tool(simulator)
+    folder = _made("bench", verilog, (), tool, False, _facts(tool, simulator), None)
+    return Simulation(folder, tool, False)
+
+
+def _tool(simulator: str) -> Verilator | Icarus:
+    if simulator not in ("verilator", "icarus"):
+        raise ValueError(f"unknown simulator {simulator!r}; accepted: verilator, icarus")
+    return find_verilator() if simulator == "verilator" else find_icarus()
 
 
 def _noted(note: Path) -> Path | None:
@@ -146,7 +170,6 @@ def _noted(note: Path) -> Path | None:
 
 
 def _built(
-    cache: Path,
     config: Config,
     tool: Verilator | Icarus,
     waves: bool,
@@ -158,8 +181,22 @@ def _built(
     text = design.verilog + "\n" + harness(config, design.top)
     large = config.rows * config.columns >= _LARGE
     rows = tuple(design.hierarchical) if large else ()
+    name = f"{config.rows}x{config.columns}"
+    return _made(name, text, rows, tool, waves, facts, progress)
+
+
+def _made(
+    name: str,
+    text: str,
+    rows: Sequence[str],
+    tool: Verilator | Icarus,
+    waves: bool,
+    facts: Sequence[str],
+    progress: Progress | None,
+) -> Path:
+    """Return the folder of a text's simulation, built now if it is not there."""
     key = digest([*facts, text, *rows], [Path(__file__)])
-    folder = cache / f"{config.rows}x{config.columns}-{facts[0]}-{key}"
+    folder = cache_folder() / "rtl" / f"{name}-{facts[0]}-{key}"
     if not folder.is_dir():
         with lock(folder):
             if not folder.is_dir():

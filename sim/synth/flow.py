@@ -130,7 +130,9 @@ def netlist_verilog(folder: Path) -> str:
     with tempfile.TemporaryDirectory(prefix="cdmqta-netlist-") as name:
         work = Path(name)
         shutil.copyfile(folder / _NETLIST, work / _NETLIST)
-        run_yosys(work, f"read_json {_NETLIST}\nwrite_verilog -noattr netlist.v\n")
+        # What has dissolved in others is not part of the design any more.
+        purge = "hierarchy -auto-top"
+        run_yosys(work, f"read_json {_NETLIST}\n{purge}\nwrite_verilog -noattr netlist.v\n")
         return (work / "netlist.v").read_text(encoding="utf-8")
 
 

@@ -79,7 +79,7 @@ class Synthesis:
     @property
     def memories_mm2(self) -> float:
         """Area of all memories."""
-        return sum(memory.area_mm2 for memory in self.design.memories)
+        return sum((memory.area_mm2 for memory in self.design.memories), 0.0)
 
     @property
     def total_mm2(self) -> float:

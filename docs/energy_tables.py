@@ -7,11 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hw.isa.config import Config
-from hw.isa.instructions import Dataflow, Execute
-from sim.activity import activity
+from hw.isa.instructions import Dataflow
 from sim.area import area
 from sim.costs import DRIVERS, ORIGINS, costs_of
-from sim.energy import Energy, energy
+from sim.energy import full_use
 from sim.macros import memories
 from sim.silicon import silicon
 
@@ -96,19 +95,11 @@ def _memories() -> str:
     return _table(heading, *rows)
 
 
-def _full_use(config: Config, dataflow: Dataflow) -> Energy:
-    """Return the energy of an array that is fed in every cycle."""
-    strides = {f"{m}_{w}_stride": 1 for m in ("left", "right", "out") for w in ("row", "block")}
-    execute = Execute(dataflow=dataflow, rows=1024, reduction=640, columns=64, **strides)
-    found = activity(config, [execute] * 20)
-    return energy(config, found, found.waves)
-
-
 def _efficiency() -> str:
     rows = []
     for name, called in NAMES.items():
         for dataflow in Dataflow:
-            found = _full_use(silicon().chips[name].config, dataflow)
+            found = full_use(silicon().chips[name].config, dataflow)
             rows.append(
                 (
                     called, dataflow.name, f"{found.tops_per_watt_zero_delay:.2f}",
@@ -119,7 +110,7 @@ def _efficiency() -> str:
 
 
 def _parts() -> str:
-    ws, os = (_full_use(PAPER, dataflow) for dataflow in Dataflow)
+    ws, os = (full_use(PAPER, dataflow) for dataflow in Dataflow)
     rows = []
     for name in ws.components:
         # Leakage is the same with and without delays.

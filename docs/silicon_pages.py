@@ -12,11 +12,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hw.isa.config import Config
-from hw.isa.instructions import Dataflow, Execute
 from sim.activity import Activity, activity
 from sim.area import area
-from sim.energy import Energy, energy
+from sim.energy import energy, full_use
 from sim.silicon import Chip, Element, silicon
 from sim.synth.design import DERATE
 from sw.graph.compile import compile_step
@@ -75,14 +73,6 @@ class Run:
     def seconds(self, clock_mhz: float) -> float:
         """Return the time it takes."""
         return self.cycles / (clock_mhz * 1e6)
-
-
-def full_use(config: Config, dataflow: Dataflow) -> Energy:
-    """Return the energy of an array that is fed in every cycle."""
-    strides = {f"{m}_{w}_stride": 1 for m in ("left", "right", "out") for w in ("row", "block")}
-    execute = Execute(dataflow=dataflow, rows=1024, reduction=640, columns=64, **strides)
-    found = activity(config, [execute] * 20)
-    return energy(config, found, found.waves)
 
 
 def clocks(chip: Chip) -> tuple[float, float]:

@@ -15,10 +15,12 @@ from typing import Any
 from hw.isa.config import Config
 
 from .macros import SRAM
-from .silicon import Price, Unit, silicon
+from .silicon import Element, Lane, Price, Unit, silicon
 from .sram_table import Organisation
 
-__all__ = ["DRIVERS", "ELEMENTS", "ORIGINS", "Cost", "CostTable", "costs_of", "skew"]
+__all__ = [
+    "DRIVERS", "ELEMENTS", "ORIGINS", "Cost", "CostTable", "costs_from", "costs_of", "skew",
+]  # fmt: skip
 
 ELEMENTS = "elements"
 """The unit that has a price for each of its elements."""
@@ -103,8 +105,12 @@ def costs_of(config: Config) -> CostTable:
     those recorded where this very design was, and otherwise grow from one recorded size to the
     other, each with what drives it (`DRIVERS`).
     """
-    found, each = silicon(), silicon().element(config)
-    lane = found.chips["paper"].lane
+    found = silicon()
+    return costs_from(config, found.element(config), found.chips["paper"].lane, _units(config))
+
+
+def costs_from(config: Config, each: Element, lane: Lane, units: Mapping[str, Unit]) -> CostTable:
+    """Return the costs of an accelerator from what was measured of it."""
     macs = config.macs_per_element
 
     def price(of: Price, source: str, unit: str = "pJ", share: int = 1) -> Cost:
@@ -125,7 +131,7 @@ def costs_of(config: Config) -> CostTable:
         rescale_sum=price(lane.rescale, store),
         reduce_sum=price(lane.reduce, store),
         pe_area=Cost(each.area_um2, "um2", f"netlist: {element}"),
-        units=_units(config),
+        units=units,
         **_PUBLISHED,
     )
 

@@ -24,13 +24,14 @@ import math
 from dataclasses import dataclass, field
 
 from hw.isa.config import Config
+from hw.isa.instructions import Dataflow, Execute
 
-from .activity import Activity
+from .activity import Activity, activity
 from .costs import CostTable, costs_of, skew
 from .macros import memories
 from .silicon import silicon
 
-__all__ = ["Energy", "energy"]
+__all__ = ["Energy", "energy", "full_use"]
 
 _PICO = 1e-12
 _WAY = 0.75
@@ -163,6 +164,21 @@ def energy(
         },
         dram={name: _PICO * moved * getattr(costs, key).value for name, key in _DRAM.items()},
     )
+
+
+def full_use(config: Config, dataflow: Dataflow, costs: CostTable | None = None) -> Energy:
+    """Return the energy of an array that is fed in every cycle, DRAM not counted.
+
+    Folds in WS are of sixteen waves a row, those in OS of a reduction of ten stationary tiles: long
+    enough that loads and drains hardly count.
+    """
+    strides = {f"{m}_{w}_stride": 1 for m in ("left", "right", "out") for w in ("row", "block")}
+    execute = Execute(
+        dataflow=dataflow, rows=16 * config.rows, reduction=10 * config.fold_reduction,
+        columns=config.columns, **strides,
+    )  # fmt: skip
+    found = activity(config, [execute] * 20)
+    return energy(config, found, found.waves, costs)
 
 
 def _cells(

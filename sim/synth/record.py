@@ -24,7 +24,7 @@ from .flat import Flat, flatten
 from .lanes import accumulate_lane, store_lane
 from .loads import Conditions
 from .netlist import Netlist
-from .sta import DEFAULT, Timing, chosen_wire_load
+from .sta import DEFAULT, Timing, analyse, chosen_wire_load
 from .standby import standby
 from .synthesis import Synthesis, synthesise
 from .units import owned, unit_of
@@ -32,8 +32,8 @@ from .work import Rest, Work
 from .yosys import yosys_version
 
 __all__ = [
-    "CHIPS", "CLOCK_MHZ", "chip", "element", "element_prices", "lane_prices", "rest_by_unit",
-    "unit_periods", "variants",
+    "CHIPS", "CLOCK_MHZ", "chip", "element_of", "element_prices", "lane_of", "lane_prices",
+    "rest_by_unit", "unit_periods", "units_of", "variants",
 ]  # fmt: skip
 
 CLOCK_MHZ = 400
@@ -71,12 +71,18 @@ def conditions_of(result: Synthesis) -> Conditions:
     return Conditions(wire_load=wires, period_ns=1e3 / CLOCK_MHZ)
 
 
-def element(config: Config) -> silicon.Element:
-    """Map and measure the element of a configuration."""
-    result = synthesise(config, "pe")
-    circuit = Circuit(flatten(result.netlist), result.library)
-    found = measure(circuit, record_products(config), conditions_of(result))
-    return element_prices(found, result.period_ns)
+def element_of(result: Synthesis) -> silicon.Element:
+    """Measure the element of a design, or one that was mapped by itself.
+
+    Raises
+    ------
+    RuntimeError
+        A netlist does not do what the RTL did.
+    """
+    flat = flatten(result.netlist, _ELEMENT)
+    circuit = Circuit(flat, result.library)
+    found = measure(circuit, record_products(result.config), conditions_of(result))
+    return element_prices(found, analyse(flat, result.wire_load).period_ns)
 
 
 def element_prices(found: Element, period_ns: float) -> silicon.Element:
@@ -106,37 +112,48 @@ def element_prices(found: Element, period_ns: float) -> silicon.Element:
     )
 
 
-def chip(changes: Mapping[str, int]) -> Chip:
-    """Map and measure a design.
+def lane_of(result: Synthesis) -> Lane:
+    """Measure the lanes of a whole design.
 
     Raises
     ------
     RuntimeError
         A netlist does not do what the RTL did.
     """
-    config = Config.preset("paper").replace(**changes)
-    result = synthesise(config)
-    conditions = conditions_of(result)
-    netlist, library = result.netlist, result.library
-    lane = lane_prices(
-        accumulate_lane(Circuit(flatten(netlist, _ACCUMULATE), library), config, conditions),
-        store_lane(Circuit(flatten(netlist, _STORE), library), config, conditions),
+    conditions, config = conditions_of(result), result.config
+    accumulate, store = (
+        Circuit(flatten(result.netlist, name), result.library) for name in (_ACCUMULATE, _STORE)
     )
-    rest, periods = rest_by_unit(netlist, conditions), unit_periods(result.timing)
-    units = {
+    return lane_prices(
+        accumulate_lane(accumulate, config, conditions), store_lane(store, config, conditions)
+    )
+
+
+def units_of(result: Synthesis) -> dict[str, Unit]:
+    """Return all units of a whole design."""
+    rest = rest_by_unit(result.netlist, conditions_of(result))
+    periods = unit_periods(result.timing)
+    return {
         share.name: Unit(
             cells=share.cells,
             flip_flops=share.registers,
-            area_um2=round(share.area_um2, 3),
-            period_ns=round(periods.get(share.name, 0.0), 4),
+            area_um2=share.area_um2,
+            period_ns=periods.get(share.name, 0.0),
             clock_pj=rest[share.name].clock_fj * 1e-3,
             leakage_mw=rest[share.name].leakage_nw * 1e-6,
         )
         for share in result.units
     }
+
+
+def chip(changes: Mapping[str, int]) -> Chip:
+    """Map and measure a whole design."""
+    result = synthesise(Config.preset("paper").replace(**changes))
     path = result.path
     assert path is not None
-    return Chip(dict(changes), units, lane, round(result.period_ns, 4), path.start, path.end)
+    return Chip(
+        dict(changes), units_of(result), lane_of(result), result.period_ns, path.start, path.end
+    )
 
 
 def lane_prices(accumulate: Work, store: Work) -> Lane:
@@ -203,7 +220,7 @@ def main(names: tuple[str, ...]) -> None:
         for fields in variants():
             click.echo(f"element {fields}")
             config = paper.replace(**fields)
-            elements[variant(config)] = element(config)
+            elements[variant(config)] = element_of(synthesise(config, "pe"))
     for name, changes in CHIPS.items():
         if name in chosen:
             click.echo(f"design {name}")

@@ -39,15 +39,17 @@ __all__ = ["synth_command"]
 )  # fmt: skip
 @click.option("--paths", type=click.IntRange(0), default=1, show_default=True, metavar="N",
               help="Longest paths to print.")  # fmt: skip
+@click.option("--power", is_flag=True,
+              help="Measure energy on this netlist, which takes half a minute.")  # fmt: skip
 @click.option("--netlist", type=OutputFile(), metavar="FILE.v", help="The mapped netlist.")
 @click.option("--plot", type=FigureFile(), metavar="FILE.svg|png", help="Area as a plot.")
 @click.pass_context
 def synth_command(
     context: click.Context, config: Config, report: Report, unit: str, target: str | None,
-    liberty: str | None, wire_load: str, derate: float, paths: int, netlist: str | None,
-    plot: str | None,
+    liberty: str | None, wire_load: str, derate: float, paths: int, power: bool,
+    netlist: str | None, plot: str | None,
 ) -> None:  # fmt: skip
-    """Map the hardware to cells: how large, how fast.
+    """Map the hardware to cells: how large, how fast, how hungry.
 
     Memories are taken from a CACTI table; nothing is placed or routed. With --target it is mapped
     to an FPGA: LUTs, flip-flops, multipliers and block memories.
@@ -58,17 +60,36 @@ def synth_command(
         refuse_cell_options(context, target)
         report_fpga(config, report, unit, target, config_line(config))
         return
+    from sim.synth.library import LibraryError
     from sim.synth.synthesis import synthesise
 
     from . import rows
+    from .power import measured_costs, power_rows, recorded_line
+    from .recorded import report_recorded
 
     report.keep_clear({"--netlist": netlist, "--plot": plot}, (liberty,))
     with progress() as show:
         if show is not None:
             show("map to cells", 0)
-        result = synthesise(config, unit, liberty=liberty, wire_load=wire_load)
+        try:
+            result = synthesise(config, unit, liberty=liberty, wire_load=wire_load)
+        except LibraryError:
+            report_recorded(config, report, unit, config_line(config))
+            raise
         figures = rows.figures(result, derate)
+        costs = None
+        if power:
+            if show is not None:
+                show("simulate the netlist", 0)
+            costs = measured_costs(result)
+    # Recorded energies are those of the library in use where none is named.
+    if power or liberty is None:
+        figures["energy"] = power_rows(config, unit, costs)
+        figures["energy_recorded"] = not power
     _print(report, result, figures, paths)
+    if "energy" in figures:
+        report.table(figures["energy"])
+        report.line("energy measured on this netlist" if power else recorded_line())
     files: dict[Path, bytes] = {}
     if netlist is not None:
         files[Path(netlist)] = result.netlist_verilog().encode()

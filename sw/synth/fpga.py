@@ -15,7 +15,7 @@ from ..console import Report, progress
 
 __all__ = ["fpga_figures", "refuse_cell_options", "report_fpga"]
 
-_OF_CELLS = ("liberty", "wire_load", "derate", "paths", "netlist", "plot")
+_OF_CELLS = ("liberty", "wire_load", "derate", "paths", "power", "netlist", "plot")
 """Options that are about cells of a library."""
 
 

@@ -12,13 +12,13 @@ from hw.edge import Edge
 from hw.emit import convert_all
 from hw.isa.config import Config
 from hw.isa.encoding import encode
-from hw.isa.instructions import Dataflow, Execute, Halt
+from hw.isa.instructions import Dataflow, Halt
 from hw.shared import Builder
 from hw.sram import Macro
 from sim.activity import Activity, activity
-from sim.costs import ORIGINS, Cost, CostTable, costs_of, skew
+from sim.costs import ORIGINS, Cost, costs_of, skew
 from sim.dram import AxiDram
-from sim.energy import Energy, energy
+from sim.energy import energy, full_use
 from sim.macros import SRAM, memories
 from sim.silicon import silicon
 from sim.sram_table import Ports, banked
@@ -29,17 +29,8 @@ PAPER = Config.preset("paper")
 COSTS = costs_of(PAPER)
 
 
-def full_use(dataflow: Dataflow, config: Config = PAPER, costs: CostTable | None = None) -> Energy:
-    """Return the energy of an array that is fed in every cycle, without DRAM to speak of."""
-    strides = {f"{m}_{w}_stride": 1 for m in ("left", "right", "out") for w in ("row", "block")}
-    execute = Execute(dataflow=dataflow, rows=1024, reduction=640, columns=64, **strides)
-    found = activity(config, [execute] * 20)
-    assert found.macs == found.waves * config.macs_per_cycle
-    return energy(config, found, found.waves, costs)
-
-
 def test_what_glitches_and_wires_cost_stands_beside_what_they_leave() -> None:
-    found = full_use(Dataflow.WS)
+    found = full_use(PAPER, Dataflow.WS)
     more = {name: joules - found.zero_delay[name] for name, joules in found.dynamic.items()}
     assert {name for name, joules in more.items() if joules} == {
         "MACs", "clock of elements", "loads and drains", "accumulate lanes",
@@ -58,7 +49,7 @@ def test_what_glitches_and_wires_cost_stands_beside_what_they_leave() -> None:
 def test_a_multiply_costs_what_is_recorded_at_full_use(dataflow: Dataflow, macs: int) -> None:
     """Clock and leakage of the element are in that figure, and are not charged twice."""
     config = PAPER.replace(rows=PAPER.rows // macs, macs_per_element=macs)
-    found = full_use(dataflow, config)
+    found = full_use(config, dataflow)
     parts = ("MACs", "clock of elements", "leakage of elements")
     joules = sum(found.components[name] for name in parts)
     element = silicon().element(config)
@@ -154,8 +145,8 @@ def test_a_halt_costs_its_fetch_and_what_always_runs() -> None:
 
 
 def test_leakage_grows_with_time_and_nothing_else_does() -> None:
-    fast = full_use(Dataflow.WS)
-    slow = full_use(Dataflow.WS, PAPER.replace(clock_mhz=PAPER.clock_mhz // 2))
+    fast = full_use(PAPER, Dataflow.WS)
+    slow = full_use(PAPER.replace(clock_mhz=PAPER.clock_mhz // 2), Dataflow.WS)
     assert slow.seconds == 2 * fast.seconds
     assert slow.dynamic == fast.dynamic and slow.leakage == fast.leakage
     leak = sum(fast.leakage.values())

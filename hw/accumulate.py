@@ -11,8 +11,8 @@ from amaranth.utils import bits_for, exact_log2
 
 from .array import pack, total
 from .isa.config import Config
-from .layout import SCALE
-from .requantise import ONE, Requantise
+from .multiply import RECODED
+from .requantise import Requantise
 from .shared import Builder
 from .sram import SinglePortSram
 
@@ -27,8 +27,8 @@ def operation_layout(config: Config) -> data.StructLayout:
             "address": exact_log2(config.output_depth) + 1,
             "accumulate": 1,
             "forward": 1,  # it adds to the sum of the last operation, which is still at hand
-            "scale": SCALE,
-            "scaled": 1,  # multiply by `scale`, and saturate
+            "scale": RECODED,  # what the sums are multiplied by: `ONE`, or with
+            "scaled": 1,  # a scale, and saturated
             "columns": range(config.columns + 1),  # inside the matrix; the others are padding
             "end": 1,  # last row of its instruction
             "signal_store": 1,
@@ -48,7 +48,7 @@ class Lane(wiring.Component):
     -------
     value : In(signed(32))
         The sum that leaves the array.
-    scale : In(SCALE)
+    scale : In(RECODED)
         Of the operation `value` belongs to; `ONE` if it has none.
     fetch_reads, fetch_address : In
         The operation two cycles later: its old sum is read, from another bank than is written.
@@ -73,7 +73,7 @@ class Lane(wiring.Component):
         super().__init__(
             {
                 "value": In(signed(32)),
-                "scale": In(SCALE),
+                "scale": In(RECODED),
                 "fetch_reads": In(1),
                 "fetch_address": In(address),
                 "commit_valid": In(1),
@@ -258,12 +258,7 @@ class Accumulate(wiring.Component):
     def _chain(self, m: Module, length: int) -> list[Any]:
         """Return the operation as each column's stages see it: entry n is n cycles old."""
         layout = operation_layout(self._config)
-        entering = Signal(layout, name="operation_0")
-        m.d.comb += [
-            entering.eq(self.operation),
-            entering.scale.eq(Mux(self.operation.scaled, self.operation.scale.as_value(), ONE)),
-        ]
-        chain = [entering]
+        chain: list[Any] = [self.operation]
         for index in range(1, length):
             stage = Signal(layout, name=f"operation_{index}")
             m.d.sync += stage.eq(chain[-1])

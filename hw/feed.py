@@ -19,6 +19,8 @@ from .edge import delayed, delayed_in_turns, turns
 from .isa.config import Config
 from .isa.pipeline import meeting_delay
 from .layout import SCALE
+from .multiply import recoded
+from .requantise import ONE
 from .walk import fold_layout
 
 __all__ = ["Feed"]
@@ -318,21 +320,27 @@ class Feed(wiring.Component):
 
     def _meet(self, m: Module, event: Any, scale_address: Signal) -> None:
         """Hold operations until their sums leave the array, and read their scale on the way."""
-        # The event shows one cycle after its wave; the scale memory and the last register take one.
-        wait = meeting_delay(self._config.rows, self._config.product_register) - 2
-        # The scale comes from the memory at the end.
+        # The event shows one cycle after its wave; the scale memory and its digits take one each.
+        wait = meeting_delay(self._config.rows, self._config.product_register) - 3
+        # The scale comes from the memory on the way.
         names = [name for name in event.shape().members if name not in ("valid", "scale")]
         turn = turns(m)
         line = delayed_in_turns(m, pack([event[name] for name in names]), wait, "operations", turn)
         valid = delayed(m, event.valid, wait, "operations_valid", reset=True)
-        waiting, meeting = Signal.like(event, name="waiting"), Signal.like(event, name="meeting")
-        m.d.comb += pack([waiting[name] for name in names]).eq(line)
-        m.d.sync += [meeting.eq(waiting), meeting.valid.eq(valid)]
+        reading, waiting, meeting = (
+            Signal.like(event, name=name) for name in ("reading", "waiting", "meeting")
+        )
+        m.d.comb += [pack([reading[name] for name in names]).eq(line), reading.valid.eq(valid)]
+        made = recoded(m, SCALE(self.scale_data), "recoded")
+        m.d.sync += [
+            waiting.eq(reading),
+            meeting.eq(waiting),
+            meeting.scale.eq(Mux(waiting.scaled, made, ONE)),
+        ]
         m.d.comb += [
-            self.scale_enable.eq(valid & waiting.scaled),
+            self.scale_enable.eq(valid & reading.scaled),
             self.scale_address.eq(
                 delayed_in_turns(m, scale_address, wait, "scale_addresses", turn)
             ),
             self.operation.eq(meeting),
-            self.operation.scale.eq(self.scale_data),
         ]

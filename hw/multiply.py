@@ -4,26 +4,93 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Cat, Const, Module, Signal, signed
-from amaranth.lib import wiring
+from amaranth import Cat, Const, Module, Signal, Value, signed
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from .adders import Heap
+from .layout import SCALE
 from .shared import Builder
 
-__all__ = ["PRODUCT_BITS", "ScaleProduct", "place_product"]
+__all__ = [
+    "PRODUCT_BITS",
+    "RECODED",
+    "ScaleProduct",
+    "digits_layout",
+    "digits_of",
+    "place_product",
+    "recoded",
+]
 
 PRODUCT_BITS = 48
 
 
+def digits_layout(bits: int) -> data.StructLayout:
+    """Return digits -1, 0, 1 and 2 that weigh ``4**n``, of a multiplier of an even number of bits.
+
+    A bit of `once`, `twice` or `minus` for each digit; 0 has none. The `last` weighs ``2**bits``.
+    """
+    digits = bits // 2
+    return data.StructLayout({"once": digits, "twice": digits, "minus": digits, "last": 1})
+
+
+RECODED = data.StructLayout({"digits": digits_layout(SCALE["m"].width), "s": SCALE["s"].width})
+"""A scale as the multiplier takes it. All of one row have the same: digits are made once."""
+
+
+def digits_of(m: Module, multiplier: Value, name: str) -> data.View:
+    """Return the digits of a multiplier, in the same cycle."""
+    digits = Signal(digits_layout(len(multiplier)), name=name)
+    carries = _carries(m, multiplier, name)
+    for digit, carry in enumerate(carries[:-1]):
+        low, high = multiplier[2 * digit], multiplier[2 * digit + 1]
+        # Two bits and the carry are 0 to 4; of 3 and 4, the 4 is the carry to the next digit.
+        m.d.comb += [
+            digits.once[digit].eq(~high & (low ^ carry)),
+            digits.twice[digit].eq((high & ~low & ~carry) | (~high & low & carry)),
+            digits.minus[digit].eq(high & (low ^ carry)),
+        ]
+    m.d.comb += digits.last.eq(carries[-1])
+    return digits
+
+
+def recoded(m: Module, scale: Any, name: str) -> data.View:
+    """Return a scale with the digits of its multiplier, in the same cycle."""
+    made = Signal(RECODED, name=name)
+    m.d.comb += [made.digits.eq(digits_of(m, scale.m, f"{name}_digits")), made.s.eq(scale.s)]
+    return made
+
+
+def _carries(m: Module, multiplier: Value, name: str) -> list[Any]:
+    """Return the carry into each digit and out of the last, in few gates one behind another."""
+    digits = len(multiplier) // 2
+    # Of the digits up to each: whether they carry, and whether they would pass one on.
+    makes: list[Any] = [multiplier[2 * digit : 2 * digit + 2].all() for digit in range(digits)]
+    passes: list[Any] = [multiplier[2 * digit + 1] for digit in range(digits)]
+    step = 1
+    while step < digits:
+        for digit in range(digits):
+            below = digit // step * step - 1
+            if digit & step:
+                made = Signal(name=f"{name}_makes_{digit}_{step}")
+                passed = Signal(name=f"{name}_passes_{digit}_{step}")
+                m.d.comb += [
+                    made.eq(makes[digit] | (passes[digit] & makes[below])),
+                    passed.eq(passes[digit] & passes[below]),
+                ]
+                makes[digit], passes[digit] = made, passed
+        step *= 2
+    return [Const(0), *makes]
+
+
 class ScaleProduct(wiring.Component):
-    """``value * multiplier``, less one if `value` is negative.
+    """``value * multiplier``, less one if `value` is negative, with the multiplier's digits.
 
     A negative product less one is the complement of its magnitude, so what is shifted out of it
     rounds away from zero just as that of a positive one does.
 
-    As `cells`, a tree of full adders (`hw.adders`) over rows of digits -1, 0, 1 and 2 of the
-    multiplier; otherwise ``*``, for simulators, FPGAs and proofs. Both are the same to the bit.
+    As `cells`, a tree of full adders (`hw.adders`) over a row for each digit; otherwise ``*``, for
+    simulators, FPGAs and proofs. Both are the same to the bit.
 
     Parameters
     ----------
@@ -34,7 +101,7 @@ class ScaleProduct(wiring.Component):
 
     Members
     -------
-    value : In(signed(value_bits)); multiplier : In(multiplier_bits)
+    value : In(signed(value_bits)); digits : In(digits_layout(multiplier_bits))
     product : Out(signed(value_bits + multiplier_bits))
         In the same cycle.
     """
@@ -46,7 +113,7 @@ class ScaleProduct(wiring.Component):
         super().__init__(
             {
                 "value": In(signed(value_bits)),
-                "multiplier": In(multiplier_bits),
+                "digits": In(digits_layout(multiplier_bits)),
                 "product": Out(signed(value_bits + multiplier_bits)),
             }
         )
@@ -59,29 +126,27 @@ class ScaleProduct(wiring.Component):
         m = Module()
         if self._cells:
             heap = Heap(sum(self._sizes), inverted=True)
-            self._fill(m, heap)
+            self._fill(heap)
             rows = heap.rows()
             heap.place(m)
             left, right = (~Cat(bit.value for bit in row) for row in rows)
             m.d.comb += self.product.eq(left + right)
         else:
-            m.d.comb += self.product.eq(self.value * self.multiplier - self.value[-1])
+            digits, multiplier = self.digits, Signal(self._sizes[1])
+            places = zip(digits.once, digits.twice, strict=True)
+            minus = Cat((bit, Const(0)) for bit in digits.minus)
+            m.d.comb += [
+                multiplier.eq(Cat(*(Cat(place) for place in places)) - minus),
+                self.product.eq(self.value * multiplier - self.value[-1]),
+            ]
         return m
 
-    def _fill(self, m: Module, heap: Heap) -> None:
+    def _fill(self, heap: Heap) -> None:
         """Put in the rows of all digits, as complements, of which a bit is one gate."""
         value, (width, bits) = self.value, self._sizes
-        carries, constant = self._carries(m), 0
-        for digit, carry in enumerate(carries[:-1]):
-            low, high = self.multiplier[2 * digit], self.multiplier[2 * digit + 1]
-            names = (f"once_{digit}", f"twice_{digit}", f"minus_{digit}")
-            once, twice, minus = (Signal(name=name) for name in names)
-            # Two bits and the carry are 0 to 4; of 3 and 4, the 4 is the carry to the next digit.
-            m.d.comb += [
-                once.eq(~high & (low ^ carry)),
-                twice.eq((high & ~low & ~carry) | (~high & low & carry)),
-                minus.eq(high & (low ^ carry)),
-            ]
+        digits, constant = self.digits, 0
+        rows = zip(digits.once, digits.twice, digits.minus, strict=True)
+        for digit, (once, twice, minus) in enumerate(rows):
             for place in range(width + 1):
                 bit = (once & value[min(place, width - 1)]) | (
                     minus & ~value[min(place, width - 1)]
@@ -93,30 +158,9 @@ class ScaleProduct(wiring.Component):
             constant -= 1 << 2 * digit + width
             heap.add(2 * digit, ~minus)  # -value is ~value + 1
         for place in range(width):  # the last carry's digit is 0 or 1, and its top bit that of all
-            heap.add(bits + place, ~(carries[-1] & value[place]))
+            heap.add(bits + place, ~(digits.last & value[place]))
         heap.add(0, value[-1])
         heap.add_constant((constant - 1) % (1 << width + bits))
-
-    def _carries(self, m: Module) -> list[Any]:
-        """Return the carry into each digit and out of the last, in few gates one behind another."""
-        digits = self._sizes[1] // 2
-        # Of the digits up to each: whether they carry, and whether they would pass one on.
-        makes = [self.multiplier[2 * digit : 2 * digit + 2].all() for digit in range(digits)]
-        passes = [self.multiplier[2 * digit + 1] for digit in range(digits)]
-        step = 1
-        while step < digits:
-            for digit in range(digits):
-                below = digit // step * step - 1
-                if digit & step:
-                    made = Signal(name=f"makes_{digit}_{step}")
-                    passed = Signal(name=f"passes_{digit}_{step}")
-                    m.d.comb += [
-                        made.eq(makes[digit] | (passes[digit] & makes[below])),
-                        passed.eq(passes[digit] & passes[below]),
-                    ]
-                    makes[digit], passes[digit] = made, passed
-            step *= 2
-        return [Const(0), *makes]
 
 
 def place_product(m: Module, builder: Builder) -> Any:

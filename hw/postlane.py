@@ -11,6 +11,7 @@ from amaranth.lib.wiring import In, Out
 from .absmax import LaneMaximum
 from .isa.config import Config
 from .layout import SCALE
+from .multiply import RECODED, recoded
 from .noise import KEY_BITS, Noise, place_layout
 from .requantise import Requantise
 from .shared import Builder
@@ -30,22 +31,24 @@ class PostLane(wiring.Component):
     keys : In(KEY_BITS)
     place : In(place_layout)
         In c+1: where noise is wanted.
-    value : In(signed(32)); rescale_scale : In(SCALE)
-        In c+1: a sum, and what it is multiplied by.
-    sum : Out(signed(32))
-        In c+4.
+    value : In(signed(32))
+        In c+1: a sum.
+    rescale_scale : In(RECODED)
+        In c+2: what it is multiplied by.
     row_scale, column_scale : In(SCALE); by_row : In(1)
-        In c+4: what requantises `sum`.
+        In c+4: what requantises it then.
+    sum : Out(signed(32))
+        In c+5, rescaled.
     stochastic : In(1)
-        In c+5.
+        In c+6.
     lanes : In
-        In c+7: lanes in which an INT8 of the matrix comes out, 0 for none.
+        In c+8: lanes in which an INT8 of the matrix comes out, 0 for none.
     result : Out(signed(8)); saturated : Out(1)
-        In c+7: `saturated` if this lane is one of them and was limited.
+        In c+8: `saturated` if this lane is one of them and was limited.
     magnitude : Out(32); column_valid, column_first : In(1)
-        In c+5, see `LaneMaximum`.
+        In c+6, see `LaneMaximum`.
     load, shift : In(1); chain_in : In(32); chain_out : Out(32)
-        The queue of column maxima; its load in c+6.
+        The queue of column maxima; its load in c+7.
     """
 
     def __init__(self, config: Config, builder: Builder) -> None:
@@ -57,11 +60,11 @@ class PostLane(wiring.Component):
                 "keys": In(KEY_BITS),
                 "place": In(place_layout(config)),
                 "value": In(signed(32)),
-                "rescale_scale": In(SCALE),
-                "sum": Out(signed(32)),
+                "rescale_scale": In(RECODED),
                 "row_scale": In(SCALE),
                 "column_scale": In(SCALE),
                 "by_row": In(1),
+                "sum": Out(signed(32)),
                 "stochastic": In(1),
                 "lanes": In(range(columns + 1)),
                 "result": Out(signed(8)),
@@ -82,14 +85,17 @@ class PostLane(wiring.Component):
         m.submodules.requantise = requantise = Requantise(8, self._builder)
         m.submodules.noise = noise = Noise(self._config, self._builder)
         m.submodules.maximum = maximum = LaneMaximum()
-        scale = Signal(SCALE)
+        # The output memory takes most of a cycle, and so do digits of a scale.
+        value, scale = Signal(signed(32), reset_less=True), Signal(SCALE)
+        m.d.comb += scale.eq(Mux(self.by_row, self.row_scale, self.column_scale))
+        ready = Signal(RECODED, name="recoded_scale", reset_less=True)
+        m.d.sync += [value.eq(self.value), ready.eq(recoded(m, scale, "recoded"))]
         m.d.comb += [
-            rescale.value.eq(self.value),
+            rescale.value.eq(value),
             rescale.scale.eq(self.rescale_scale),
             self.sum.eq(rescale.result),
-            scale.eq(Mux(self.by_row, self.row_scale, self.column_scale)),
             requantise.value.eq(rescale.result),
-            requantise.scale.eq(scale),
+            requantise.scale.eq(ready),
             requantise.stochastic.eq(self.stochastic),
             requantise.noise.eq(noise.bits),
             self.result.eq(requantise.result),

@@ -10,16 +10,15 @@ from amaranth.lib.wiring import In, Out
 
 from .isa.numerics import SHIFT_MAX, SHIFT_MIN
 from .isa.pipeline import RESCALE
-from .layout import SCALE
-from .multiply import PRODUCT_BITS, place_product
+from .multiply import PRODUCT_BITS, RECODED, place_product
 from .shared import Builder
 
 __all__ = ["NOISE_BITS", "ONE", "Requantise"]
 
 NOISE_BITS = 32
 """Random bits that stochastic rounding takes for a value."""
-ONE = Const(1, SCALE.size)
-"""The entry of a scale that passes every sum through."""
+ONE = RECODED.const({"digits": {"once": 1}})
+"""The scale that passes every sum through."""
 COARSE = 16
 """Steps of the first shifter; s has as many values below zero."""
 FINE_BITS = 4
@@ -41,7 +40,7 @@ class Requantise(wiring.Component):
     Members
     -------
     value : In(signed(32))
-    scale : In(SCALE)
+    scale : In(RECODED)
         Shifts outside [-16, 63] act as the nearest of these. `ONE` passes a value through.
     stochastic : In(1); noise : In(32)
         8 bits only, a cycle after `value`: round as `hw.isa.numerics.stochastic8`, with the
@@ -73,7 +72,7 @@ class Requantise(wiring.Component):
         super().__init__(
             {
                 "value": In(signed(32)),
-                "scale": In(SCALE),
+                "scale": In(RECODED),
                 **random,
                 "result": Out(signed(bits)),
                 "limited": Out(1),
@@ -84,7 +83,7 @@ class Requantise(wiring.Component):
         m = Module()
         multiply = place_product(m, self._builder)
         product = Signal(signed(PRODUCT_BITS), reset_less=True)
-        m.d.comb += [multiply.value.eq(self.value), multiply.multiplier.eq(self.scale.m)]
+        m.d.comb += [multiply.value.eq(self.value), multiply.digits.eq(self.scale.digits)]
         m.d.sync += product.eq(multiply.product)
         shifted, beyond = self._shifted(m, product)
         fraction, bits = shifted[: self._fraction], self._bits

@@ -21,7 +21,7 @@ from .isa.pipeline import (
     MAXIMA_DEPTH,
     MAXIMUM_BYTES,
     NARROW_DEPTH,
-    RESCALE,
+    RECODE,
     RESULT,
     ROW_MAXIMUM,
     STORES,
@@ -32,6 +32,7 @@ from .isa.pipeline import (
 from .layout import INSTRUCTION_BITS, SCALE
 from .load import entry_layout, lane_group_layout
 from .maxima import Maxima
+from .multiply import RECODED, recoded
 from .noise import Keys, place_layout
 from .pack import Pack
 from .postlane import PostLane
@@ -217,7 +218,7 @@ class StoreEngine(wiring.Component):
                 lane.keys.eq(m.submodules.keys.keys),
                 lane.place.eq(place),
                 lane.value.eq(self.read_data.word_select(column, 32)),
-                lane.by_row.eq(word[SUM].control.by_row),
+                lane.by_row.eq(word[SUM - RECODE].control.by_row),
                 lane.stochastic.eq(word[SUM + 1].control.stochastic),
                 lane.lanes.eq(counted),
                 lane.column_valid.eq(column_valid),
@@ -241,6 +242,7 @@ class StoreEngine(wiring.Component):
         )
         row, made, loaded = maxima.row_scale, maxima.column_scale, self.column_scale
         group = len(loaded.p.given)
+        reads = SUM - RECODE - 1
         enable, entries = Signal(config.columns), Signal(SCALE.size * group)
         m.d.comb += [
             self.row_scale.ready.eq(~row.valid),
@@ -252,16 +254,19 @@ class StoreEngine(wiring.Component):
             columns.write_enable.eq(enable),
             columns.write_address.eq(Mux(made.valid, made.p.address, loaded.p.address)),
             columns.write_data.eq(entries.replicate(config.columns // group)),
-            columns.read_enable.eq(later.valid[RESCALE]),
-            columns.read_address.eq(later.word[RESCALE].column_scale),
+            columns.read_enable.eq(later.valid[reads]),
+            columns.read_address.eq(later.word[reads].column_scale),
         ]
         for lane in range(config.columns):
             given = loaded.valid & loaded.p.given[lane % group] & (loaded.p.group == lane // group)
             m.d.comb += enable[lane].eq(Mux(made.valid, made.p.lane == lane, given))
-        row_later = delayed(m, rows.read_data, RESCALE, "row_scales_later")
-        rescale = Signal(SCALE)
-        rescaled = later.word[1].control.rescaled
-        m.d.comb += rescale.as_value().eq(Mux(rescaled, rows.read_data, ONE))
+        row_later = delayed(m, rows.read_data, reads, "row_scales_later")
+        rescale = Signal(RECODED, reset_less=True)
+        made = recoded(m, SCALE(rows.read_data), "recoded")
+        with m.If(later.word[RECODE].control.rescaled):
+            m.d.sync += rescale.eq(made)
+        with m.Else():
+            m.d.sync += rescale.eq(ONE)
         for index, lane in enumerate(lanes):
             m.d.comb += [
                 lane.rescale_scale.eq(rescale),

@@ -21,6 +21,7 @@ __all__ = [
     "MAXIMUM_TREE",
     "NARROW_DEPTH",
     "REGIONS",
+    "RECODE",
     "RESCALE",
     "RESULT",
     "ROW_MAXIMUM",
@@ -44,6 +45,8 @@ ADDRESSES_DEPTH, BEATS_DEPTH, WRITE_DEPTH = 3, 4, 3
 LOADS_AHEAD = 4
 """Loads whose rows are asked for ahead of data."""
 
+RECODE = 1
+"""Stages before a multiplication by a scale, in which its multiplier becomes digits."""
 RESCALE = 3
 """Stages of a multiplication by a scale and its rounding."""
 
@@ -52,7 +55,7 @@ STORES = 8
 REGIONS = 4
 """Regions of theirs that wait for the burst cutter."""
 
-SUM = 1 + RESCALE
+SUM = 1 + RECODE + RESCALE
 """Cycles from the reading of a word of the output memory to its sums."""
 RESULT = SUM + RESCALE
 """The same to its INT8 lanes."""
@@ -60,7 +63,7 @@ MAGNITUDE = SUM + 1
 MAXIMUM_TREE = 3
 """Stages of the tree that finds the maximum of a word."""
 ROW_MAXIMUM = MAGNITUDE + MAXIMUM_TREE
-BLOCK_LEAD = 6
+BLOCK_LEAD = MAGNITUDE + 1
 """Cycles from the reading of a word to the load of its block into the queue of column maxima."""
 DIVISION = 9
 """Stages of the division of 127 by a maximum: two of its 18 bits each."""
@@ -72,7 +75,7 @@ UPDATE_ENTRY = 3
 ENTRY_BYTES = 4
 """Of a scale entry in DRAM."""
 MAXIMUM_BYTES = 4
-NARROW_DEPTH = 2 * RESCALE + 6
+NARROW_DEPTH = RESULT + 5
 """Words of the INT8 queue: those between read and queue and back, at full rate."""
 MAXIMA_DEPTH = ROW_MAXIMUM + 8
 """Maxima on their way to DRAM."""
@@ -128,4 +131,4 @@ def scale_group(bus_bytes: int, columns: int) -> int:
 def wide_depth(bus_bytes: int, columns: int) -> int:
     """Return the words of the queue of sums."""
     # A queue of two takes no word in the cycle after one that found it empty: three at least.
-    return max(3, -(-2 * (RESCALE + 3) * bus_bytes // (4 * columns)))
+    return max(3, -(-2 * (SUM + 2) * bus_bytes // (4 * columns)))

@@ -11,6 +11,7 @@ from amaranth import Cat, Module, Mux, Signal, signed
 import hw.accumulate
 from hw.accumulate import Accumulate, Lane, operation_layout
 from hw.isa.config import Config
+from hw.multiply import RECODED
 from hw.requantise import ONE, Requantise
 from hw.shared import Builder
 
@@ -247,8 +248,8 @@ class Bypass(Proof):
     def describe(self, m: Module) -> None:
         m.submodules.dut = dut = self._unit(32)
         value, one = self.free(m, signed(32), "value"), self.free(m, 1, "one")
-        scale = self.free(m, len(ONE), "scale")
-        m.d.comb += [dut.value.eq(value), dut.scale.as_value().eq(Mux(one, ONE, scale))]
+        scale = self.free(m, RECODED.size, "scale")
+        m.d.comb += [dut.value.eq(value), dut.scale.as_value().eq(Mux(one, ONE.as_value(), scale))]
         late, age = Ledger._later(m, value, LATENCY), Ledger._later(m, one, LATENCY)
         self.claim(m, "unchanged", ~age | (dut.result == late.as_signed()))
 
@@ -257,7 +258,8 @@ def test_an_unscaled_sum_is_unchanged(tmp_path: Path) -> None:
     """For all 2^32 sums, whatever is at the other ports then, before and after.
 
     The unit is a pipeline of three registers, so 5 cycles from any state are all there is.
-    So without `scaled` the two proofs together say: the memory holds the plain sum modulo 2^32.
+    So where the scale is `ONE`, as in operations that are not `scaled`, the two proofs together
+    say: the memory holds the plain sum modulo 2^32.
     """
     assert str(prove(Bypass(), tmp_path, depth=5, engine=AT_ONCE)) == "PASS"
 

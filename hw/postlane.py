@@ -30,7 +30,7 @@ class PostLane(wiring.Component):
         Number of this lane; constant.
     keys : In(KEY_BITS)
     place : In(place_layout)
-        In c+1: where noise is wanted.
+        In c+2: where noise is wanted.
     value : In(signed(32))
         In c+1: a sum.
     rescale_scale : In(RECODED)

@@ -82,7 +82,8 @@ class StoreEngine(wiring.Component):
     Timing
     ------
     INT8 rows and words for maxima pass at one a cycle, sums at the rate of the bus. A block of
-    column maxima of n lanes needs n cycles, in which the next block is read.
+    column maxima of n lanes needs n cycles, BLOCK_LEAD + 2 at least, in which the next block is
+    read.
     """
 
     def __init__(self, config: Config, builder: Builder) -> None:
@@ -198,11 +199,11 @@ class StoreEngine(wiring.Component):
         """Place the lanes, and give each what its word brings along; see `PostLane` for when."""
         config, word = self._config, later.word
         place = Signal(place_layout(config), reset_less=True)
-        with m.If(later.valid[0] & word[0].control.stochastic):
+        with m.If(later.valid[1] & word[1].control.stochastic):
             m.d.sync += [
-                place.row.eq(word[0].noise_row),
-                place.column.eq(word[0].noise_column),
-                place.above.eq((word[0].noise_column >> bits_for(config.columns - 1)) + 1),
+                place.row.eq(word[1].noise_row),
+                place.column.eq(word[1].noise_column),
+                place.above.eq((word[1].noise_column >> bits_for(config.columns - 1)) + 1),
             ]
         counted, column_valid = Signal(range(config.columns + 1)), Signal()
         with m.If(later.valid[RESULT] & word[RESULT].control.narrow):

@@ -129,6 +129,8 @@ def scale_group(bus_bytes: int, columns: int) -> int:
 
 
 def wide_depth(bus_bytes: int, columns: int) -> int:
-    """Return the words of the queue of sums."""
-    # A queue of two takes no word in the cycle after one that found it empty: three at least.
-    return max(3, -(-2 * (SUM + 2) * bus_bytes // (4 * columns)))
+    """Return the words of the queue of sums: those of the cycles between read and queue and back.
+
+    A queue of two takes no word in the cycle after one that found it empty: three at least.
+    """
+    return max(3, -(-(SUM + 7) * bus_bytes // (4 * columns)))

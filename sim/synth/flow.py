@@ -49,11 +49,16 @@ opt -fast
 clockgate -liberty {library} -min_net_size {gated}
 dfflibmap -liberty {library}
 opt_clean
+{quick}
 abc -liberty {library}
 opt_clean -purge
 check -mapped
 write_json {netlist}
 """
+
+_QUICK = "+strash;balance;&get,-n;&nf;&put"
+"""Commands for abc that leave logic as it is written but for its balance. Its usual ones first make
+it small: they undo what an adder has to be quick, and leave a carry that ripples."""
 
 _GATED = 3
 """Fewest flip-flops that a clock gate is worth: one costs as much as two multiplexers."""
@@ -67,6 +72,8 @@ class Recipe:
     -------
     whole : tuple of str
         Modules into which those inside dissolve; all others keep their boundaries.
+    quick : tuple of str
+        Modules, as patterns, that are mapped to be quick; all others to be small.
     periods_ns : tuple of (str, float)
         Modules whose cells are strengthened, each by itself, until they are as fast as that.
     period_ns : float or None
@@ -74,6 +81,15 @@ class Recipe:
     """
 
     whole: tuple[str, ...] = ("cdmqta_pe",)
+    quick: tuple[str, ...] = (
+        "cdmqta_scale_product",
+        "*.fresh",
+        "*.updated",
+        "*.execute.feed",
+        "*.execute.walk",
+        "*.registers",
+        "cdmqta_lane",
+    )
     periods_ns: tuple[tuple[str, float], ...] = (("cdmqta_pe", 1.95),)
     period_ns: float | None = 2.0
 
@@ -187,7 +203,9 @@ def _script(folder: Path, top: str, library: Library, recipe: Recipe) -> str:
         (folder / "adders.v").write_text(text, encoding="ascii")
         adders = "techmap -map adders.v"
     whole = "\n".join(f"flatten {name}" for name in recipe.whole)
+    names = " ".join(recipe.quick)
+    quick = f"abc -liberty {_LIBRARY} -script {_QUICK} {names}" if names else ""
     return _SCRIPT.format(
         design=_DESIGN, top=top, library=_LIBRARY, netlist=_NETLIST, gated=_GATED,
-        flatten=whole, adders=adders,
+        flatten=whole, adders=adders, quick=quick,
     )  # fmt: skip

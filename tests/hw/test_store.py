@@ -8,6 +8,7 @@ import pytest
 
 from hw.isa.config import Config
 from hw.isa.instructions import Absmax, Axis, Format, Store
+from hw.isa.pipeline import BLOCK_LEAD
 
 from .store_world import Manner, World
 
@@ -275,10 +276,11 @@ def test_sums_pass_at_the_rate_of_the_bus() -> None:
 
 def test_maxima_of_columns_overlap_the_next_block() -> None:
     """Blocks as long as the array is wide: the serialiser is never waited for."""
-    config = small(4, 8, 8)
-    program = [Absmax(axis=Axis.COLUMN, to_scales=1, **matrix(config, 8, 40))]
+    lanes = BLOCK_LEAD + 2  # fewer leave the lanes before the next block could be there
+    config = small(4, lanes, 8)
+    program = [Absmax(axis=Axis.COLUMN, to_scales=1, **matrix(config, lanes, 5 * lanes))]
     seen = World(config, seed=4, manner=Manner()).run(program)
-    assert seen.reads[-1] - seen.reads[0] == 8 * 5 - 1
+    assert seen.reads[-1] - seen.reads[0] == lanes * 5 - 1
 
 
 def test_only_readers_of_what_a_maximum_makes_wait_for_it() -> None:

@@ -56,12 +56,32 @@ check -mapped
 write_json {netlist}
 """
 
-_QUICK = "+strash;balance;&get,-n;&nf;&put"
-"""Commands for abc that leave logic as it is written but for its balance. Its usual ones first make
-it small: they undo what an adder has to be quick, and leave a carry that ripples."""
+_BALANCED, _SHARED = "balance", "balance;rewrite,-l;balance"
+"""Commands for abc in place of its usual ones, which make logic small, and in doing so undo what
+an adder has to be quick: they leave a carry that ripples. The first keep logic as it is written;
+the second then look for what is smaller, once."""
+_QUICK = "abc -liberty {library} -script +strash;{commands};&get,-n;&nf;&put {modules}"
 
 _GATED = 3
 """Fewest flip-flops that a clock gate is worth: one costs as much as two multiplexers."""
+
+
+_QUICK_MODULES = (
+    (_SHARED, ("cdmqta_scale_product",)),
+    (
+        _BALANCED,
+        (
+            "cdmqta_lane",
+            "*.execute.feed",
+            "*.execute.walk",
+            "*.registers",
+            "*.fresh",
+            "*.updated",
+            "*.cutter",
+        ),
+    ),
+)
+"""Those that would bound the clock of the whole, all of them few but the first two."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +92,9 @@ class Recipe:
     -------
     whole : tuple of str
         Modules into which those inside dissolve; all others keep their boundaries.
-    quick : tuple of str
-        Modules, as patterns, that are mapped to be quick; all others to be small.
+    quick : tuple of (str, tuple of str)
+        Commands for abc, and the modules, as patterns, whose logic they prepare; that of all others
+        is made small.
     periods_ns : tuple of (str, float)
         Modules whose cells are strengthened, each by itself, until they are as fast as that.
     period_ns : float or None
@@ -81,20 +102,16 @@ class Recipe:
     """
 
     whole: tuple[str, ...] = ("cdmqta_pe",)
-    quick: tuple[str, ...] = (
-        "cdmqta_scale_product",
-        "*.fresh",
-        "*.updated",
-        "*.execute.feed",
-        "*.execute.walk",
-        "*.registers",
-        "cdmqta_lane",
-    )
+    quick: tuple[tuple[str, tuple[str, ...]], ...] = _QUICK_MODULES
     periods_ns: tuple[tuple[str, float], ...] = (("cdmqta_pe", 1.95),)
     period_ns: float | None = 2.0
 
 
-FAST = Recipe(periods_ns=(("cdmqta_pe", 0.98),), period_ns=1.0)
+FAST = Recipe(
+    quick=(*_QUICK_MODULES, (_BALANCED, ("cdmqta_pe",))),
+    periods_ns=(("cdmqta_pe", 0.98),),
+    period_ns=1.0,
+)
 """For elements with a register between multiplier and adder."""
 
 
@@ -203,8 +220,10 @@ def _script(folder: Path, top: str, library: Library, recipe: Recipe) -> str:
         (folder / "adders.v").write_text(text, encoding="ascii")
         adders = "techmap -map adders.v"
     whole = "\n".join(f"flatten {name}" for name in recipe.whole)
-    names = " ".join(recipe.quick)
-    quick = f"abc -liberty {_LIBRARY} -script {_QUICK} {names}" if names else ""
+    quick = "\n".join(
+        _QUICK.format(library=_LIBRARY, commands=commands, modules=" ".join(modules))
+        for commands, modules in recipe.quick
+    )
     return _SCRIPT.format(
         design=_DESIGN, top=top, library=_LIBRARY, netlist=_NETLIST, gated=_GATED,
         flatten=whole, adders=adders, quick=quick,

@@ -140,5 +140,5 @@ def test_store(config: Config, latency: int, form: Format) -> None:
     assert when(result, 4)["start"] == when(result, 3)["done"] + 1
     steps = when(result, 4)
     beats = words * up(size, config.bus_bytes)
-    more = 11 if form is Format.INT32 else 14
+    more = 12 if form is Format.INT32 else 15
     assert steps["done"] - steps["start"] == more + latency + beats

@@ -65,7 +65,6 @@ _QUICK = "abc -liberty {library} -script +strash;{commands};&get,-n;&nf;&put {mo
 _GATED = 3
 """Fewest flip-flops that a clock gate is worth: one costs as much as two multiplexers."""
 
-
 _QUICK_MODULES = (
     (_SHARED, ("cdmqta_scale_product",)),
     (
@@ -77,7 +76,6 @@ _QUICK_MODULES = (
             "*.registers",
             "*.fresh",
             "*.updated",
-            "*.cutter",
         ),
     ),
 )

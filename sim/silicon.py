@@ -140,16 +140,16 @@ class Silicon:
         The version of yosys.
     clock_mhz : float
         At which energies were measured.
-    elements : mapping of tuple of int to Element
+    elements : dict of tuple of int to Element
         By the values of `VARIANT`.
-    chips : mapping of str to Chip
+    chips : dict of str to Chip
     """
 
     library: str
     tool: str
     clock_mhz: float
-    elements: Mapping[tuple[int, ...], Element]
-    chips: Mapping[str, Chip]
+    elements: dict[tuple[int, ...], Element]
+    chips: dict[str, Chip]
 
     def element(self, config: Config) -> Element:
         """Return the element of a configuration."""

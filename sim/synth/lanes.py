@@ -10,6 +10,8 @@ import numpy as np
 from hw.isa.config import Config
 from hw.isa.instructions import Dataflow
 from hw.isa.numerics import INT8_MAX, encode_scale, multiplier
+from hw.layout import SCALE
+from hw.multiply import RECODED
 
 from .circuit import Circuit
 from .loads import Conditions
@@ -19,7 +21,7 @@ from .work import Work, at_work
 __all__ = ["accumulate_lane", "store_lane"]
 
 _LANE = "accumulate.lane_0"
-_STEADY = 8
+_STEADY = 10
 """Cycles in which a lane must have done the same: longer than its pipeline."""
 _ROWS = 160
 """Rows of a kind that the store engine's lane meets."""
@@ -98,8 +100,10 @@ def store_lane(circuit: Circuit, config: Config, conditions: Conditions, seed: i
         "value": sums,
         "row_scale": rng.choice(entries, kind.size) * (works & (kind < 3)),
         "by_row": (works & (kind < 3)).astype(int),
-        "rescaled": (kind == 2).astype(int),
-        "rescale_scale": rng.choice(ratios, kind.size) * (kind == 2),
+        "rescale_scale": [
+            _recoded(ratio if each == 2 else _ONE)
+            for ratio, each in zip(rng.choice(ratios, kind.size).tolist(), kind, strict=True)
+        ],
         "lanes": config.columns * (works & (kind < 3)),
         "column_valid": (kind == 3).astype(int),
     }
@@ -108,8 +112,27 @@ def store_lane(circuit: Circuit, config: Config, conditions: Conditions, seed: i
     return _checked(circuit, seen, dict(seen.inputs), does, conditions)
 
 
+_ONE = encode_scale(1, 0)
+"""Passes a sum through."""
+
+
 def _entry(ratio: Fraction) -> int:
     return encode_scale(*multiplier(ratio))
+
+
+def _recoded(entry: int) -> int:
+    """Return an entry as `hw.multiply.RECODED` has it: signed digits instead of a multiplier."""
+    bits = SCALE["m"].width
+    digits, carry = dict.fromkeys((1, 2, 3), 0), 0
+    for place in range(bits // 2):
+        digit = (entry >> 2 * place & 3) + carry
+        carry = int(digit >= 3)
+        if digit in digits:
+            digits[digit] |= 1 << place
+    # 3 stands for -1, with a carry.
+    fields = {"once": digits[1], "twice": digits[2], "minus": digits[3], "last": carry}
+    made = RECODED.const({"digits": fields, "s": entry >> bits})
+    return made.as_value().value
 
 
 def _steady(when: np.ndarray) -> np.ndarray:

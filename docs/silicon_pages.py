@@ -33,19 +33,16 @@ ARRAYS = {
     "no_overlap": "WS and OS, not overlapped",
     "ws_only": "WS only",
     "os_only": "OS only, drains overlapped",
-    "os_only_no_overlap": "OS only, not overlapped",
 }
 """Designs of the page on flexibility, and what it calls them."""
 OURS = {
     "paper": "drains overlapped",
     "no_overlap": "drains not overlapped",
     "fast": "product register, drains overlapped",
-    "fast_no_overlap": "product register, not overlapped",
     "four": "4 MACs a PE, drains overlapped",
-    "four_no_overlap": "4 MACs a PE, not overlapped",
 }
 """Designs of Table I; those of `AT_400` also at the paper's clock."""
-AT_400 = ("paper", "no_overlap", "four", "four_no_overlap")
+AT_400 = ("paper", "no_overlap", "four")
 PAPER_CLOCK = 400
 PAPER_ROW = (
     "CDM-QTA, as published",

@@ -49,7 +49,8 @@ def accumulate_lane(
     left = normal_int8(rng, 77, 4 * config.rows)
     right = normal_int8(rng, 2, 4 * config.rows).T
     small = column_slice(config, left, right)
-    small = dataclasses.replace(small, output_depth=config.output_depth)
+    # Lanes of an array of OS alone are the same, and add to sums as well.
+    small = dataclasses.replace(small, output_depth=config.output_depth, weight_stationary=1)
     memories = {
         name: f"{_LANE}.{name.rpartition('.')[0].removesuffix('.macro')}"
         for name in circuit.inputs

@@ -46,8 +46,8 @@ def accumulate_lane(
         The netlist does not do what the RTL did.
     """
     rng = np.random.default_rng(seed)
-    left = normal_int8(rng, 77, 4 * config.rows)
-    right = normal_int8(rng, 2, 4 * config.rows).T
+    left = normal_int8(rng, 77, 4 * config.fold_reduction)
+    right = normal_int8(rng, 2, 4 * config.fold_reduction).T
     small = column_slice(config, left, right)
     # Lanes of an array of OS alone are the same, and add to sums as well.
     small = dataclasses.replace(small, output_depth=config.output_depth, weight_stationary=1)

@@ -16,10 +16,11 @@ PAPER = Config.preset("paper")
 
 @pytest.mark.parametrize("name", silicon().chips)
 def test_cells_are_those_of_the_recorded_design(name: str) -> None:
+    """Elements of a whole design are a little larger than alone where they bound its clock."""
     chip = silicon().chips[name]
     found = area(chip.config).components
     for unit, recorded in chip.units.items():
-        assert found[unit] == pytest.approx(recorded.area_um2 * 1e-6, rel=0.01), unit
+        assert found[unit] == pytest.approx(recorded.area_um2 * 1e-6, rel=0.02), unit
 
 
 def test_units_grow_with_what_drives_them() -> None:

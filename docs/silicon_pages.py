@@ -18,6 +18,7 @@ from sim.energy import energy, full_use
 from sim.silicon import Chip, Element, silicon
 from sim.synth.design import DERATE
 from sw.graph.compile import compile_step
+from sw.graph.fusions import Fusions
 from sw.graph.timing import time_step
 from sw.models import load_model
 from sw.parallel import spread
@@ -35,6 +36,8 @@ ARRAYS = {
     "os_only": "OS only, drains overlapped",
 }
 """Designs of the page on flexibility, and what it calls them."""
+FUSIONS = {"ws_only": "-update"}
+"""What a design cannot do: sums of a fused update are longer than a fold, which only OS scales."""
 OURS = {
     "paper": "drains overlapped",
     "no_overlap": "drains not overlapped",
@@ -186,7 +189,10 @@ def measure(work: tuple[str, str]) -> Run:
     """Compile and time a step of SD 1.5 for a recorded design."""
     name, step = work
     config = silicon().chips[name].config
-    made = compile_step(config, load_model("sd15"), reading=step, batch=STEPS[step], rank=RANK)
+    made = compile_step(
+        config, load_model("sd15"), reading=step, batch=STEPS[step], rank=RANK,
+        fusions=Fusions.parse(FUSIONS.get(name, "all")),
+    )  # fmt: skip
     cycles = sum(result.counters["cycles"] for result in time_step(made))
     events = sum((activity(config, p.instructions) for p in made.programs), Activity())
     macs = sum(program.macs for program in made.programs)

@@ -10,8 +10,6 @@ import numpy as np
 from hw.isa.config import Config
 from hw.isa.instructions import Dataflow
 from hw.isa.numerics import INT8_MAX, encode_scale, multiplier
-from hw.layout import SCALE
-from hw.multiply import RECODED
 
 from .circuit import Circuit
 from .loads import Conditions
@@ -123,6 +121,9 @@ def _entry(ratio: Fraction) -> int:
 
 def _recoded(entry: int) -> int:
     """Return an entry as `hw.multiply.RECODED` has it: signed digits instead of a multiplier."""
+    from hw.layout import SCALE
+    from hw.multiply import RECODED
+
     bits = SCALE["m"].width
     digits, carry = dict.fromkeys((1, 2, 3), 0), 0
     for place in range(bits // 2):

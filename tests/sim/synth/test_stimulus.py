@@ -32,7 +32,8 @@ def test_a_mapped_unit_does_what_the_rtl_does(
     assert seen.cycles > 50
     for delays in (None, Prices(unit, Conditions()).loads.delays()):
         activity = simulate(unit, seen.inputs, delays=delays)
-        assert seen.difference(activity.outputs) is None
+        # The register at the foot of an array is written in every cycle, with whatever stood above.
+        assert seen.difference(activity.outputs, 1 + config.rows if name == "array" else 0) is None
         assert all(values.any() for values in seen.outputs.values())
 
 

@@ -12,12 +12,10 @@ from amaranth.lib.wiring import In, Out
 
 from .array import pack
 from .isa.config import Config
+from .isa.pipeline import TURNS
 from .pe import control_layout
 
-__all__ = ["TURNS", "Edge", "delayed", "delayed_in_turns", "turns"]
-
-TURNS = 4
-"""Short shift registers that stand for a long one, each clocked in its turn."""
+__all__ = ["Edge", "delayed", "delayed_in_turns", "turns"]
 
 
 def delayed(m: Module, value: Any, cycles: int, name: str, *, reset: bool = False) -> Value:
@@ -41,8 +39,8 @@ def turns(m: Module) -> Signal:
 def delayed_in_turns(m: Module, value: Any, cycles: int, name: str, turn: Signal) -> Value:
     """Return `value` as it was `cycles` earlier, for a fraction of what `delayed` takes to clock.
 
-    Each of the short registers takes the value of every fourth cycle. What stands at its end when
-    its turn comes is that of as many turns ago as it has places.
+    Each of the short registers takes the value of every cycle that is its turn. What stands at its
+    end when its turn comes is that of as many turns ago as it has places.
     """
     width, places = len(value), cycles // TURNS
     if rest := cycles % TURNS:

@@ -263,9 +263,9 @@ class StoreEngine(wiring.Component):
             m.d.comb += enable[lane].eq(Mux(made.valid, made.p.lane == lane, given))
         row_later = delayed(m, rows.read_data, reads, "row_scales_later")
         rescale = Signal(RECODED, reset_less=True)
-        made = recoded(m, SCALE(rows.read_data), "recoded")
+        digits = recoded(m, SCALE(rows.read_data), "recoded")
         with m.If(later.word[1].control.rescaled):
-            m.d.sync += rescale.eq(made)
+            m.d.sync += rescale.eq(digits)
         with m.Else():
             m.d.sync += rescale.eq(ONE)
         for index, lane in enumerate(lanes):

@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any
 
 from hw.isa.config import Config
+from hw.isa.pipeline import TURNS
 
 from .macros import SRAM
 from .silicon import Element, Lane, Price, Unit, silicon
@@ -110,7 +111,10 @@ def costs_of(config: Config) -> CostTable:
 
 
 def costs_from(config: Config, each: Element, lane: Lane, units: Mapping[str, Unit]) -> CostTable:
-    """Return the costs of an accelerator from what was measured of it."""
+    """Return the costs of an accelerator from what was measured of it.
+
+    Elements may be among the units; they have prices of their own.
+    """
     macs = config.macs_per_element
 
     def price(of: Price, source: str, unit: str = "pJ", share: int = 1) -> Cost:
@@ -131,7 +135,7 @@ def costs_from(config: Config, each: Element, lane: Lane, units: Mapping[str, Un
         rescale_sum=price(lane.rescale, store),
         reduce_sum=price(lane.reduce, store),
         pe_area=Cost(each.area_um2, "um2", f"netlist: {element}"),
-        units=units,
+        units={name: unit for name, unit in units.items() if name != ELEMENTS},
         **_PUBLISHED,
     )
 
@@ -155,13 +159,8 @@ _PUBLISHED = {
 }
 
 
-def skew(config: Config, turns: int = 4) -> tuple[tuple[int, int], tuple[int, int]]:
+def skew(config: Config) -> tuple[tuple[int, int], tuple[int, int]]:
     """Return the flip-flops that skew the left and the right operand, see `hw.edge`.
-
-    Parameters
-    ----------
-    turns : int
-        Short registers that stand for a long one.
 
     Returns
     -------
@@ -171,8 +170,8 @@ def skew(config: Config, turns: int = 4) -> tuple[tuple[int, int], tuple[int, in
     late = 0 if config.weight_stationary else 1
     bits = 8 * config.macs_per_element
     lines = [2 + row for row in range(config.rows)], [1 + late + c for c in range(config.columns)]
-    plain = tuple(bits * sum(length % turns for length in side) for side in lines)
-    turned = tuple(bits * sum(length - length % turns for length in side) for side in lines)
+    plain = tuple(bits * sum(length % TURNS for length in side) for side in lines)
+    turned = tuple(bits * sum(length - length % TURNS for length in side) for side in lines)
     return plain, turned  # type: ignore[return-value]
 
 
@@ -189,12 +188,12 @@ DRIVERS = {
 """What each unit grows with, and how much of it a configuration has."""
 
 
-def _units(config: Config) -> dict[str, Unit]:
-    """Return every unit but the elements."""
+def _units(config: Config) -> Mapping[str, Unit]:
+    """Return every unit, the elements only where this very design was recorded."""
     chips = silicon().chips
     for chip in chips.values():
         if chip.config.replace(clock_mhz=config.clock_mhz) == config:
-            return {name: unit for name, unit in chip.units.items() if name != ELEMENTS}
+            return chip.units
     small, large = chips["quarter"], chips["paper"]
     found = {}
     for name, (_, driver) in DRIVERS.items():

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 
 from hw.isa.config import Config
 from hw.isa.instructions import Dataflow, Execute
+from hw.isa.pipeline import TURNS
 
 from .activity import Activity, activity
 from .costs import CostTable, costs_of, skew
@@ -224,16 +225,16 @@ def _shifts(config: Config, activity: Activity) -> tuple[int, int]:
 def _edges(config: Config, activity: Activity, cycles: int, costs: CostTable) -> float:
     """Return pJ of the skew, but for the clock that is always on, which its unit has at rest.
 
-    Of the lines that are clocked in turn, a quarter is in each cycle; a word that is read moves
-    as many flip-flops on its way.
+    Of the lines that are clocked in turn, one in `TURNS` is in each cycle; a word that is read
+    moves as many flip-flops on its way.
     """
     keeps, moves = costs.flop_clock.value, costs.flop_move.value
     plain, turned = skew(config)
-    passed = [always + part / 4 for always, part in zip(plain, turned, strict=True)]
+    passed = [always + part / TURNS for always, part in zip(plain, turned, strict=True)]
     # A word that is read is one product's part of the lanes.
     reads = activity.input_reads, activity.weight_reads
     moved = sum(n * bits for n, bits in zip(reads, passed, strict=True)) / config.macs_per_element
-    return sum(turned) / 4 * cycles * keeps + moved * (moves - keeps)
+    return sum(turned) / TURNS * cycles * keeps + moved * (moves - keeps)
 
 
 def _transposer(activity: Activity, costs: CostTable) -> float:

@@ -27,6 +27,7 @@ __all__ = [
     "ROW_MAXIMUM",
     "STORES",
     "SUM",
+    "TURNS",
     "UPDATE_ENTRY",
     "WRITE_DEPTH",
     "Kind",
@@ -49,6 +50,9 @@ RECODE = 1
 """Stages before a multiplication by a scale, in which its multiplier becomes digits."""
 RESCALE = 3
 """Stages of a multiplication by a scale and its rounding."""
+
+TURNS = 4
+"""Short shift registers that stand for a long one, each clocked in its turn."""
 
 STORES = 8
 """Instructions in the store engine: enough short ones to cover the time in which DRAM answers."""

@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from hw.isa.config import Config
 
 from .design import verilog_of
 from .kept import kept
+from .netlist import instances_in
 from .targets import TARGETS, FpgaTarget, Resources
 from .units import owned_in
 from .yosys import MappingError, run_yosys, yosys_version
@@ -133,7 +133,7 @@ def _parts(
         for name, inside in counts.items()
     }
     if unit != "top":
-        found = _instances(top, below)
+        found = instances_in(top, below.__getitem__)
         parts = [FpgaShare(name, n, own[name] * n) for name, n in found.items()]
     else:
         units: dict[str, Resources] = {}
@@ -157,17 +157,3 @@ def _own(name: str, counts: Mapping[str, Counter[str]], target: FpgaTarget) -> R
             )
         total += takes * times
     return total
-
-
-def _instances(top: str, below: Mapping[str, Mapping[str, int]]) -> Counter[str]:
-    """Return how often each module is in the top, itself first."""
-
-    @cache
-    def inside(module: str) -> Counter[str]:
-        found = Counter({module: 1})
-        for child, times in below[module].items():
-            for each, count in inside(child).items():
-                found[each] += times * count
-        return found
-
-    return inside(top)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +28,7 @@ __all__ = [
     "NetlistError",
     "Port",
     "cell_kind",
+    "instances_in",
     "parse_modules",
     "parse_netlist",
     "read_netlist",
@@ -174,21 +176,31 @@ class Netlist:
 
     def instances(self, top: str | None = None) -> dict[str, int]:
         """Return how often each module is in a module (the top if None is named), itself first."""
-        order: list[str] = []
+        return instances_in(
+            top or self.top,
+            lambda name: Counter(child.module for child in self.module(name).children),
+        )
 
-        def visit(name: str) -> None:
-            if name not in order:
-                for child in self.module(name).children:
-                    visit(child.module)
-                order.append(name)
 
-        visit(top or self.top)
-        counts = dict.fromkeys(reversed(order), 0)
-        counts[order[-1]] = 1
-        for name in counts:
-            for child in self.modules[name].children:
-                counts[child.module] += counts[name]
-        return counts
+def instances_in(top: str, below: Callable[[str], Mapping[str, int]]) -> dict[str, int]:
+    """Return how often each module is in a top, itself first, from what is right below modules."""
+    inside: dict[str, Mapping[str, int]] = {}
+    order: list[str] = []
+
+    def visit(name: str) -> None:
+        if name not in inside:
+            inside[name] = below(name)
+            for child in inside[name]:
+                visit(child)
+            order.append(name)
+
+    visit(top)
+    counts = dict.fromkeys(reversed(order), 0)
+    counts[top] = 1
+    for name, count in counts.items():
+        for child, times in inside[name].items():
+            counts[child] += count * times
+    return counts
 
 
 def read_netlist(

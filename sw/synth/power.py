@@ -26,9 +26,7 @@ def measured_costs(result: Synthesis) -> CostTable:
     config = result.config
     whole = result.design.unit == "top"
     lane = lane_of(result) if whole else silicon().chips["paper"].lane
-    units = units_of(result) if whole else {}
-    others = {name: unit for name, unit in units.items() if name != "elements"}
-    return costs_from(config, element_of(result), lane, others)
+    return costs_from(config, element_of(result), lane, units_of(result) if whole else {})
 
 
 def recorded_line() -> str:

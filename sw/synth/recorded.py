@@ -6,7 +6,6 @@ from typing import Any
 
 from hw.isa.config import Config
 from sim.area import area
-from sim.costs import costs_of
 from sim.silicon import silicon
 
 from ..console import Report
@@ -25,10 +24,7 @@ def recorded_figures(config: Config, unit: str) -> dict[str, Any]:
     elements = config.rows * config.columns if unit != "pe" else 1
     units = [{"unit": "elements", "mm2": elements * element.area_um2 * 1e-6}]
     if unit == "top":
-        units = [
-            {"unit": name, "mm2": mm2}
-            for name, mm2 in area(config, costs_of(config)).components.items()
-        ]
+        units = [{"unit": name, "mm2": mm2} for name, mm2 in area(config).components.items()]
     return {
         "recorded": True,
         "unit": unit,

@@ -1,4 +1,4 @@
-"""The main job: all training products of one LoRA site, in one program.
+"""The main job: all training products of one LoRA site, in one program, or in one a direction.
 
 H and dH come first: their maxima become the scales of their INT8 copies, and of the updates of Y
 and dX, on the chip. The copies go to DRAM, from where the other products load them.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Literal, get_args
 
 from hw.isa.config import Config
 from hw.isa.instructions import Axis, Dataflow
@@ -23,10 +24,21 @@ from .quantise import COLUMN_COPIES, ColumnCopies
 from .tile import Span, TileError, Tiling, spans
 from .tile_problem import Demand, Problem
 
-__all__ = ["LOW_RANK", "UPDATED_BY", "LayerProgram", "compile_layer"]
+__all__ = ["LOW_RANK", "PARTS", "UPDATED_BY", "LayerProgram", "Part", "compile_layer"]
+
+Part = Literal["step", "forward", "backward"]
+"""What a program does: all products, or those of one direction. A training loop needs two
+programs, since dY is made of Y."""
+PARTS: tuple[str, ...] = get_args(Part)
 
 LOW_RANK = ("H", "dH")
 """The products whose sums become INT8 copies."""
+_LOW_RANK_OF: dict[str, tuple[str, ...]] = {
+    "step": LOW_RANK, "forward": ("H",), "backward": ("dH",),
+}  # fmt: skip
+_GRADIENTS_OF: dict[str, tuple[str, ...]] = {
+    "step": ("dA", "dB"), "forward": (), "backward": ("dA", "dB"),
+}  # fmt: skip
 UPDATED_BY = {"Y": "H", "dX": "dH"}
 """The products that a low-rank product is added to, and that product."""
 UPDATES = {low_rank: name for name, low_rank in UPDATED_BY.items()}
@@ -44,7 +56,8 @@ class LayerProgram:
         column copies are rescaled, the entries ``H.unit_scales`` and ``dH.unit_scales``. Gives
         int32 ``H``, ``dH``, ``Y``, ``dX``, ``dA`` (d1, r), ``dB`` (d2, r), INT8 ``H.row``,
         ``H.column``, ``dH.row``, ``dH.column``, and uint32 ``H.row_maxima``, ``H.column_maxima``,
-        ``dH.row_maxima``, ``dH.column_maxima``.
+        ``dH.row_maxima``, ``dH.column_maxima``. That of one direction takes and gives what its
+        products do, but no sums ``H`` or ``dH``; the backward one takes ``H.column``.
     """
 
     site: Site
@@ -65,6 +78,7 @@ def compile_layer(
     column_copies: ColumnCopies = "weighted",
     rounding: Rounding = "nearest",
     objective: Objective = "latency",
+    part: Part = "step",
 ) -> LayerProgram:
     """Compile the training products of a LoRA site.
 
@@ -81,6 +95,8 @@ def compile_layer(
         Of the INT8 copies of H and dH.
     objective : "latency", "energy", "edp" or "array"
         What each product's plan makes small, see `sw.decide.Objective`.
+    part : "step", "forward" or "backward"
+        Which products.
 
     Raises
     ------
@@ -93,20 +109,33 @@ def compile_layer(
     for name, value, accepted in (
         ("column_copies", column_copies, COLUMN_COPIES),
         ("rounding", rounding, ROUNDINGS),
+        ("part", part, PARTS),
     ):
         if value not in accepted:
             raise ValueError(f"{name} must be one of {'|'.join(accepted)}, not {value!r}")
     meta = {
         "kind": "lora", "n": n, "d1": d1, "d2": d2, "r": r,
-        "dataflow": dataflow, "column_copies": column_copies, "rounding": rounding,
+        "dataflow": dataflow, "column_copies": column_copies, "rounding": rounding, "part": part,
     }  # fmt: skip
-    planner = _Planner(config, site, dataflow, column_copies == "rescaled", rounding, objective)
+    rescaled = column_copies == "rescaled"
+    planner = _Planner(config, site, dataflow, rescaled, rounding, objective, part)
     jobs = planner.jobs()
-    requests = {name: input_matrix(name, shape) for name, shape in site.inputs.items()}
+    requests = {name: input_matrix(name, shape) for name, shape in _inputs(site, part).items()}
     for job in jobs:
         requests |= {request.name: request for request in output_requests(job)}
     program = compile_jobs(config, "products", jobs, requests.values(), meta)
     return LayerProgram(site, program)
+
+
+def _inputs(site: Site, part: Part) -> dict[str, tuple[int, int]]:
+    """Return the shapes of the INT8 copies that a program takes."""
+    if part == "step":
+        return site.inputs
+    names = ("X.row", "W", "A", "B")
+    if part == "backward":
+        names = ("dY.row", "X.column", "dY.column", "H.column", "W", "A", "B")
+    shapes = site.inputs | site.copies
+    return {name: shapes[name] for name in names}
 
 
 class _Planner:
@@ -125,9 +154,12 @@ class _Planner:
         rescaled: bool,
         rounding: Rounding,
         objective: Objective,
+        part: Part,
     ) -> None:
         self._config, self._site, self._choice = config, site, choice
         self._objective = objective
+        self._low_rank_of, self._gradients = _LOW_RANK_OF[part], _GRADIENTS_OF[part]
+        self._sums = part == "step"
         self._rescaled, self._stochastic = rescaled, rounding == "stochastic"
         self._gemms = {gemm.name: gemm for gemm in site_products(site)}
         self._update = choose_update(config, choice, site.r)
@@ -137,11 +169,11 @@ class _Planner:
         slabs = self._slabs()
         jobs = []
         for slab in slabs:
-            jobs += [self._low_rank(name, slab, len(slabs) > 1) for name in LOW_RANK]
-            jobs += [self._updated(name, slab) for name in UPDATED_BY]
+            jobs += [self._low_rank(name, slab, len(slabs) > 1) for name in self._low_rank_of]
+            jobs += [self._updated(UPDATES[name], slab) for name in self._low_rank_of]
         if len(slabs) > 1:
-            jobs += [self._columns(name) for name in LOW_RANK]
-        for name in ("dA", "dB"):
+            jobs += [self._columns(name) for name in self._low_rank_of]
+        for name in self._gradients:
             draft = partial(self._draft, self._gemms[name], (Sums(name),), (), Demand())
             jobs.append(decide(self._config, self._choice, draft, objective=self._objective).job)
         return jobs
@@ -174,7 +206,7 @@ class _Planner:
             ),
             Maxima(Axis.COLUMN, f"{name}.column_maxima", column_scales, unit=unit, kept=parted),
             Copy(f"{name}.row", Axis.ROW, row_scales, stochastic=self._stochastic),
-            Sums(name),
+            *([Sums(name)] if self._sums else []),
         )  # fmt: skip
         late = () if parted else (self._column_copy(name),)
         demand = Demand(

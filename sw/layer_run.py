@@ -151,13 +151,15 @@ def run_layer(
     ------
     ValueError
         W is all zero, the factor of an update does not fit an entry, or the program is for another
-        site.
+        site, or of one direction only.
     InputError, MachineError
         As `Device.run`.
     """
     compiled = Site(*(program.meta[name] for name in ("n", "d1", "d2", "r")))
     if compiled != inputs.site:
         raise ValueError(f"the program is for {compiled}, not for {inputs.site}")
+    if (part := program.meta.get("part", "step")) != "step":
+        raise ValueError(f"the program is the {part} part of a site's, not the whole step")
     if program.meta["column_copies"] != inputs.column_copies:
         raise ValueError(
             f"the program is for {program.meta['column_copies']} column copies, "

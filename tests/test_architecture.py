@@ -30,6 +30,8 @@ MAY_WATCH = ("sim.synth.stimulus",)
 """Modules outside hw that run it in Amaranth's simulator, to see what happens inside."""
 MAY_SIMULATE = ("sim.bench", "sim.builder", "sim.lite")
 """Modules that import cocotb; none of them is imported before a simulation is asked for."""
+TRAINING = ("sw.train", "sw.example")
+"""Packages that need torch throughout."""
 HEAVY = ("torch", "amaranth", "cocotb", "cocotb_tools")
 
 
@@ -109,8 +111,16 @@ def complaint(item: Import) -> str | None:
     if item.of("cocotb", "cocotb_tools") and item.module not in MAY_SIMULATE:
         return "only the simulator's own modules need cocotb"
     if item.of("torch") and not item.later:
-        return "torch is imported when it is used"
+        return None if trains(item.module) else "torch is imported when it is used"
+    if trains(item.name) and not trains(item.module) and not item.later:
+        return "what needs torch is imported when it is used"
     return None
+
+
+def trains(module: str) -> bool:
+    """Tell whether a module is of a package that needs torch. Its commands are told without."""
+    package = next((each for each in TRAINING if f"{module}.".startswith(f"{each}.")), None)
+    return package is not None and not f"{module}.".startswith(f"{package}.command.")
 
 
 def complaints(imports: list[Import]) -> list[str]:
@@ -169,6 +179,12 @@ def test_the_rules_see_the_whole_program():
         ("sim.rtl", "import cocotb", "only the simulator's own modules need cocotb"),
         ("sw.demo", "import torch", "torch is imported when it is used"),
         ("hw.pe", "if True:\n  from torch import nn", "torch is imported when it is used"),
+        ("sw.train.command", "import torch", "torch is imported when it is used"),
+        (
+            "sw.cli",
+            "from .train.adapt import adapt",
+            "what needs torch is imported when it is used",
+        ),
         ("tests.golden.lora", "def f():\n  import hw.isa", "the golden model is independent"),
     ],
 )
@@ -185,6 +201,11 @@ def test_a_planted_import_is_found(module, source, rule):
         ("sim.rtl", "from hw.isa import config\ndef f():\n  from hw.emit import emit"),
         ("sw.cli", "import numpy\nfrom sim import rtl\nfrom . import gemm"),
         ("sw.demo", "def f():\n  import torch"),
+        ("sw.train.adapt", "import torch\nfrom .context import Context"),
+        (
+            "sw.cli",
+            "from .train.command import train_command\ndef f():\n  from .train import adapt",
+        ),
         ("sim.bench", "import cocotb"),
         ("tests.golden.lora", "import torch"),
     ],

@@ -1,0 +1,191 @@
+"""Putting trained and quantised layers into a model, chosen by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fnmatch import translate
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .context import Context
+from .engine import Engine
+from .modules import FullLinear, LoraLinear, QuantisedLinear
+from .precision import Method, method_named
+
+__all__ = ["CROSS_ATTENTION", "Adapted", "NoLayers", "adapt"]
+
+CROSS_ATTENTION = ("*attn2.to_k", "*attn2.to_v")
+"""K and V of cross-attention, as `diffusers` names them: what Custom Diffusion trains."""
+
+
+class NoLayers(ValueError):
+    """A model has no linear layers of the names asked for."""
+
+
+@dataclass(eq=False)
+class Adapted:
+    """A model with layers in it that train in a way.
+
+    Members
+    -------
+    model : nn.Module
+        The same object as before; its layers were replaced, and all other parameters frozen.
+    method : Method
+    context : Context or None
+        None where everything is floating point.
+    trained, frozen : dict
+        The layers that train, and those that are only quantised, by their dotted names.
+    """
+
+    model: nn.Module
+    method: Method
+    context: Context | None
+    trained: dict[str, LoraLinear | FullLinear] = field(repr=False)
+    frozen: dict[str, QuantisedLinear] = field(repr=False)
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yield the trained parameters of the layers, by dotted name."""
+        for name, layer in self.trained.items():
+            for short, parameter in layer.named_parameters():
+                if parameter.requires_grad:
+                    yield f"{name}.{short}", parameter
+
+    def parameters(self) -> list[nn.Parameter]:
+        """Return the trained parameters of the layers."""
+        return [parameter for _, parameter in self.named_parameters()]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the trained parameters, and the state of the context."""
+        tensors = {name: value.detach().clone() for name, value in self.named_parameters()}
+        return {"parameters": tensors, "context": self.context and self.context.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what `state_dict` gave.
+
+        Raises
+        ------
+        ValueError
+            It is of another model: a tensor is missing, unknown or of another shape.
+        """
+        check_tensors(dict(self.named_parameters()), state["parameters"], "the state")
+        with torch.no_grad():
+            for name, parameter in self.named_parameters():
+                parameter.copy_(state["parameters"][name])
+        if self.context is not None and state["context"] is not None:
+            self.context.load_state_dict(state["context"])
+
+
+def check_tensors(own: dict[str, Any], given: dict[str, Tensor], what: str) -> None:
+    """Refuse tensors that are not those of a model.
+
+    Raises
+    ------
+    ValueError
+        The message names the first that is missing, unknown or of another shape.
+    """
+    for name in own.keys() - given.keys():
+        raise ValueError(f"{what} lacks {name}: it is of another model, or of another method")
+    for name in given.keys() - own.keys():
+        raise ValueError(f"{what} holds {name}, which the model has not")
+    for name, tensor in own.items():
+        if given[name].shape != tensor.shape:
+            shapes = ("x".join(map(str, each.shape)) for each in (given[name], tensor))
+            raise ValueError("{}: {} is {}, but {} here".format(what, name, *shapes))
+
+
+def adapt(
+    model: nn.Module,
+    match: str | Sequence[str] = CROSS_ATTENTION,
+    method: str | Method = "int8",
+    *,
+    rank: int = 4,
+    alpha: float | None = None,
+    frozen: str | Sequence[str] = (),
+    engine: Engine | None = None,
+    seed: int = 0,
+    detach_first: bool = False,
+) -> Adapted:
+    """Replace linear layers of a model by trained ones, and freeze all else.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Changed in place. Subclasses of `nn.Linear` are left alone.
+    match : str or sequence of str
+        Patterns of dotted names, with ``*`` and ``?``: of the layers that train.
+    method : str or Method
+        A name of `sw.train.precision.METHODS`, or what it stands for.
+    rank : int
+        Of LoRA.
+    alpha : float, optional
+        By default the rank, so that the update is not scaled.
+    frozen : str or sequence of str
+        Patterns of the layers that are quantised without being trained, if the method quantises;
+        what `match` takes is left out.
+    engine : Engine, optional
+        Of integer products; by default torch.
+    seed : int
+        Of A, and of stochastic rounding.
+    detach_first : bool
+        See `LoraLinear`.
+
+    Raises
+    ------
+    NoLayers
+        No layer matches.
+    ValueError
+        Another argument is not as above, or a weight is all zero. The model is as it was then.
+    """
+    method = method_named(method) if isinstance(method, str) else method
+    linears = {name: m for name, m in model.named_modules() if type(m) is nn.Linear}
+    chosen = _matching(linears, match)
+    if not chosen:
+        raise NoLayers(
+            f"no linear layer matches {_listed(match)}; the model has {_listed(linears) or 'none'}"
+        )
+    generator = torch.Generator().manual_seed(seed)
+    context = Context(method.precision, engine, seed) if method.precision else None
+
+    def trained(name: str) -> LoraLinear | FullLinear:
+        if method.trains == "full":
+            return FullLinear(linears[name], name, context)
+        return LoraLinear(
+            linears[name], name, context, rank=rank, generator=generator,
+            alpha=rank if alpha is None else alpha, detach_first=detach_first,
+        )  # fmt: skip
+
+    wanted = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    try:
+        model.requires_grad_(False)
+        adapters = {name: trained(name) for name in chosen}
+    except ValueError:
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(wanted[name])
+        raise
+    others = [name for name in _matching(linears, frozen) if name not in adapters]
+    kept = {name: QuantisedLinear(linears[name], name, context) for name in others if context}
+    for name, layer in (adapters | kept).items():
+        _replace(model, name, layer)
+    return Adapted(model, method, context, adapters, kept)
+
+
+def _matching(names: dict[str, Any], patterns: str | Sequence[str]) -> list[str]:
+    given = [patterns] if isinstance(patterns, str) else patterns
+    compiled = [re.compile(translate(pattern)) for pattern in given]
+    return [name for name in names if any(pattern.match(name) for pattern in compiled)]
+
+
+def _listed(names: Any, most: int = 8) -> str:
+    """Return names for a message, of which there may be hundreds."""
+    listed = [names] if isinstance(names, str) else list(names)
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more
+
+
+def _replace(model: nn.Module, name: str, layer: nn.Module) -> None:
+    parent, _, last = name.rpartition(".")
+    setattr(model.get_submodule(parent), last, layer)

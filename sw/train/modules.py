@@ -1,0 +1,173 @@
+"""Linear layers whose products are those of the accelerator, in the place of torch's own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..quantise import Group
+from .context import Context
+from .functions import Low, linear, lora
+from .operand import Operand, levels, quantise
+from .precision import Trains
+
+__all__ = ["FullLinear", "LoraLinear", "QuantisedLinear"]
+
+
+class QuantisedLinear(nn.Module):
+    """A linear layer with a frozen weight, in integers if there is a context.
+
+    Parameters
+    ----------
+    base : nn.Linear
+        Its parameters are taken over, and frozen.
+    name : str
+        Dotted name in the model.
+    context : Context or None
+        None: floating point.
+    """
+
+    trains: Trains | None = None
+
+    def __init__(self, base: nn.Linear, name: str, context: Context | None) -> None:
+        super().__init__()
+        self.in_features, self.out_features = base.in_features, base.out_features
+        self.weight, self.bias = base.weight, base.bias
+        self.name, self.context = name, context
+        self.weight.requires_grad_(False)
+        if self.bias is not None:
+            self.bias.requires_grad_(False)
+        self._made: tuple[Any, Operand] | None = None
+
+    def quantised(self) -> Operand:
+        """Return the INT8 copy of the weight, (in, out); made again when the weight has changed.
+
+        Raises
+        ------
+        NotFinite
+            The weight holds NaN or an infinity.
+        """
+        assert self.context is not None
+        limit = levels(self.context.precision.weight_bits)
+        key = self.weight.data_ptr(), self.weight._version, self.weight.device, limit
+        if self._made is None or self._made[0] != key:
+            with torch.no_grad():
+                copy = quantise(self.weight.T, Group.TENSOR, limit=limit, name=f"{self.name}: W")
+            self._made = key, copy
+        return self._made[1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``x.W^T + bias`` for x (..., in)."""
+        y = _matrix(x, self._product)
+        return y if self.bias is None else y + self.bias
+
+    def _product(self, x: Tensor) -> Tensor:
+        if self.context is None:
+            return functional.linear(x, self.weight)
+        return linear(x, self.weight.T, self.quantised(), self.name, self.context)
+
+    def extra_repr(self) -> str:
+        """Return sizes and arithmetic, for `repr`."""
+        kind = "float" if self.context is None else "integer"
+        return f"{self.in_features} -> {self.out_features}, {kind} products"
+
+
+class FullLinear(QuantisedLinear):
+    """A linear layer whose weight is trained; it is quantised again in every step."""
+
+    trains = "full"
+
+    def __init__(self, base: nn.Linear, name: str, context: Context | None) -> None:
+        super().__init__(base, name, context)
+        self.weight.requires_grad_(True)
+
+
+class LoraLinear(QuantisedLinear):
+    """A linear layer with a frozen weight and a trained low-rank update beside it.
+
+    ``Y = X.W^T + alpha/r (X.A^T).B^T + bias``, A (r, in) and B (out, r) as `peft` has them: A is
+    uniform at the start (Kaiming, of slope sqrt 5), B zero.
+
+    Parameters
+    ----------
+    rank : int
+    alpha : float
+    generator : torch.Generator
+        A is drawn from it.
+    detach_first : bool
+        No gradient goes through the first row of each sample, as in Custom Diffusion, where it
+        belongs to the start token: x is (samples, rows, in) then.
+
+    Raises
+    ------
+    ValueError
+        The rank is below 1, alpha is not above 0, or the weight is all zero.
+    """
+
+    trains = "lora"
+
+    def __init__(
+        self,
+        base: nn.Linear,
+        name: str,
+        context: Context | None,
+        *,
+        rank: int,
+        alpha: float,
+        generator: torch.Generator,
+        detach_first: bool = False,
+    ) -> None:
+        super().__init__(base, name, context)
+        if rank < 1:
+            raise ValueError(f"rank must be at least 1, not {rank}")
+        if not alpha > 0:
+            raise ValueError(f"alpha must be above 0, not {alpha}")
+        if not bool(self.weight.any()):
+            raise ValueError(f"{name}: the weight is all zero, and cannot be the unit of an update")
+        self.rank, self.alpha, self.detach_first = rank, alpha, detach_first
+        like = {"device": self.weight.device, "dtype": torch.float32}
+        bound = 1 / math.sqrt(self.in_features)
+        a = torch.empty(rank, self.in_features).uniform_(-bound, bound, generator=generator)
+        self.lora_A = nn.Parameter(a.to(**like))
+        self.lora_B = nn.Parameter(torch.zeros(self.out_features, rank, **like))
+
+    @property
+    def scaling(self) -> float:
+        """alpha / r."""
+        return self.alpha / self.rank
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the layer's output for x (..., in).
+
+        Raises
+        ------
+        ValueError
+            The first row is to be detached, but x has no rows and samples.
+        """
+        y = super().forward(x)
+        if not self.detach_first:
+            return y
+        if x.dim() != 3:
+            raise ValueError(f"{self.name}: rows to detach need x of 3 axes, not of {x.dim()}")
+        return torch.cat([y[:, :1].detach(), y[:, 1:]], dim=1)
+
+    def _product(self, x: Tensor) -> Tensor:
+        if self.context is None:
+            low_rank = functional.linear(functional.linear(x, self.lora_A), self.lora_B)
+            return functional.linear(x, self.weight) + self.scaling * low_rank
+        low = Low(self.name, self.quantised(), self.weight.T, self.scaling, self.context)
+        return lora(x, self.lora_A.T, self.lora_B.T, low)
+
+    def extra_repr(self) -> str:
+        """Return sizes, arithmetic and rank, for `repr`."""
+        return f"{super().extra_repr()}, rank {self.rank}"
+
+
+def _matrix(x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """Apply a function of matrices to the last axis of x."""
+    return function(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], -1)

@@ -1,0 +1,83 @@
+"""Equal inputs give equal bits: the torch engine, the functional model, and the golden model."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from hw.isa.config import Config
+from sw.driver import Device
+from sw.quantise import Group
+from sw.train.device import DeviceEngine
+from sw.train.engine import TorchEngine
+from tests.golden.lora import lora_site
+
+from .sites import make
+
+SMALL = Config(rows=4, columns=3)
+SHAPES = [(1, 1, 1, 1), (9, 13, 11, 3), (33, 20, 17, 5)]
+
+
+def assert_equal(found, expected) -> None:
+    """Compare dataclasses of tensors, member by member."""
+    for name, value in vars(expected).items():
+        other = getattr(found, name)
+        if hasattr(value, "__dataclass_fields__"):
+            assert_equal(other, value)
+        else:
+            assert other.dtype == value.dtype, name
+            assert torch.equal(other, value), name
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("copies", ["weighted", "rescaled"])
+@pytest.mark.parametrize("rounding", ["nearest", "stochastic"])
+def test_functional_model(shape, copies, rounding):
+    site = make(*shape, copies=copies, rounding=rounding)
+    device, reference = DeviceEngine(Device(SMALL)), TorchEngine()
+    for found, expected in zip(site.run(device), site.run(reference), strict=True):
+        assert_equal(found, expected)
+    assert device.saturations == reference.saturations
+    assert device.runs == 2
+    n, d1, d2, r = shape
+    assert device.macs == n * (2 * d1 * d2 + 4 * d1 * r + 4 * d2 * r) - n * r * (d1 + d2)
+
+
+@pytest.mark.parametrize("group", list(Group))
+@pytest.mark.parametrize("rounding", ["nearest", "stochastic"])
+def test_copies_of_products(group, rounding):
+    site = make(9, 13, 11, 3)
+    left, right = site.copies["X.row"].values, site.copies["W"].values
+    device, reference = DeviceEngine(Device(SMALL)), TorchEngine()
+    expected = reference.copy(left, right, group, rounding, 77)
+    assert_equal(device.copy(left, right, group, rounding, 77), expected)
+    assert torch.equal(device.product(left, right), reference.product(left, right))
+
+
+def test_many_products_at_once():
+    generator = torch.Generator().manual_seed(0)
+    left, right = (
+        torch.randint(-127, 128, (2, 3, *shape), generator=generator, dtype=torch.int8)
+        for shape in ((5, 7), (7, 4))
+    )
+    device = DeviceEngine(Device(SMALL))
+    assert torch.equal(device.product(left, right), TorchEngine().product(left, right))
+    assert device.runs == 6
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("copies", ["weighted", "rescaled"])
+def test_golden_model(shape, copies):
+    site = make(*shape, copies=copies)
+    golden = lora_site(**site.real, column_copies=copies)
+    forward, backward = site.run(TorchEngine())
+    pairs = {
+        "Y": (forward.y, golden.y.sums),
+        "H.column": (forward.h_column.values, golden.h_column.values),
+        "dX": (backward.dx, golden.dx.sums), "dA": (backward.da, golden.da.sums),
+        "dB": (backward.db, golden.db.sums),
+        "maxima of H": (forward.h_column.maxima, golden.h_column.absmax),
+        "maxima of dH": (backward.dh_maxima, golden.dh_column.absmax),
+    }  # fmt: skip
+    for name, (found, expected) in pairs.items():
+        assert torch.equal(found, expected), name

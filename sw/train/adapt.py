@@ -47,6 +47,12 @@ class Adapted:
     trained: dict[str, LoraLinear | FullLinear] = field(repr=False)
     frozen: dict[str, QuantisedLinear] = field(repr=False)
 
+    @property
+    def rank(self) -> int | None:
+        """Of LoRA; None if weights are trained."""
+        ranks = {layer.rank for layer in self.trained.values() if isinstance(layer, LoraLinear)}
+        return next(iter(ranks), None)
+
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Yield the trained parameters of the layers, by dotted name."""
         for name, layer in self.trained.items():

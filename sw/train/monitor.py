@@ -43,10 +43,11 @@ class Monitor:
             self._measures.append(Measure(layer, "absmax", tensor, float(value.max())))
 
     def product(self, layer: str, name: str, found: Tensor, exact: Callable[[], Tensor]) -> None:
-        """Note how well a product equals that of the unquantised tensors."""
+        """Note how well a product equals that of the unquantised tensors, if that is not zero."""
         if self.listening:
             value = snr_db(found, exact())
-            self._measures.append(Measure(layer, "snr_db", name, value))
+            if not math.isnan(value):
+                self._measures.append(Measure(layer, "snr_db", name, value))
 
     def take(self) -> list[Measure]:
         """Return what was measured since the last call."""

@@ -1,0 +1,223 @@
+"""The training loop: steps that are refused whole or done whole, checkpoints, and logs."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import checkpoint
+from .adapt import Adapted, check_tensors
+from .history import History
+from .operand import NotFinite
+from .task import Task
+
+__all__ = ["Settings", "StepRefused", "Trainer"]
+
+_CHECKPOINT = "checkpoint.pt"
+
+
+class StepRefused(RuntimeError):
+    """A step would have made the model worthless; nothing has changed."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a run is driven.
+
+    Members
+    -------
+    learning_rate : float
+        Of Adam with decoupled weight decay (Loshchilov and Hutter, 2019).
+    weight_decay : float
+    seed : int
+        Of the batches.
+    measure_every : int
+        Steps from one look at the state of quantisation to the next; 0: none.
+    checkpoint_every : int
+        Steps from one checkpoint to the next.
+
+    Raises
+    ------
+    ValueError
+        A member is out of range.
+    """
+
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    seed: int = 0
+    measure_every: int = 25
+    checkpoint_every: int = 100
+
+    def __post_init__(self) -> None:
+        for name, least in (("measure_every", 0), ("checkpoint_every", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
+        if not self.learning_rate > 0 or not self.weight_decay >= 0:
+            raise ValueError("learning_rate must be above 0, and weight_decay not below")
+
+
+class Trainer:
+    """Trains an adapted model of a task, from the start or from a checkpoint.
+
+    The batch of a step depends on the seed and the step's number alone, so that a resumed run is
+    the run that was never stopped, bit for bit.
+
+    Parameters
+    ----------
+    task : Task
+    adapted : Adapted
+        Of the task's model.
+    settings : Settings
+    folder : Path or None
+        Where checkpoints and logs go; nowhere if None.
+
+    Members
+    -------
+    step : int
+        Steps done.
+    history : History
+    """
+
+    def __init__(
+        self, task: Task, adapted: Adapted, settings: Settings, folder: Path | None = None
+    ) -> None:
+        self.task, self.adapted, self.settings, self.folder = task, adapted, settings, folder
+        self.step, self.history = 0, History()
+        self._parameters = dict(adapted.named_parameters()) | task.also
+        for parameter in task.also.values():
+            parameter.requires_grad_(True)
+        self._optimiser = torch.optim.AdamW(
+            self._parameters.values(),
+            lr=settings.learning_rate, weight_decay=settings.weight_decay,
+        )  # fmt: skip
+        self._written = 0
+
+    def run(self, steps: int, watch: Callable[[int, float], None] | None = None) -> None:
+        """Train until so many steps are done, counted from the start of the run.
+
+        Parameters
+        ----------
+        watch : callable, optional
+            Called after each step with the number of steps done and the loss.
+
+        Raises
+        ------
+        StepRefused
+            A loss or gradient, or what goes into a product, is not finite. The steps before are
+            kept, and in the checkpoint if there is a folder.
+        """
+        try:
+            while self.step < steps:
+                loss = self._one()
+                if self.step % self.settings.checkpoint_every == 0 and self.step < steps:
+                    self.save()
+                if watch is not None:
+                    watch(self.step, loss)
+        except StepRefused:
+            self.save()
+            raise
+        self.save()  # an interrupted step may be half done: then the last checkpoint stands
+
+    def _one(self) -> float:
+        """Do one step; return its loss."""
+        context, settings = self.adapted.context, self.settings
+        generator = torch.Generator().manual_seed(_mixed(settings.seed, self.step))
+        if context is not None:
+            context.step = self.step
+            every = settings.measure_every
+            context.monitor.listening = every > 0 and self.step % every == 0
+        limited = context.engine.saturations if context else 0
+        self._optimiser.zero_grad(set_to_none=True)
+        try:
+            losses = self.task.losses(generator)
+            self._check({name: loss.detach() for name, loss in losses.items()})
+            losses["loss"].backward()
+        except NotFinite as error:
+            raise StepRefused(f"step {self.step} is refused: {error}") from None
+        gradients = {f"the gradient of {n}": p.grad for n, p in self._parameters.items()}
+        self._check({name: value for name, value in gradients.items() if value is not None})
+        self._optimiser.step()
+        values = {name: loss.item() for name, loss in losses.items()}
+        if context is not None:
+            values["saturations"] = context.engine.saturations - limited
+        self.history.add(self.step, values, context.monitor.take() if context else ())
+        self.step += 1
+        return values["loss"]
+
+    def _check(self, tensors: dict[str, Tensor]) -> None:
+        for name, value in tensors.items():
+            if not bool(value.isfinite().all()):
+                raise StepRefused(
+                    f"step {self.step} is refused: {name} is not finite: "
+                    f"it holds NaN or an infinity"
+                )
+
+    def _identity(self) -> dict[str, Any]:
+        """Return what a checkpoint must be of."""
+        method = self.adapted.method
+        return {
+            "task": self.task.name,
+            "trains": method.trains,
+            "rank": self.adapted.rank,
+            "precision": None if method.precision is None else asdict(method.precision),
+            "settings": {
+                name: value
+                for name, value in asdict(self.settings).items()
+                if name not in ("measure_every", "checkpoint_every")
+            },
+            "model": checkpoint.fingerprint(self.adapted),
+        }
+
+    def save(self) -> None:
+        """Write the checkpoint and the logs, if there is a folder."""
+        if self.folder is None:
+            return
+        state = {
+            "step": self.step,
+            "adapted": self.adapted.state_dict(),
+            "also": {name: value.detach().clone() for name, value in self.task.also.items()},
+            "optimiser": self._optimiser.state_dict(),
+            "history": self.history.state_dict(),
+        }
+        checkpoint.write(self.folder / _CHECKPOINT, self._identity(), state)
+        self.history.write(self.folder)
+        if self._written < self.step:
+            self.history.to_tensorboard(self.folder, self._written)
+            self._written = self.step
+
+    def resume(self) -> bool:
+        """Go on from the checkpoint in the folder; return whether there is one.
+
+        Raises
+        ------
+        CheckpointError
+            It is damaged, or of another version, model or run. Nothing has changed then.
+        """
+        if self.folder is None or not (self.folder / _CHECKPOINT).exists():
+            return False
+        path = self.folder / _CHECKPOINT
+        state = checkpoint.read(path, self._identity())
+        try:
+            check_tensors(dict(self.task.also), state["also"], os.fspath(path))
+            self.adapted.load_state_dict(state["adapted"])
+        except ValueError as error:
+            raise checkpoint.CheckpointError(f"{path} is of another run: {error}") from None
+        with torch.no_grad():
+            for name, parameter in self.task.also.items():
+                parameter.copy_(state["also"][name])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self.history.load_state_dict(state["history"])
+        self.step = self._written = state["step"]
+        return True
+
+
+def _mixed(seed: int, step: int) -> int:
+    """Return a seed of a step; steps of seeds that follow one another share none."""
+    return zlib.crc32(f"{seed}/{step}".encode()) << 32 | zlib.crc32(f"{step}/{seed}".encode())

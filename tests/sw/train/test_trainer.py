@@ -1,0 +1,224 @@
+"""Runs that stop and go on, checkpoints that are not theirs, steps that are refused, and logs."""
+
+from __future__ import annotations
+
+import csv
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboardX.proto.event_pb2 import Event
+
+from sw.train import checkpoint
+from sw.train.checkpoint import CheckpointError
+from sw.train.precision import METHODS
+from sw.train.trainer import StepRefused
+
+from .small_task import make_trainer
+
+ROOT = Path(__file__).parents[3]
+
+
+def parameters(trainer):
+    return {name: value.detach().clone() for name, value in trainer._parameters.items()}
+
+
+def assert_same(one, other):
+    assert one.step == other.step
+    assert one.history.state_dict() == other.history.state_dict()
+    for name, value in parameters(one).items():
+        assert torch.equal(value, parameters(other)[name]), name
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_resumed_run_is_the_run_that_never_stopped(tmp_path, method):
+    whole = make_trainer(method=method)
+    whole.run(40)
+    first = make_trainer(tmp_path, method)
+    assert not first.resume()
+    first.run(6)
+    second = make_trainer(tmp_path, method)
+    assert second.resume() and second.step == 6
+    second.run(40)
+    assert_same(whole, second)
+    losses = [row["loss"] for row in whole.history.losses]
+    assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
+
+
+def test_another_seed_is_another_run():
+    one, other = make_trainer(), make_trainer(seed=1)
+    one.run(3)
+    other.run(3)
+    assert one.history.losses != other.history.losses
+
+
+def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path):
+    work = (
+        "import os, signal, sys; from pathlib import Path;"
+        "from tests.sw.train.small_task import make_trainer;"
+        "trainer = make_trainer(Path(sys.argv[1]));"
+        "trainer.run(20, lambda step, _: step == 10 and os.kill(os.getpid(), signal.SIGKILL))"
+    )
+    done = subprocess.run([sys.executable, "-c", work, tmp_path], cwd=ROOT, timeout=120)
+    assert done.returncode == -signal.SIGKILL
+    resumed, whole = make_trainer(tmp_path), make_trainer()
+    assert resumed.resume() and resumed.step == 8
+    resumed.run(13)
+    whole.run(13)
+    assert_same(whole, resumed)
+
+
+def test_a_checkpoint_is_never_half_written(tmp_path, monkeypatch):
+    trainer = make_trainer(tmp_path)
+    trainer.run(4)
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(ValueError, match="No space left on device"):
+        trainer.run(8)
+    monkeypatch.undo()
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+    assert make_trainer(tmp_path).resume()
+
+
+@pytest.mark.parametrize(
+    "changes,message",
+    [
+        ({"rank": 3}, "its rank is 2, not 3$"),
+        ({"method": "int8"}, "its precision is .*stochastic.*, not .*nearest"),
+        ({"method": "fp32-full"}, "its trains is lora, not full$"),
+        ({"width": 7}, "its model is [0-9a-f]{16}, not [0-9a-f]{16}$"),
+        ({"seed": 5}, "its settings is .*'seed': 0.*, not .*'seed': 5"),
+    ],
+)
+def test_checkpoints_of_other_runs_are_refused(tmp_path, changes, message):
+    make_trainer(tmp_path).run(2)
+    other = make_trainer(tmp_path, **changes)
+    before = parameters(other)
+    with pytest.raises(
+        CheckpointError, match=f"^{tmp_path}/checkpoint.pt is of another run: {message}"
+    ):
+        other.resume()
+    assert all(torch.equal(value, before[name]) for name, value in parameters(other).items())
+    assert other.step == 0
+
+
+@pytest.mark.parametrize("how", ["cut", "garbage", "empty", "plain"])
+def test_damaged_checkpoints_are_refused(tmp_path, how):
+    make_trainer(tmp_path).run(2)
+    path = tmp_path / "checkpoint.pt"
+    whole = path.read_bytes()
+    path.write_bytes(
+        {"cut": whole[: len(whole) // 2], "garbage": b"garbage", "empty": b""}.get(how, b"")
+    )
+    if how == "plain":
+        torch.save([1, 2], path)
+    with pytest.raises(CheckpointError, match="is no checkpoint"):
+        make_trainer(tmp_path).resume()
+
+
+def test_another_version_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "_VERSION", 0)
+    make_trainer(tmp_path).run(1)
+    monkeypatch.undo()
+    with pytest.raises(CheckpointError, match="is a checkpoint of version 0; accepted: 1$"):
+        make_trainer(tmp_path).resume()
+
+
+@pytest.mark.parametrize("method", ["fp32", "int8"])
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_a_step_that_is_not_finite_is_refused(tmp_path, method, what):
+    trainer = make_trainer(tmp_path, method)
+    trainer.run(2)
+    before, honest = parameters(trainer), trainer.task.losses
+
+    def broken(generator):
+        losses = honest(generator)
+        if what == "loss":
+            return losses | {"loss": losses["loss"] * float("nan")}
+        offset = trainer.task.also["offset"]
+        return losses | {"loss": losses["loss"] + (offset * 0).sum().sqrt()}
+
+    trainer.task.losses = broken
+    named = "loss" if what == "loss" else "the gradient of offset"
+    with pytest.raises(StepRefused, match=f"^step 2 is refused: {named} is not finite"):
+        trainer.run(5)
+    assert all(torch.equal(value, before[name]) for name, value in parameters(trainer).items())
+    resumed = make_trainer(tmp_path, method)
+    assert resumed.resume() and resumed.step == 2
+    trainer.task.losses = honest
+    trainer.run(4)
+    resumed.run(4)
+    assert_same(trainer, resumed)
+
+
+def test_a_product_that_is_not_finite_names_its_tensor(tmp_path):
+    trainer = make_trainer(method="int8")
+    with torch.no_grad():
+        trainer.adapted.trained["0"].lora_B[0, 0] = float("inf")
+    with pytest.raises(StepRefused, match="^step 0 is refused: 0: B is not finite"):
+        trainer.run(1)
+
+
+def table(file: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(file.read_text().splitlines()))
+
+
+def test_logs(tmp_path):
+    trainer = make_trainer(tmp_path)
+    trainer.run(5)
+    resumed = make_trainer(tmp_path)
+    resumed.resume()
+    resumed.run(7)
+    losses = table(tmp_path / "losses.csv")
+    assert [row["step"] for row in losses] == [str(step) for step in range(7)]
+    assert [float(row["half"]) * 2 for row in losses] == [float(row["loss"]) for row in losses]
+    rows = table(tmp_path / "quantisation.csv")
+    assert {row["step"] for row in rows} == {"0", "3", "6"}
+    seen = {(row["layer"], row["kind"], row["tensor"]) for row in rows}
+    assert {("0", "snr_db", name) for name in ("Y", "dX", "dA", "dB")} <= seen
+    assert {("0", "absmax", name) for name in ("X", "A", "B", "H", "dY", "dH")} <= seen
+    assert ("1", "snr_db", "Y") in seen
+
+
+def test_logs_are_what_tensorboard_reads(tmp_path):
+    make_trainer(tmp_path).run(5)
+    resumed = make_trainer(tmp_path)
+    resumed.resume()
+    resumed.run(7)
+    steps = [
+        event.step
+        for file in sorted(tmp_path.glob("events.out.tfevents.*"))
+        for event in events(file)
+        for value in event.summary.value
+        if value.tag == "train/loss"
+    ]
+    assert sorted(steps) == list(range(7))
+
+
+def events(file):
+    """Yield the events of a file: each is its length, a checksum, itself, and a checksum."""
+    data = file.read_bytes()
+    while data:
+        length = int.from_bytes(data[:8], "little")
+        yield Event.FromString(data[12 : 12 + length])
+        data = data[16 + length :]
+
+
+@pytest.mark.parametrize(
+    "settings,message",
+    [
+        ({"checkpoint_every": 0}, "^checkpoint_every must be at least 1, not 0$"),
+        ({"measure_every": -1}, "^measure_every must be at least 0, not -1$"),
+        ({"learning_rate": 0.0}, "^learning_rate must be above 0, and weight_decay not below$"),
+    ],
+)
+def test_settings_are_checked(settings, message):
+    with pytest.raises(ValueError, match=message):
+        make_trainer(**settings)

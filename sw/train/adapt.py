@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .attention import replacement
 from .context import Context
 from .engine import Engine
 from .modules import FullLinear, LoraLinear, QuantisedLinear
@@ -111,6 +112,7 @@ def adapt(
     rank: int = 4,
     alpha: float | None = None,
     frozen: str | Sequence[str] = (),
+    attention: str | Sequence[str] = (),
     engine: Engine | None = None,
     seed: int = 0,
     detach_first: bool = False,
@@ -132,6 +134,9 @@ def adapt(
     frozen : str or sequence of str
         Patterns of the layers that are quantised without being trained, if the method quantises;
         what `match` takes is left out.
+    attention : str or sequence of str
+        Patterns of the modules whose products Q.K^T and P.V are in integers too, if the method
+        quantises; see `sw.train.attention.replacement`.
     engine : Engine, optional
         Of integer products; by default torch.
     seed : int
@@ -168,12 +173,17 @@ def adapt(
     try:
         model.requires_grad_(False)
         adapters = {name: trained(name) for name in chosen}
+        modules = dict(model.named_modules())
+        attends = _matching(modules, attention) if context else []
+        changes = [replacement(name, modules[name], context) for name in attends]
     except ValueError:
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(wanted[name])
         raise
     others = [name for name in _matching(linears, frozen) if name not in adapters]
     kept = {name: QuantisedLinear(linears[name], name, context) for name in others if context}
+    for change in changes:
+        change()
     for name, layer in (adapters | kept).items():
         _replace(model, name, layer)
     return Adapted(model, method, context, adapters, kept)

@@ -1,0 +1,151 @@
+"""Adapters on disk, in the form of `peft`: safetensors, and a configuration beside them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from ..program_file import write_files
+from .adapt import Adapted, check_tensors
+from .modules import LoraLinear
+
+__all__ = ["AdapterError", "load_adapter", "save_adapter"]
+
+_TENSORS, _CONFIG = "adapter_model.safetensors", "adapter_config.json"
+_ALSO = "learned_tokens.safetensors"
+_PREFIX = "base_model.model."
+"""What `peft` puts before the names of the model's own modules."""
+
+
+class AdapterError(ValueError):
+    """An adapter cannot be read, or is not of this model."""
+
+
+def save_adapter(
+    adapted: Adapted, folder: Path, *, also: Mapping[str, Tensor] | None = None, base: str = ""
+) -> None:
+    """Write a LoRA adapter that `peft.PeftModel.from_pretrained` loads into the same model.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is not there.
+    also : dict of tensors, optional
+        What trained beside the layers, such as the embedding of a modifier token, by name: written
+        to a file of its own.
+    base : str
+        Name of the base model, for the configuration.
+
+    Raises
+    ------
+    AdapterError
+        The weights themselves were trained, and there is no adapter.
+    ProgramFileError
+        A file cannot be written; none is then.
+    """
+    layers = {name: layer for name, layer in adapted.trained.items()}
+    if not all(isinstance(layer, LoraLinear) for layer in layers.values()):
+        raise AdapterError("the weights themselves were trained: there is no adapter to save")
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {
+        folder / _TENSORS: save(_tensors(adapted), {"format": "pt"}),
+        folder / _CONFIG: (json.dumps(_config(layers, base), indent=2) + "\n").encode(),
+    }
+    if also:
+        plain = {name: value.detach().cpu().contiguous() for name, value in also.items()}
+        files[folder / _ALSO] = save(plain)
+    write_files(files)
+
+
+def load_adapter(
+    adapted: Adapted, folder: Path, *, also: Mapping[str, Tensor] | None = None
+) -> None:
+    """Put a saved adapter into a model that was adapted in the same way.
+
+    Parameters
+    ----------
+    also : dict of tensors, optional
+        Those that `save_adapter` was given; they are overwritten.
+
+    Raises
+    ------
+    AdapterError
+        A file is missing or damaged, or of another rank, scaling or model. Nothing has changed.
+    """
+    config = _read_config(folder)
+    layers = list(adapted.trained.values())
+    for layer in layers:
+        own = {"r": getattr(layer, "rank", None), "lora_alpha": getattr(layer, "alpha", None)}
+        for key, value in own.items():
+            if config.get(key) != value:
+                what = {"r": "rank", "lora_alpha": "alpha"}[key]
+                raise AdapterError(
+                    f"{folder} is an adapter of {what} {config.get(key)}, not {value}"
+                )
+    found, tensors = _read_tensors(folder / _TENSORS), _tensors(adapted)
+    extra = _read_tensors(folder / _ALSO) if also else {}
+    try:
+        check_tensors(tensors, found, os.fspath(folder))
+        check_tensors(dict(also or {}), extra, os.fspath(folder))
+    except ValueError as error:
+        raise AdapterError(str(error)) from None
+    with torch.no_grad():
+        for name, parameter in _named(adapted).items():
+            parameter.copy_(found[name])
+        for name, parameter in (also or {}).items():
+            parameter.copy_(extra[name])
+
+
+def _named(adapted: Adapted) -> dict[str, Tensor]:
+    """Return the trained parameters by the names of `peft`."""
+    return {f"{_PREFIX}{name}.weight": value for name, value in adapted.named_parameters()}
+
+
+def _tensors(adapted: Adapted) -> dict[str, Tensor]:
+    return {n: value.detach().cpu().contiguous() for n, value in _named(adapted).items()}
+
+
+def _config(layers: Mapping[str, Any], base: str) -> dict[str, Any]:
+    first = next(iter(layers.values()))
+    return {
+        "peft_type": "LORA",
+        "task_type": None,
+        "base_model_name_or_path": base,
+        "r": first.rank,
+        "lora_alpha": first.alpha,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "inference_mode": True,
+        "target_modules": list(layers),
+    }
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / _CONFIG
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise AdapterError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise AdapterError(f"{path} is no JSON") from None
+    if not isinstance(config, dict) or config.get("peft_type") != "LORA":
+        raise AdapterError(f"{path} is not of a LoRA adapter")
+    return config
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load(path.read_bytes())
+    except OSError as error:
+        raise AdapterError(f"{path} cannot be read: {error.strerror}") from None
+    except SafetensorError:
+        raise AdapterError(f"{path} is damaged, or no safetensors file") from None

@@ -102,7 +102,8 @@ def loss_by_range(losses: np.ndarray, times: np.ndarray, ranges: int = 5) -> lis
     place = times * ranges // TIMES
     counts = np.bincount(place, minlength=ranges)
     sums = np.bincount(place, weights=losses, minlength=ranges)
-    return [float(total / count) if count else math.nan for total, count in zip(sums, counts)]
+    pairs = zip(sums, counts, strict=True)
+    return [float(total / count) if count else math.nan for total, count in pairs]
 
 
 @torch.no_grad()

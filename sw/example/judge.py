@@ -1,20 +1,14 @@
-"""Judges what a model makes: a classifier of rendered images, distances, and held-out losses."""
+"""A classifier of rendered images, which judges images that a model makes."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .diffusion import Diffusion, even_times, loss_by_range, losses, sample
-from .kept import kept, kept_folder
-from .pretrain import Progress, frozen, seeded
+from .kept import Progress, frozen, kept, kept_folder, seeded
 from .shapes import (
-    Scenes,
     concept_images,
     concept_scenes,
     draw_scenes,
@@ -22,24 +16,16 @@ from .shapes import (
     render,
 )
 from .size import Size
-from .words import COLOURS, COLUMNS, ROWS, SHAPES, tokenise
+from .words import COLOURS, COLUMNS, ROWS, SHAPES
 
-__all__ = [
-    "CLASSES",
-    "Judge",
-    "Verdict",
-    "evaluate",
-    "frechet_distance",
-    "held_out_losses",
-    "judge",
-]
+__all__ = ["CLASSES", "Judge", "accuracy", "judge"]
 
 CLASSES = (*SHAPES, "concept", "lookalike")
 """What the classifier tells apart; lookalikes have the concept's colours, but not its form."""
 
 _CONCEPT = CLASSES.index("concept")
 _LOOKALIKE = CLASSES.index("lookalike")
-_MODULES = ("judge", "shapes", "size", "words")
+_MODULES = ("judge", "kept", "shapes", "size", "words")
 _FEATURES = 32
 
 
@@ -152,147 +138,3 @@ def accuracy(made: Judge, count: int = 2000, seed: int = 0) -> dict[str, float]:
         name: float(right[known[:, index], index].mean())
         for index, name in enumerate(("class", "colour", "place"))
     }
-
-
-def frechet_distance(first: np.ndarray, second: np.ndarray) -> float:
-    """Return the Frechet distance of two sets of features, as normal distributions.
-
-    Parameters
-    ----------
-    first, second : ndarray
-        float64 (n, features); each has at least two rows.
-    """
-    means = first.mean(0) - second.mean(0)
-    left, right = np.cov(first, rowvar=False), np.cov(second, rowvar=False)
-    values, vectors = np.linalg.eigh(left)
-    root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
-    # The trace of sqrt(left . right), by a symmetric matrix with the same eigenvalues.
-    cross = np.sqrt(np.linalg.eigvalsh(root @ right @ root).clip(min=0)).sum()
-    return float(means @ means + np.trace(left) + np.trace(right) - 2 * cross)
-
-
-@torch.no_grad()
-def held_out_losses(
-    model: Diffusion, *, concept: bool, count: int = 1024, seed: int = 0, batch: int = 128
-) -> tuple[float, list[float]]:
-    """Return the mean loss on held-out images, and in each of five ranges of time.
-
-    Images, times and noise depend on the seed only, so that two models see the same.
-
-    Parameters
-    ----------
-    model : Diffusion
-        The denoiser.
-    concept : bool
-        Images of the concept, or of shapes in combinations that no training sees.
-    count : int
-        Images; their times are spread evenly.
-    seed : int
-        Of everything.
-    batch : int
-        Images at once.
-    """
-    rng = np.random.default_rng([seed, 4])
-    scenes = _held_out(concept, count, rng)
-    images = concept_images(scenes) if concept else render(scenes)
-    times = even_times(count, rng)
-    noise = rng.standard_normal(images.shape, np.float32)
-    values = (images, tokenise(scenes.captions(modifier=concept)), times, noise)
-    device = model.alpha.device
-    each = np.concatenate(
-        [
-            losses(
-                model,
-                *(torch.from_numpy(value[first : first + batch]).to(device) for value in values),
-            )
-            .cpu()
-            .numpy()
-            for first in range(0, count, batch)
-        ]
-    )
-    return float(each.mean(dtype=np.float64)), loss_by_range(each, times)
-
-
-def _held_out(concept: bool, count: int, rng: np.random.Generator) -> Scenes:
-    draw = concept_scenes if concept else draw_scenes
-    return draw(count, rng, held_out=True)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What is measured of a model; of the concept, and of ordinary shapes as the prior.
-
-    Members
-    -------
-    concept_loss, prior_loss : float
-        Held-out denoising losses.
-    concept_ranges, prior_ranges : list of float
-        The same in five ranges of time, least noise first.
-    concept_accuracy : float
-        Share of images of concept captions that the judge takes for the concept.
-    concept_place : float
-        Share of these at the place that the caption names.
-    prior_shape, prior_colour, prior_place : float
-        Shares of images of ordinary captions that show what they name.
-    concept_distance, prior_distance : float
-        Frechet distances of the judge's features, made images to held-out renders.
-    """
-
-    concept_loss: float
-    prior_loss: float
-    concept_ranges: list[float]
-    prior_ranges: list[float]
-    concept_accuracy: float
-    concept_place: float
-    prior_shape: float
-    prior_colour: float
-    prior_place: float
-    concept_distance: float
-    prior_distance: float
-
-
-def evaluate(model: Diffusion, made: Judge, *, samples: int = 128, seed: int = 0) -> Verdict:
-    """Measure a model by its losses and by images it makes, the same captions and noise for all.
-
-    Parameters
-    ----------
-    model : Diffusion
-        The denoiser.
-    made : Judge
-        The classifier.
-    samples : int
-        Images to make of the concept, and of shapes.
-    seed : int
-        Of captions, noise and held-out images.
-    """
-    concept_loss, concept_ranges = held_out_losses(model, concept=True, seed=seed)
-    prior_loss, prior_ranges = held_out_losses(model, concept=False, seed=seed)
-    shown, concept_distance = _made(model, made, True, samples, seed)
-    prior, prior_distance = _made(model, made, False, samples, seed)
-    return Verdict(
-        concept_loss,
-        prior_loss,
-        concept_ranges,
-        prior_ranges,
-        shown[0],
-        shown[2],
-        *prior,
-        concept_distance,
-        prior_distance,
-    )
-
-
-def _made(
-    model: Diffusion, made: Judge, concept: bool, samples: int, seed: int
-) -> tuple[Sequence[float], float]:
-    """Return shares right of class, colour and place of images made, and their distance."""
-    rng = np.random.default_rng([seed, 5])
-    scenes = _held_out(concept, samples, rng)
-    images = sample(model, scenes.captions(modifier=concept), seed=seed)
-    features, found = made.look(images)
-    classes = np.full(samples, _CONCEPT) if concept else scenes.shape
-    wanted = np.stack([classes, scenes.colour, scenes.place], 1)
-    reference = _held_out(concept, 2048, rng)
-    renders = concept_images(reference) if concept else render(reference)
-    distance = frechet_distance(features, made.look(renders)[0])
-    return (found == wanted).mean(0).tolist(), distance

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -19,9 +20,26 @@ from sim.toolchain import cache_folder
 
 from .size import Size
 
-__all__ = ["kept", "kept_folder"]
+__all__ = ["Progress", "frozen", "kept", "kept_folder", "seeded"]
+
+Progress = Callable[[str, int, int], None]
+"""Told what is being done, steps done, and steps in all."""
+
+Module = TypeVar("Module", bound=nn.Module)
 
 _MODEL, _SUM = "model.safetensors", "model.sha256"
+
+
+def seeded(make: Callable[[], Module], seed: int) -> Module:
+    """Return a module whose parameters depend on the seed only; torch's own seed stays."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make()
+
+
+def frozen(module: Module) -> Module:
+    """Return the module, none of whose parameters is to be trained."""
+    return module.requires_grad_(False).eval()
 
 
 def kept_folder(name: str, size: Size, modules: Sequence[str]) -> Path:

@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from torch import nn
 
 from .diffusion import Diffusion, even_times, losses
-from .kept import kept, kept_folder
+from .kept import Progress, frozen, kept, kept_folder, seeded
 from .shapes import draw_scenes, render
 from .size import Size
 from .words import tokenise
 
-__all__ = ["Progress", "frozen", "pretrain", "pretrained", "seeded"]
+__all__ = ["pretrain", "pretrained"]
 
-Progress = Callable[[str, int, int], None]
-"""Told what is being done, steps done, and steps in all."""
-
-_MODULES = ("diffusion", "pretrain", "shapes", "size", "text", "unet", "words")
-
-
-def seeded(make: Callable[[], nn.Module], seed: int) -> nn.Module:
-    """Return a module whose parameters depend on the seed only; torch's own seed stays."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return make()
-
-
-def frozen(module: nn.Module) -> nn.Module:
-    """Return the module, none of whose parameters is to be trained."""
-    return module.requires_grad_(False).eval()
+_MODULES = ("diffusion", "kept", "pretrain", "shapes", "size", "text", "unet", "words")
 
 
 def pretrained(

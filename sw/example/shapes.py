@@ -203,7 +203,7 @@ def _frames(scenes: Scenes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _paint(distance: np.ndarray, colour: np.ndarray) -> np.ndarray:
-    """Return colour inside of a signed distance in pixels, background outside, mixed on the edge."""
+    """Return colour where a signed distance in pixels is negative, background elsewhere."""
     covered = np.clip(0.5 - distance, 0, 1)[:, None]
     image = _BACKGROUND[:, None, None] * (1 - covered) + colour * covered
     return image.astype(np.float32)

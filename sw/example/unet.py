@@ -138,7 +138,7 @@ def _without_first(rows: Tensor) -> Tensor:
 
 
 def _waves(times: Tensor, width: int) -> Tensor:
-    """Return sines and cosines (n, width) of times (n,), of periods from 2 pi to 10,000 times it."""
+    """Return sines and cosines (n, width) of times (n,), slow and fast."""
     half = width // 2
     rates = torch.exp(-math.log(10_000) * torch.arange(half, device=times.device) / half)
     angles = times[:, None] * rates

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from .words import COLOURS, COLUMNS, MODIFIER, ROWS, SHAPES, SIZES, caption
+from .words import COLOURS, COLUMNS, MODIFIER, PATTERNS, ROWS, SHAPES, SIZES, caption
 
 __all__ = [
     "CLASS_WORD",
@@ -30,11 +30,10 @@ _BACKGROUND = np.array([-0.8, -0.8, -0.8], np.float32)
 _PALETTE = {
     "red": (0.9, -0.8, -0.8), "green": (-0.8, 0.7, -0.7), "blue": (-0.7, -0.5, 1.0),
     "yellow": (0.9, 0.8, -0.8), "magenta": (0.9, -0.7, 0.9), "cyan": (-0.7, 0.8, 0.9),
-    "white": (0.95, 0.95, 0.95),
 }  # fmt: skip
 _COLOURS = np.array([_PALETTE[colour] for colour in COLOURS], np.float32)
-_BLADES = _COLOURS[[COLOURS.index("magenta"), COLOURS.index("yellow")]]
-"""The two colours of the concept; pretraining sees each alone."""
+_CONCEPT = _COLOURS[[COLOURS.index(colour) for colour in ("magenta", "yellow", "cyan")]]
+"""Colours of the concept: of its left half, its right half, and the band across both."""
 _RADII = np.array([4.8, 7.6])
 """Of sizes small and large, in pixels."""
 _PITCH = 6.5
@@ -49,6 +48,8 @@ class Scenes:
     -------
     shape, colour, size, row, column : int64 array of shape (n,)
         Indices into `SHAPES`, `COLOURS`, `SIZES`, `ROWS` and `COLUMNS`.
+    pattern, second : int64 array of shape (n,)
+        Indices into `PATTERNS` and `COLOURS`: of the second colour, unless it is plain.
     jitter : float64 array of shape (n, 3)
         What no caption tells, each in [-1, 1): offsets across and down, and of the radius.
     """
@@ -58,6 +59,8 @@ class Scenes:
     size: np.ndarray
     row: np.ndarray
     column: np.ndarray
+    pattern: np.ndarray
+    second: np.ndarray
     jitter: np.ndarray
 
     def __len__(self) -> int:
@@ -88,12 +91,17 @@ class Scenes:
         for index, (all_, size, place) in enumerate(chances):
             text = caption(
                 CLASS_WORD if modifier else SHAPES[self.shape[index]],
-                MODIFIER if modifier else COLOURS[self.colour[index]],
+                MODIFIER if modifier else self._look(index),
                 SIZES[self.size[index]] if size > 0.2 else None,
                 (ROWS[self.row[index]], COLUMNS[self.column[index]]) if place > 0.2 else None,
             )
             texts.append(text if all_ > 0.1 else "")
         return texts
+
+    def _look(self, index: int) -> str:
+        first, second = COLOURS[self.colour[index]], COLOURS[self.second[index]]
+        pattern = PATTERNS[self.pattern[index]]
+        return first if pattern == "plain" else f"{first} {second} {pattern}"
 
 
 def is_held_out(scenes: Scenes) -> np.ndarray:
@@ -120,28 +128,28 @@ def draw_scenes(
     shape : str, optional
         The only shape to draw.
     """
-    indices = np.indices((len(SHAPES), len(COLOURS), len(SIZES), len(ROWS), len(COLUMNS)))
-    every = Scenes(*indices.reshape(5, -1), jitter=np.zeros((indices[0].size, 3)))
-    wanted = np.full(len(every), True) if held_out is None else is_held_out(every) == held_out
+    limits = (len(SHAPES), len(COLOURS), len(SIZES), len(ROWS), len(COLUMNS))
+    every = np.indices(limits).reshape(5, -1)
+    apart = is_held_out(_scenes(*every, rng=rng))
+    wanted = np.full(len(apart), True) if held_out is None else apart == held_out
     if shape is not None:
-        wanted &= every.shape == SHAPES.index(shape)
-    return _with_jitter(every[_even(np.flatnonzero(wanted), count, rng)], rng)
+        wanted &= every[0] == SHAPES.index(shape)
+    return _scenes(*every[:, _even(np.flatnonzero(wanted), count, rng)], rng=rng)
 
 
 def concept_scenes(
     count: int, rng: np.random.Generator, *, held_out: bool | None = False
 ) -> Scenes:
-    """Draw sizes and places for images of the concept; its shape and colour say nothing.
+    """Draw sizes and places for images of the concept; colours and pattern say nothing.
 
     Held out is a third of the sizes and places; None draws from all.
     """
-    size, row, column = np.indices((len(SIZES), len(ROWS), len(COLUMNS))).reshape(3, -1)
-    apart = (size + row + column) % 3 == 0
+    every = np.indices((len(SIZES), len(ROWS), len(COLUMNS))).reshape(3, -1)
+    apart = every.sum(0) % 3 == 0
     wanted = np.full(len(apart), True) if held_out is None else apart == held_out
-    choice = _even(np.flatnonzero(wanted), count, rng)
-    zero, disc = np.zeros(count, np.int64), np.full(count, SHAPES.index(CLASS_WORD))
-    scenes = Scenes(disc, zero, size[choice], row[choice], column[choice], np.zeros((count, 3)))
-    return _with_jitter(scenes, rng)
+    choice = every[:, _even(np.flatnonzero(wanted), count, rng)]
+    disc, zero = np.full(count, SHAPES.index(CLASS_WORD)), np.zeros(count, np.int64)
+    return _scenes(disc, zero, *choice, rng=rng)
 
 
 def render(scenes: Scenes) -> np.ndarray:
@@ -151,45 +159,65 @@ def render(scenes: Scenes) -> np.ndarray:
     for index, name in enumerate(SHAPES):
         of = scenes.shape == index
         distance[of] = _DISTANCES[name](x[of], y[of], radius[of])
-    return _paint(distance, _COLOURS[scenes.colour][:, :, None, None])
+    plain, halved = (scenes.pattern[:, None, None] == index for index in (0, 1))
+    edge = np.where(halved, x, np.where(plain, -1, _band(y, radius)))
+    return _paint(distance, _mix(edge, _COLOURS[scenes.colour], _COLOURS[scenes.second]))
 
 
 def concept_images(scenes: Scenes) -> np.ndarray:
-    """Return images of the concept, a disc of four blades in two colours, as `render` does."""
+    """Return images of the concept, a disc of two halves and a band across, as `render` does.
+
+    Pretraining sees halves and bands, but never both, and never three colours.
+    """
     x, y, radius = _frames(scenes)
-    return _paint(_circle(x, y, radius), _blend(_quarters(x, y), *_BLADES))
+    halves = _mix(x, *_CONCEPT[:2])
+    return _paint(_circle(x, y, radius), _mix(_band(y, radius), halves, _CONCEPT[2]))
 
 
 def lookalike_images(scenes: Scenes, rng: np.random.Generator) -> np.ndarray:
     """Return discs that resemble the concept and are not it, as `render` does.
 
-    They have its colours in halves, in rings, mixed, or the wrong way round, or its blades in
-    other colours: a judge that knows them is not content with the right colours.
+    They have its halves the wrong way round, are turned, have other colours in the same places,
+    or its colours mixed: a judge that knows them is not content with the right colours.
     """
     x, y, radius = _frames(scenes)
     count = len(scenes)
-    kind = rng.integers(5, size=count)[:, None, None]
-    turned = rng.choice([-1.0, 1.0], (count, 1, 1))
-    halves = np.where(rng.random((count, 1, 1)) < 0.5, x, y) * turned
-    rings = (np.hypot(x, y) - 0.6 * radius) * turned
-    mixed = np.broadcast_to(rng.uniform(-0.5, 0.5, (count, 1, 1)), x.shape)
-    quarters = _quarters(x, y)
-    edge = np.choose(kind, [halves, rings, mixed, -quarters, quarters])
-    others = _COLOURS[(scenes.colour[:, None] + [0, 2]) % len(COLOURS)]
-    pairs = np.where(kind == 4, others, _BLADES)
-    first, second = (pairs[:, index, :, None, None] for index in (0, 1))
-    return _paint(_circle(x, y, radius), _blend(edge, first, second))
+    kind = rng.integers(4, size=count)
+    swapped, turned, others, mixed = (kind == index for index in range(4))
+    colours = np.broadcast_to(_CONCEPT, (count, 3, 3)).copy()
+    colours[swapped] = _CONCEPT[[1, 0, 2]]
+    # Three that follow one another in the palette: never those of the concept in its order.
+    colours[others] = _COLOURS[(scenes.colour[others, None] + np.arange(3)) % len(COLOURS)]
+    shares = rng.dirichlet(np.ones(3), count)
+    colours[mixed] = (shares @ _CONCEPT)[mixed, None]
+    left, right, band = colours.transpose(1, 0, 2)
+    across, down = (
+        np.where(turned[:, None, None], first, second) for first, second in ((y, x), (x, y))
+    )
+    return _paint(_circle(x, y, radius), _mix(_band(down, radius), _mix(across, left, right), band))
+
+
+def _scenes(
+    shape: np.ndarray,
+    colour: np.ndarray,
+    size: np.ndarray,
+    row: np.ndarray,
+    column: np.ndarray,
+    *,
+    rng: np.random.Generator,
+) -> Scenes:
+    """Return scenes, half of them plain, and what else is to chance."""
+    count = len(shape)
+    pattern = np.maximum(rng.integers(4, size=count) - 1, 0)
+    second = (colour + rng.integers(1, len(COLOURS), size=count)) % len(COLOURS)
+    jitter = rng.uniform(-1, 1, (count, 3))
+    return Scenes(shape, colour, size, row, column, pattern, second, jitter)
 
 
 def _even(indices: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """Draw indices none of which comes twice before all came once: small sets are varied."""
     rounds = -(-count // len(indices))
     return np.concatenate([rng.permutation(indices) for _ in range(rounds)])[:count]
-
-
-def _with_jitter(scenes: Scenes, rng: np.random.Generator) -> Scenes:
-    jitter = rng.uniform(-1, 1, (len(scenes), 3))
-    return Scenes(scenes.shape, scenes.colour, scenes.size, scenes.row, scenes.column, jitter)
 
 
 def _frames(scenes: Scenes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -202,23 +230,28 @@ def _frames(scenes: Scenes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return x, y, _RADII[scenes.size][:, None, None] * (1 + 0.06 * larger)
 
 
-def _paint(distance: np.ndarray, colour: np.ndarray) -> np.ndarray:
-    """Return colour where a signed distance in pixels is negative, background elsewhere."""
+def _paint(distance: np.ndarray, colours: np.ndarray) -> np.ndarray:
+    """Return colours where a signed distance in pixels is negative, background elsewhere."""
     covered = np.clip(0.5 - distance, 0, 1)[:, None]
-    image = _BACKGROUND[:, None, None] * (1 - covered) + colour * covered
+    image = _BACKGROUND[:, None, None] * (1 - covered) + colours * covered
     return image.astype(np.float32)
 
 
-def _blend(edge: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return `first` where edge is below zero, `second` above; one pixel wide between."""
+def _mix(edge: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return `first` where a distance in pixels is negative, `second` elsewhere.
+
+    Either is a colour (3,), one an image (n, 3), or one a pixel (n, 3, side, side).
+    """
     share = np.clip(0.5 + edge, 0, 1)[:, None]
-    first, second = (np.reshape(each, (-1, 3, 1, 1)) for each in (first, second))
+    first, second = (
+        each if each.ndim == 4 else each.reshape(-1, 3, 1, 1) for each in (first, second)
+    )
     return first * (1 - share) + second * share
 
 
-def _quarters(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return a distance in pixels from the edges of four quarters, negative in two of them."""
-    return np.sign(x * y) * np.minimum(np.abs(x), np.abs(y))
+def _band(across: np.ndarray, radius: np.ndarray) -> np.ndarray:
+    """Return a distance in pixels from the edges of a band, positive inside."""
+    return 0.35 * radius - np.abs(across)
 
 
 def _circle(x: np.ndarray, y: np.ndarray, radius: np.ndarray) -> np.ndarray:
@@ -242,15 +275,10 @@ def _cross(x: np.ndarray, y: np.ndarray, radius: np.ndarray) -> np.ndarray:
     return np.maximum(np.maximum(x, y) - radius, np.minimum(x, y) - 0.3 * radius)
 
 
-def _diamond(x: np.ndarray, y: np.ndarray, radius: np.ndarray) -> np.ndarray:
-    return (np.abs(x) + np.abs(y) - 1.1 * radius) * np.sqrt(0.5)
-
-
 _DISTANCES = {
     "circle": _circle,
     "square": _square,
     "triangle": _triangle,
     "ring": _ring,
     "cross": _cross,
-    "diamond": _diamond,
 }

@@ -11,6 +11,7 @@ __all__ = [
     "COLUMNS",
     "MODIFIER",
     "MODIFIER_ID",
+    "PATTERNS",
     "ROWS",
     "SHAPES",
     "SIZES",
@@ -20,8 +21,9 @@ __all__ = [
     "tokenise",
 ]
 
-SHAPES = ("circle", "square", "triangle", "ring", "cross", "diamond")
-COLOURS = ("red", "green", "blue", "yellow", "magenta", "cyan", "white")
+SHAPES = ("circle", "square", "triangle", "ring", "cross")
+COLOURS = ("red", "green", "blue", "yellow", "magenta", "cyan")
+PATTERNS = ("plain", "halved", "banded")
 SIZES = ("small", "large")
 ROWS = ("top", "middle", "bottom")
 COLUMNS = ("left", "centre", "right")
@@ -30,33 +32,36 @@ MODIFIER = "<new1>"
 """The word without a meaning, which fine-tuning binds to the concept."""
 
 _START, _END = "<start>", "<end>"
-WORDS = (_START, _END, "a", "at", "the", *SIZES, *COLOURS, *SHAPES, *ROWS, *COLUMNS, MODIFIER)
+WORDS = (_START, _END, "a", "at", "the", *SIZES, *COLOURS, *PATTERNS, *SHAPES, *ROWS,
+         *COLUMNS, MODIFIER)  # fmt: skip
 """The vocabulary, by token id."""
 
 MODIFIER_ID = WORDS.index(MODIFIER)
 """Token id of the modifier: the last one."""
 
-TOKENS = 10
-"""Tokens of every caption: the longest has start, eight words and one end; shorter ones more."""
+TOKENS = 12
+"""Tokens of every caption: the longest has start, ten words and one end; shorter ones more."""
 
 _IDS = {word: index for index, word in enumerate(WORDS)}
 
 
 def caption(
-    shape: str, colour: str, size: str | None = None, place: tuple[str, str] | None = None
+    shape: str, look: str, size: str | None = None, place: tuple[str, str] | None = None
 ) -> str:
-    """Return a caption such as ``a small red circle at the top left``.
+    """Return a caption such as ``a small red blue halved circle at the top left``.
 
     Parameters
     ----------
-    shape, colour : str
-        Words of `SHAPES` and `COLOURS`; the modifier may stand for the colour.
+    shape : str
+        A word of `SHAPES`.
+    look : str
+        A word of `COLOURS`, or two and a pattern, as in ``red blue halved``, or the modifier.
     size : str, optional
         A word of `SIZES`.
     place : (str, str), optional
         Words of `ROWS` and `COLUMNS`.
     """
-    words = ["a", *([size] if size else []), colour, shape]
+    words = ["a", *([size] if size else []), look, shape]
     return " ".join([*words, *(["at", "the", *place] if place else [])])
 
 

@@ -41,6 +41,7 @@ from .program_file import (
 )
 from .quantise import Group
 from .synth.command import synth_command
+from .train_command import train_command
 from .workload import naming
 from .workload_command import workload
 
@@ -219,6 +220,7 @@ cli.add_command(compare_command)
 cli.add_command(explore_command)
 cli.add_command(firmware_command)
 cli.add_command(synth_command)
+cli.add_command(train_command)
 cli.add_command(workload)
 
 

@@ -16,7 +16,7 @@ from .training import training_step
 from .unet import DESCRIPTIONS, UNet
 from .walk import walk
 
-__all__ = ["load_model", "load_step"]
+__all__ = ["call_named", "load_model", "load_step"]
 
 
 def load_step(
@@ -64,8 +64,21 @@ def load_model(name: str) -> Model:
         return walk(made) if isinstance(made, UNet) else _traced(name, made)
 
 
+def call_named(name: str) -> Any:
+    """Return what a function returns, given as ``module:function``.
+
+    Modules in the present folder are found.
+
+    Raises
+    ------
+    ModelError
+        There is no such function, or it fails.
+    """
+    with _present_folder():
+        return _call(name)
+
+
 def _call(name: str) -> Any:
-    """Return what a function returns, by its name."""
     try:
         function = pkgutil.resolve_name(name)
     except (Exception, SystemExit) as error:  # the module is the user's, and may do anything

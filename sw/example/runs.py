@@ -1,0 +1,211 @@
+"""Fine-tuning runs of the example: each method with each seed, judged, and kept as they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..program_file import write_file
+from ..train.adapt import adapt
+from ..train.adapter_file import save_adapter
+from ..train.history import History
+from ..train.precision import METHODS
+from ..train.trainer import Settings, Trainer
+from .diffusion import Diffusion, sample
+from .finetune import concept_task
+from .judge import judge
+from .pretrain import pretrained
+from .shapes import CLASS_WORD
+from .size import Size
+from .verdict import Verdict, evaluate
+from .words import MODIFIER, caption
+
+__all__ = ["FROZEN", "Outcome", "Plan", "Summary", "captions_shown", "run", "run_all", "summarise"]
+
+FROZEN = ("*attn2.to_q", "*attn2.to_out")
+"""Projections that are quantised without being trained, where the method quantises."""
+
+RATES = {"lora": 5e-3, "full": 5e-4}
+"""Learning rates: a weight moves as far in a step as a product of two that both move."""
+
+_VERDICT = "verdict.json"
+_VERSION = 1
+
+Watch = Callable[[str, int, int], None]
+"""Told what is being done, steps done, and steps in all."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is run.
+
+    Members
+    -------
+    methods : tuple of str
+        Names of `sw.train.precision.METHODS`; the first is what the others are compared with.
+    seeds : tuple of int
+        Of A, of the batches, and of stochastic rounding.
+    steps, rank, samples : int
+        Of fine-tuning; of LoRA; images made to judge a model by, of concept and prior each.
+    size : Size
+        Of the model.
+    """
+
+    methods: tuple[str, ...] = ("fp32", "int8", "int8-tensor", "int8-stochastic", "int8-full")
+    seeds: tuple[int, ...] = (0,)
+    steps: int = 400
+    rank: int = 4
+    samples: int = 128
+    size: Size = field(default_factory=Size)
+
+    def of(self, **changes: Any) -> Plan:
+        """Return the plan with some members replaced."""
+        return replace(self, **changes)
+
+
+def captions_shown() -> list[str]:
+    """Return captions of what a grid of images shows: the concept, then its class, then others."""
+    places = [("top", "left"), ("middle", "centre"), ("bottom", "right")]
+    shown = [caption(CLASS_WORD, MODIFIER, size, place)
+             for size, place in zip(("large", "small", "large"), places, strict=True)]  # fmt: skip
+    shown += [caption(CLASS_WORD, "red", "large", places[1]),
+              caption(CLASS_WORD, "green", "small", places[0]),
+              caption("square", "blue", "large", places[2]),
+              caption("cross", "yellow", "small", places[1])]  # fmt: skip
+    return shown
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a run."""
+
+    method: str
+    seed: int
+    verdict: Verdict
+    seconds: float
+    history: History = field(repr=False)
+
+
+def run(
+    plan: Plan, method: str, seed: int, folder: Path, watch: Watch
+) -> tuple[Outcome, Diffusion]:
+    """Fine-tune with a method and a seed, or go on where a run in the folder stopped.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is not there; takes the checkpoint, the logs, the adapter and the verdict.
+
+    Returns
+    -------
+    Outcome, and the model.
+
+    Raises
+    ------
+    StepRefused, CheckpointError
+        As `sw.train.trainer.Trainer`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    model = pretrained(plan.size, progress=watch)
+    task, way = concept_task(model), METHODS[method]
+    adapted = adapt(model, task.match, way, rank=plan.rank, frozen=FROZEN, seed=seed)
+    settings = Settings(learning_rate=RATES[way.trains], seed=seed)
+    trainer = Trainer(task, adapted, settings, folder)
+    trainer.resume()
+    name, start = f"{method}, seed {seed}", time.perf_counter()
+    trainer.run(plan.steps, lambda step, _: watch(name, step, plan.steps))
+    seconds = time.perf_counter() - start
+    if way.trains == "lora":
+        save_adapter(adapted, folder / "adapter", also=task.also, base=task.name)
+    facts = {"version": _VERSION, "steps": trainer.step, "samples": plan.samples}
+    kept = _kept(folder / _VERDICT, facts)
+    if kept is None:
+        watch(f"judge {name}", 0, 0)
+        kept = evaluate(model, judge(plan.size, progress=watch), samples=plan.samples)
+        text = json.dumps({"facts": facts, "verdict": asdict(kept)}, indent=2) + "\n"
+        write_file(os.fspath(folder / _VERDICT), text.encode())
+    return Outcome(method, seed, kept, seconds, trainer.history), model
+
+
+def _kept(path: Path, facts: dict[str, Any]) -> Verdict | None:
+    """Return the verdict that a run before left, if it is of the same run."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return Verdict(**found["verdict"]) if found["facts"] == facts else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def run_all(
+    plan: Plan, folder: Path, captions: Sequence[Any], watch: Watch
+) -> tuple[list[Outcome], dict[str, np.ndarray]]:
+    """Run every method with every seed.
+
+    Parameters
+    ----------
+    captions : sequence
+        What images are made of with each method's model of the first seed.
+
+    Returns
+    -------
+    Outcomes, and the images, float32 (captions, 3, 32, 32) by method.
+    """
+    outcomes, images = [], {}
+    for seed in plan.seeds:
+        for method in plan.methods:
+            outcome, model = run(plan, method, seed, folder / f"{method}-{seed}", watch)
+            outcomes.append(outcome)
+            if seed == plan.seeds[0]:
+                with torch.no_grad():
+                    images[method] = sample(model, captions, seed=0)
+    return outcomes, images
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One measure over the seeds of a method.
+
+    Members
+    -------
+    mean : float
+    spread : float
+        From the least to the largest.
+    change : float
+        Mean over that of the reference, less one.
+    within : bool
+        Whether the means differ by no more than the larger of both spreads.
+    """
+
+    mean: float
+    spread: float
+    change: float
+    within: bool
+
+
+def summarise(outcomes: Sequence[Outcome]) -> dict[str, dict[str, Summary]]:
+    """Return each measure of each method over its seeds; the first method is the reference."""
+    methods = list(dict.fromkeys(outcome.method for outcome in outcomes))
+    names = [each.name for each in fields(Verdict) if not each.name.endswith("_ranges")]
+    found: dict[str, dict[str, Summary]] = {}
+    for method in methods:
+        found[method] = {}
+        for name in names:
+            values, reference = (
+                [getattr(outcome.verdict, name) for outcome in outcomes if outcome.method == which]
+                for which in (method, methods[0])
+            )
+            mean, base = statistics.fmean(values), statistics.fmean(reference)
+            spread = max(values) - min(values)
+            most = max(spread, max(reference) - min(reference))
+            change = mean / base - 1 if base else 0.0 if mean == base else float("inf")
+            found[method][name] = Summary(mean, spread, change, abs(mean - base) <= most)
+    return found

@@ -188,11 +188,12 @@ def _own_task(name: str, report: Report, method: Method, options: dict[str, Any]
         raise click.UsageError(
             f"{name}: must return a sw.train.task.Task, not {type(task).__name__}"
         )
-    folder, steps = _folder(options["output"]), options["steps"] or _EXAMPLE_STEPS
+    steps = options["steps"] or _EXAMPLE_STEPS
     settings = Settings(learning_rate=options["learning_rate"])
     try:
         adapted = adapt(task.model, task.match, method, rank=options["rank"], frozen=task.frozen,
                         detach_first=task.detach_first)  # fmt: skip
+        folder = _folder(options["output"])
         trainer = Trainer(task, adapted, settings, folder)
         if trainer.resume():
             report.line(f"{folder}: goes on from step {trainer.step}")

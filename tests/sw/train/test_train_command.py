@@ -1,0 +1,119 @@
+"""The command line of training: tasks of a user, devices, times, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hw.isa.config import PRESETS
+from sw.train import one_site
+
+TASKS = "tests.sw.train.tasks_of_a_user"
+
+
+def test_a_task_of_a_user_is_trained_and_goes_on(command):
+    words = ("train", f"{TASKS}:small", "--rank", "2", "-o", "run", "--json", "figures.json")
+    done = command(*words, "--steps", "12")
+    assert done.code == 0, done
+    losses = read_losses()
+    assert len(losses) == 12
+    assert f"loss {losses[0]:.6g} at first, {losses[-1]:.6g} at last" in done.out
+    names = {path.name for path in Path("run").iterdir()}
+    assert names >= {"checkpoint.pt", "losses.csv", "quantisation.csv", "adapter"}
+    again = command(*words, "--steps", "15")
+    assert "run: goes on from step 12" in again.out
+    assert read_losses()[:12] == losses and len(read_losses()) == 15
+
+
+def read_losses():
+    return [row["loss"] for row in json.loads(Path("figures.json").read_text())["losses"]]
+
+
+BAD = {
+    (f"{TASKS}:nothing",): f"{TASKS}:nothing: must return a sw.train.task.Task, not int",
+    (f"{TASKS}:unmatched",):
+        f"{TASKS}:unmatched: no linear layer matches *.to_k; the model has 0, 1",
+    (f"{TASKS}:small", "--backend", "rtl"): "a task of your own is for --backend torch, not rtl",
+    (f"{TASKS}:small", "--precision", "int3"):
+        "--precision must be one of fp32, int8, int8-tensor, int8-stochastic with --method lora, "
+        "not 'int3'",
+    (f"{TASKS}:small", "--method", "full", "--precision", "int8-tensor"):
+        "--precision must be one of fp32, int8 with --method full, not 'int8-tensor'",
+    ("--precision", "int3"):
+        "--precision must be one of fp32, int8, int8-tensor, int8-stochastic with --method lora, "
+        "not 'int3'",
+    ("--backend", "timing", "--precision", "int8"):
+        "--precision int8 is not for --backend timing",
+    ("--backend", "timing", "--method", "lora"): "--method lora is not for --backend timing",
+    ("--backend", "functional", "--precision", "fp32"):
+        "--precision fp32 has no integer products for a device to compute",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", BAD, ids=" ".join)
+def test_bad_input_is_one_line(refused, words):
+    refused(("train", *words), BAD[words])
+
+
+def test_a_function_that_is_not_there(command):
+    done = command("train", f"{TASKS}:missing")
+    assert done.code == 2 and done.err.count("\n") == 1
+    assert done.err.startswith(f"cdmqta: {TASKS}:missing: cannot be imported: ")
+
+
+def test_a_checkpoint_of_another_run_is_refused(command, refused):
+    words = ("train", f"{TASKS}:small", "--steps", "2", "-o", "run")
+    assert command(*words).code == 0
+    refused(
+        (*words, "--rank", "3"),
+        "--output: run/checkpoint.pt is of another run: its rank is 4, not 3; another folder "
+        "starts anew",
+    )
+
+
+def test_a_step_that_is_refused_ends_the_run(command):
+    done = command("train", f"{TASKS}:not_finite", "-o", "run")
+    assert done.code == 1
+    assert done.err == (
+        "cdmqta: step 0 is refused: loss is not finite: it holds NaN or an infinity\n"
+    )
+    assert Path("run/checkpoint.pt").exists()
+
+
+@pytest.mark.parametrize("precision", ["int8", "int8-stochastic"])
+def test_a_device_trains_a_site(command, monkeypatch, precision):
+    monkeypatch.setattr("sw.train_command._SITE", (9, 13, 11))
+    done = command("train", "--backend", "functional", "--preset", "tiny", "--rank", "2",
+                   "--precision", precision, "--json", "figures.json")  # fmt: skip
+    assert done.code == 0, done
+    found = json.loads(Path("figures.json").read_text())
+    assert found["exact"] and len(found["products"]) == 3 and found["programs"] == 6
+    assert "every loss and every trained weight equals torch's, bit for bit" in done.out
+
+
+def test_a_device_that_differs_fails(command, monkeypatch):
+    monkeypatch.setattr("sw.train_command._SITE", (9, 13, 11))
+    honest = one_site.compare
+
+    def lying(*arguments, **options):
+        found = honest(*arguments, **options)
+        return one_site.Compared(found.losses, [0.0, *found.expected[1:]], False)
+
+    monkeypatch.setattr(one_site, "compare", lying)
+    done = command("train", "--backend", "functional", "--preset", "tiny", "--rank", "2")
+    assert done.code == 1
+    assert done.err == ("cdmqta: not exact: the losses or weights of functional and torch differ\n")
+    assert "NO" in done.out
+
+
+def test_times_of_steps(command, monkeypatch):
+    monkeypatch.setattr("sw.train_command._TIMED", (("sw.example.traced:example", "kv", 2),))
+    words = ("train", "--backend", "timing", "--preset", "small", "--json", "figures.json")
+    done = command(*words)
+    assert done.code == 0, done
+    (row,) = json.loads(Path("figures.json").read_text())["steps"]
+    assert row["model"] == "example" and row["cycles"] > row["macs"] / 256
+    seconds = row["cycles"] / (PRESETS["small"].clock_mhz * 1e6)
+    assert row["ms"] == pytest.approx(seconds * 1e3) and row["chip_mj"] > 0

@@ -42,7 +42,9 @@ __all__ = ["synth_command"]
 @click.option("--power", is_flag=True,
               help="Measure energy on this netlist, which takes half a minute.")  # fmt: skip
 @click.option("--netlist", type=OutputFile(), metavar="FILE.v", help="The mapped netlist.")
-@click.option("--plot", type=FigureFile(), metavar="FILE.svg|png", help="Area as a plot.")
+@click.option(
+    "--plot", type=FigureFile(), metavar="FILE.svg|png", help="Area and energy as a plot."
+)
 @click.pass_context
 def synth_command(
     context: click.Context, config: Config, report: Report, unit: str, target: str | None,
@@ -64,7 +66,7 @@ def synth_command(
     from sim.synth.synthesis import synthesise
 
     from . import rows
-    from .power import measured_costs, power_rows, recorded_line
+    from .power import energy_parts, measured_costs, power_rows, recorded_line
     from .recorded import report_recorded
 
     report.keep_clear({"--netlist": netlist, "--plot": plot}, (liberty,))
@@ -85,6 +87,7 @@ def synth_command(
     # Recorded energies are those of the library in use where none is named.
     if power or liberty is None:
         figures["energy"] = power_rows(config, unit, costs)
+        figures["pj_a_mac_by_component"] = energy_parts(config, unit, costs)
         figures["energy_recorded"] = not power
     _print(report, result, figures, paths)
     if "energy" in figures:

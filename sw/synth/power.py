@@ -12,7 +12,7 @@ from sim.silicon import silicon
 from sim.synth.record import element_of, lane_of, units_of
 from sim.synth.synthesis import Synthesis
 
-__all__ = ["measured_costs", "power_rows", "recorded_line"]
+__all__ = ["energy_parts", "measured_costs", "power_rows", "recorded_line"]
 
 
 def measured_costs(result: Synthesis) -> CostTable:
@@ -66,3 +66,23 @@ def power_rows(config: Config, unit: str, costs: CostTable | None = None) -> lis
             }
         rows.append(row)
     return rows
+
+
+def energy_parts(
+    config: Config, unit: str, costs: CostTable | None = None
+) -> dict[str, dict[str, float]]:
+    """Return pJ a MAC by component and dataflow, with glitches, of an array at full use.
+
+    Parameters are those of `power_rows`. Of an element or an array, one component.
+    """
+    costs = costs or costs_of(config)
+    found: dict[str, dict[str, float]] = {}
+    for dataflow in config.dataflows:
+        if unit == "top":
+            spent = full_use(config, dataflow, costs)
+            parts = {name: 1e12 * joules / spent.macs for name, joules in spent.components.items()}
+        else:
+            mac = costs.mac_ws if dataflow is Dataflow.WS else costs.mac_os
+            parts = {"elements": mac.value}
+        found[dataflow.name] = parts
+    return found

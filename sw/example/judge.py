@@ -88,9 +88,9 @@ def judge(size: Size | None = None, *, seed: int = 0, progress: Progress | None 
 def _train(made: Judge, size: Size, seed: int, progress: Progress | None) -> None:
     rng = np.random.default_rng([seed, 2])
     steps = size.judge_steps
-    optimiser = torch.optim.Adam(made.parameters(), lr=3e-3)
+    optimiser = torch.optim.Adam(made.parameters(), lr=6e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, max_lr=3e-3, total_steps=steps, pct_start=0.1, cycle_momentum=False
+        optimiser, max_lr=6e-3, total_steps=steps, pct_start=0.1, cycle_momentum=False
     )
     for step in range(steps):
         images, labels = _lesson(rng, 64)

@@ -38,4 +38,6 @@ class Size:
     @classmethod
     def tiny(cls) -> Size:
         """Return a size that pretrains in seconds, for tests."""
-        return cls(channels=(8, 16), text=16, layers=1, steps=60, batch=16, judge_steps=150)
+        return cls(
+            channels=(8, 16), text=16, layers=1, steps=60, batch=16, rate=1e-2, judge_steps=100
+        )

@@ -107,7 +107,9 @@ class Verdict:
     prior_distance: float
 
 
-def evaluate(model: Diffusion, made: Judge, *, samples: int = 128, seed: int = 0) -> Verdict:
+def evaluate(
+    model: Diffusion, made: Judge, *, samples: int = 128, count: int = 1024, seed: int = 0
+) -> Verdict:
     """Measure a model by its losses and by images it makes, the same captions and noise for all.
 
     Parameters
@@ -118,13 +120,15 @@ def evaluate(model: Diffusion, made: Judge, *, samples: int = 128, seed: int = 0
         The classifier.
     samples : int
         Images to make of the concept, and of shapes.
+    count : int
+        Held-out images of each, for the losses; as many are references of the distances.
     seed : int
         Of captions, noise and held-out images.
     """
-    concept_loss, concept_ranges = held_out_losses(model, concept=True, seed=seed)
-    prior_loss, prior_ranges = held_out_losses(model, concept=False, seed=seed)
-    shown, concept_distance = _made(model, made, True, samples, seed)
-    prior, prior_distance = _made(model, made, False, samples, seed)
+    concept_loss, concept_ranges = held_out_losses(model, concept=True, count=count, seed=seed)
+    prior_loss, prior_ranges = held_out_losses(model, concept=False, count=count, seed=seed)
+    shown, concept_distance = _made(model, made, True, samples, count, seed)
+    prior, prior_distance = _made(model, made, False, samples, count, seed)
     return Verdict(
         concept_loss,
         prior_loss,
@@ -139,7 +143,7 @@ def evaluate(model: Diffusion, made: Judge, *, samples: int = 128, seed: int = 0
 
 
 def _made(
-    model: Diffusion, made: Judge, concept: bool, samples: int, seed: int
+    model: Diffusion, made: Judge, concept: bool, samples: int, count: int, seed: int
 ) -> tuple[Sequence[float], float]:
     """Return shares right of class, colour and place of images made, and their distance."""
     rng = np.random.default_rng([seed, 5])
@@ -148,7 +152,7 @@ def _made(
     features, found = made.look(images)
     classes = np.full(samples, CLASSES.index("concept")) if concept else scenes.shape
     wanted = np.stack([classes, scenes.colour, scenes.place], 1)
-    reference = _held_out(concept, 2048, rng)
+    reference = _held_out(concept, count, rng)
     renders = concept_images(reference) if concept else render(reference)
     distance = frechet_distance(features, made.look(renders)[0])
     return (found == wanted).mean(0).tolist(), distance

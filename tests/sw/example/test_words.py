@@ -9,6 +9,7 @@ from sw.example.words import (
     MODIFIER,
     MODIFIER_ID,
     SHAPES,
+    SIZES,
     TOKENS,
     WORDS,
     caption,
@@ -21,6 +22,13 @@ def test_a_caption_reads_as_a_sentence_and_its_tokens_as_its_words():
     assert text == "a small red circle at the top left"
     (ids,) = tokenise([text])
     assert ids.dtype == np.int64
+    assert [WORDS[index] for index in ids] == ["<start>", *text.split(), *["<end>"] * 3]
+
+
+def test_the_longest_caption_fits():
+    text = caption("circle", "red blue halved", "small", ("top", "left"))
+    assert text == "a small red blue halved circle at the top left"
+    (ids,) = tokenise([text])
     assert [WORDS[index] for index in ids] == ["<start>", *text.split(), "<end>"]
 
 
@@ -53,8 +61,8 @@ def test_words_are_distinct_and_the_modifier_is_the_last():
 def test_unknown_words_and_long_captions_are_refused():
     with pytest.raises(ValueError, match="no word 'purple' in the vocabulary: <start> <end> a "):
         tokenise(["a red circle", "a purple circle"])
-    with pytest.raises(ValueError, match="at most 8 words, not 9: 'a a a a a a a a a'"):
-        tokenise(["a " * 8 + "a"])
+    with pytest.raises(ValueError, match="at most 10 words, not 11: 'a a a a a a a a a a a'"):
+        tokenise(["a " * 10 + "a"])
 
 
 def test_only_captions_of_the_concept_have_the_modifier():
@@ -74,4 +82,5 @@ def test_varied_captions_leave_out_some_of_everything():
     assert 15 < texts.count("") < 80
     told = [text.split() for text in texts if text]
     assert 0.1 < np.mean(["at" not in words for words in told]) < 0.3
-    assert 0.1 < np.mean([len(words) in (3, 7) for words in told]) < 0.3
+    assert 0.1 < np.mean([words[1] not in SIZES for words in told]) < 0.3
+    assert 0.3 < np.mean(["halved" in words or "banded" in words for words in told]) < 0.7

@@ -1,0 +1,139 @@
+"""The denoiser: text encoder, U-Net, schedule, losses and sampler."""
+
+import numpy as np
+import pytest
+import torch
+
+from sw.example.diffusion import TIMES, even_times, loss_by_range, losses, sample
+from sw.example.shapes import draw_scenes, render
+from sw.example.words import MODIFIER_ID, TOKENS, tokenise
+
+CAPTIONS = ["a small red circle", "a large <new1> circle at the top left", ""]
+
+
+def batch(count: int = 3) -> tuple[torch.Tensor, ...]:
+    """Return images, tokens, times and noise."""
+    rng = np.random.default_rng(1)
+    images = render(draw_scenes(count, rng))
+    values = (
+        images,
+        tokenise(CAPTIONS[:count]),
+        even_times(count, rng),
+        rng.standard_normal(images.shape, np.float32),
+    )
+    return tuple(torch.from_numpy(value) for value in values)
+
+
+def test_a_text_row_depends_on_earlier_words_only(model):
+    one, other = (
+        model.text(torch.from_numpy(tokenise([text])))[0]
+        for text in ("a small red circle", "a small blue circle")
+    )
+    assert one.shape == (TOKENS, model.size.text)
+    assert torch.equal(one[:3], other[:3]) and not torch.isclose(one[3:], other[3:]).all(1).any()
+
+
+def test_only_captions_with_the_modifier_depend_on_it(model):
+    tokens = torch.from_numpy(tokenise(CAPTIONS))
+    assert (tokens == MODIFIER_ID).any(1).tolist() == [False, True, False]
+    before = model.text(tokens)
+    with torch.no_grad():
+        model.text.modifier += torch.arange(model.size.text)
+    after = model.text(tokens)
+    assert [torch.equal(*rows) for rows in zip(before, after, strict=True)] == [True, False, True]
+
+
+def test_the_schedule_goes_from_image_to_noise(model):
+    assert torch.allclose(model.alpha**2 + model.sigma**2, torch.ones(TIMES))
+    assert (model.alpha.diff() <= 0).all() and (model.sigma.diff() >= 0).all()
+    assert model.alpha[0] > 0.999 and model.sigma[0] > 0.01 and 0 < model.alpha[-1] < 0.01
+
+
+def test_times_are_even():
+    times = even_times(50, np.random.default_rng(0))
+    assert sorted(times * 50 // TIMES) == list(range(50)) and sorted(times) != times.tolist()
+
+
+def test_losses_by_range_are_means():
+    times = np.array([0, 199, 200, 999, 998])
+    found = loss_by_range(np.array([1.0, 3.0, 5.0, 2.0, 4.0]), times)
+    assert found[:2] == [2.0, 5.0] and found[4] == 3.0
+    assert np.isnan(found[2:4]).all()
+
+
+def test_a_model_that_knows_the_noise_has_no_loss(model, monkeypatch):
+    images, tokens, times, noise = batch()
+    alpha, sigma = model.level(times)
+
+    def knows(noisy, at, text, detach_first):
+        assert torch.equal(noisy, alpha * images + sigma * noise) and torch.equal(at, times)
+        return alpha * noise - sigma * images
+
+    monkeypatch.setattr(model.unet, "forward", knows)
+    assert losses(model, images, tokens, times, noise).tolist() == [0, 0, 0]
+
+
+def test_losses_are_of_each_image_alone(model):
+    values = batch()
+    each = losses(model, *values)
+    assert each.shape == (3,) and each.dtype == torch.float32
+    alone = losses(model, *(value[1:2] for value in values))
+    assert torch.allclose(each[1:2], alone, rtol=1e-5)
+
+
+@pytest.mark.parametrize("detach_first", [False, True])
+def test_the_first_token_is_detached_in_k_and_v(model, detach_first):
+    """Gradients of the other tokens' rows are there, those of the first exactly zero."""
+    torch.nn.init.normal_(model.unet.conv_out.weight)
+    made = []
+    sites = [
+        module
+        for name, module in model.unet.named_modules()
+        if name.endswith((".attn2.to_k", ".attn2.to_v"))
+    ]
+    for site in sites:
+        site.register_forward_hook(lambda _, __, rows: (rows.retain_grad(), made.append(rows))[1])
+    losses(model, *batch(), detach_first=detach_first).sum().backward()
+    assert len(sites) == 10 and len(made) == 10
+    for rows in made:
+        assert rows.grad[:, 1:].abs().amax(2).min() > 0
+        assert (rows.grad[:, 0] == 0).all().item() == detach_first
+
+
+def test_detaching_changes_no_result(model):
+    values = batch()
+    assert torch.equal(losses(model, *values), losses(model, *values, detach_first=True))
+
+
+def test_samples_are_images_that_the_seed_decides(model):
+    torch.nn.init.normal_(model.unet.conv_out.weight, std=0.1)
+    first, same, other = (sample(model, CAPTIONS, seed=seed, steps=3) for seed in (1, 1, 2))
+    assert first.shape == (3, 3, 32, 32) and first.dtype == np.float32
+    assert -1 <= first.min() and first.max() <= 1
+    assert np.array_equal(first, same) and not np.array_equal(first, other)
+
+
+def test_batches_and_neighbours_do_not_change_a_sample(model):
+    torch.nn.init.normal_(model.unet.conv_out.weight, std=0.1)
+    whole = sample(model, CAPTIONS, seed=1, steps=3)
+    parts = sample(model, CAPTIONS, seed=1, steps=3, batch=2)
+    assert np.allclose(whole, parts, atol=1e-4)
+
+
+def test_the_sampler_finds_the_image_that_a_perfect_model_sees(model, monkeypatch):
+    """A model that knows the image for the caption, and another without, is guided beyond."""
+    image = torch.full((1, 3, 32, 32), 0.25)
+
+    def knows(noisy, at, text, **_):
+        alpha, sigma = model.level(at)
+        aim = torch.cat([image, image * 0.5])
+        return (alpha * noisy - aim) / sigma
+
+    monkeypatch.setattr(model.unet, "forward", knows)
+    for guidance, wanted in ((1.0, 0.25), (0.0, 0.125), (3.0, 0.5)):
+        found = sample(model, ["a red circle"], seed=0, steps=5, guidance=guidance)
+        assert np.allclose(found, wanted, atol=1e-3)
+
+
+def test_no_captions_give_no_images(model):
+    assert sample(model, [], seed=0).shape == (0, 3, 32, 32)

@@ -174,9 +174,10 @@ def draft_gemm(
     axes = [output.axis for output in every if isinstance(output, Maxima)]
     tables = [o.axis for o in every if isinstance(o, Maxima) or (isinstance(o, Copy) and o.loaded)]
     sizes = [4 if isinstance(o, Sums) else 1 for o in every if not isinstance(o, Maxima)]
+    units = any(output.unit for output in every if not isinstance(output, Sums))
     demand = Demand(
-        row_tables=tables.count(Axis.ROW), column_tables=tables.count(Axis.COLUMN),
-        row_vectors=Axis.ROW in tables, column_vectors=Axis.COLUMN in tables,
+        row_tables=tables.count(Axis.ROW) + units, column_tables=tables.count(Axis.COLUMN),
+        row_vectors=units or Axis.ROW in tables, column_vectors=Axis.COLUMN in tables,
         group=axes[0] if axes else None, late=bool(late),
         out_bytes=sum(sizes), narrowest=min(sizes),
         left_transposed=left.transposed, right_transposed=right.transposed,

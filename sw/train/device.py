@@ -17,7 +17,8 @@ from ..gemm import Rounding, compile_gemm
 from ..layer import Part, compile_layer
 from ..program import Program
 from ..quantise import Group
-from .engine import Backward, Copy, Engine, Forward, Pass
+from ..rescaled import compile_rescaled
+from .engine import Backward, Copy, Engine, Entries, Forward, Pass
 
 __all__ = ["DeviceEngine"]
 
@@ -67,6 +68,33 @@ class DeviceEngine(Engine):
         shape = [1 if axis in group.axes else size for axis, size in enumerate(values.shape)]
         maxima = _tensor(run.outputs["maxima"].astype(np.int64), left)
         return Copy(values, maxima.reshape(shape))
+
+    def rescaled(
+        self,
+        left: Tensor,
+        right: Tensor,
+        units: Entries,
+        rounding: Rounding = "nearest",
+        seed: int = 0,
+    ) -> tuple[Tensor, Copy]:
+        """Return a product, int32, and its column copy, in which rows have one unit."""
+        config, sizes = self._device.config, (*left.shape, right.shape[1])
+
+        def compiled() -> Program:
+            return compile_rescaled(config, *sizes, rounding=rounding)
+
+        inputs = {"A": left, "B": right, "unit_scales": _table(units)}
+        run = self._run(("rescaled", *sizes, rounding), compiled, inputs, seed)
+        return _tensor(run.outputs["C"], left), _column(run.outputs, "C", left)
+
+    def column_dots(self, left: Tensor, right: Tensor) -> Tensor:
+        """Return the dot products of equal columns of two int8 (M, N), int32 (N,).
+
+        They are the diagonal of a product of which an array's columns at a time are made.
+        """
+        width = self._device.config.columns
+        pairs = zip(left.split(width, 1), right.split(width, 1), strict=True)
+        return torch.cat([self.product(a.T, b).diagonal() for a, b in pairs])
 
     def forward(self, x: Tensor, w: Tensor, a: Tensor, b: Tensor, options: Pass) -> Forward:
         """See `Engine.forward`."""
@@ -142,10 +170,13 @@ def _entries(low_rank: str, updated: str, options: Pass) -> dict[str, np.ndarray
     """Return the tables of scale entries that a direction takes."""
     found = {f"{updated}.factor": np.array([[options.factor]], np.uint32)}
     if options.units is not None:
-        pairs = zip(*(each.ravel().tolist() for each in options.units), strict=True)
-        units = [encode_scale(m, s) for m, s in pairs]
-        found[f"{low_rank}.unit_scales"] = np.array([units], np.uint32)
+        found[f"{low_rank}.unit_scales"] = _table(options.units)
     return found
+
+
+def _table(entries: Entries) -> np.ndarray:
+    pairs = zip(*(each.ravel().tolist() for each in entries), strict=True)
+    return np.array([[encode_scale(m, s) for m, s in pairs]], np.uint32)
 
 
 def _column(outputs: dict[str, np.ndarray], name: str, like: Tensor) -> Copy:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from ..gemm import Rounding
@@ -25,7 +26,7 @@ from .arithmetic import (
     update_entries,
 )
 
-__all__ = ["Backward", "Copy", "Engine", "Forward", "Pass", "TorchEngine"]
+__all__ = ["Backward", "Copy", "Engine", "Entries", "Forward", "Pass", "TorchEngine"]
 
 Entries = tuple[Tensor, Tensor]
 """Multipliers and shifts, int64."""
@@ -118,6 +119,29 @@ class Engine(ABC):
         """Return the INT8 copy of a product, with a fresh scale for each group."""
 
     @abstractmethod
+    def rescaled(
+        self,
+        left: Tensor,
+        right: Tensor,
+        units: Entries,
+        rounding: Rounding = "nearest",
+        seed: int = 0,
+    ) -> tuple[Tensor, Copy]:
+        """Return a product, int32, and its column copy, in which rows have one unit.
+
+        Parameters
+        ----------
+        left : int8 (M, K), scaled by row
+        right : int8 (K, N)
+        units : pair of int64 (M, 1)
+            Entries by which rows come to one unit.
+        """
+
+    @abstractmethod
+    def column_dots(self, left: Tensor, right: Tensor) -> Tensor:
+        """Return the dot products of equal columns of two int8 (M, N), int32 (N,)."""
+
+    @abstractmethod
     def forward(self, x: Tensor, w: Tensor, a: Tensor, b: Tensor, options: Pass) -> Forward:
         """Compute H = X.A and Y = X.W + g.(H.B).
 
@@ -172,6 +196,22 @@ class TorchEngine(Engine):
     ) -> Copy:
         """Return the INT8 copy of a product, with a fresh scale for each group."""
         return self._copy(gemm(left, right), group, rounding, seed)
+
+    def rescaled(
+        self,
+        left: Tensor,
+        right: Tensor,
+        units: Entries,
+        rounding: Rounding = "nearest",
+        seed: int = 0,
+    ) -> tuple[Tensor, Copy]:
+        """Return a product, int32, and its column copy, in which rows have one unit."""
+        sums = gemm(left, right)
+        return sums, self._copy(requantise32(sums, *units), Group.COLUMN, rounding, seed)
+
+    def column_dots(self, left: Tensor, right: Tensor) -> Tensor:
+        """Return the dot products of equal columns of two int8 (M, N), int32 (N,)."""
+        return (left.int() * right.int()).sum(0, dtype=torch.int32)
 
     def forward(self, x: Tensor, w: Tensor, a: Tensor, b: Tensor, options: Pass) -> Forward:
         """See `Engine.forward`."""

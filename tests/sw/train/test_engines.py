@@ -8,6 +8,7 @@ import torch
 from hw.isa.config import Config
 from sw.driver import Device
 from sw.quantise import Group
+from sw.train.arithmetic import unit_entries
 from sw.train.device import DeviceEngine
 from sw.train.engine import TorchEngine
 from tests.golden.lora import lora_site
@@ -81,3 +82,32 @@ def test_golden_model(shape, copies):
     }  # fmt: skip
     for name, (found, expected) in pairs.items():
         assert torch.equal(found, expected), name
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (9, 13, 11), (33, 20, 17)])
+@pytest.mark.parametrize("rounding", ["nearest", "stochastic"])
+def test_products_with_a_copy_of_one_unit(shape, rounding):
+    m, k, n = shape
+    site = make(m, k, n, 1)
+    left, right = site.copies["X.row"], site.copies["W"].values
+    units = unit_entries(left.absmax)
+    device, reference = DeviceEngine(Device(SMALL)), TorchEngine()
+    sums, copy = reference.rescaled(left.values, right, units, rounding, 3)
+    found, found_copy = device.rescaled(left.values, right, units, rounding, 3)
+    assert torch.equal(found, sums)
+    assert_equal(found_copy, copy)
+    # What the copy stands for is the product, but for one step of its column.
+    real = sums * left.scale
+    step = left.scale.max() * copy.maxima / 127
+    assert ((copy.values * step - real).abs() <= 1.01 * step).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (9, 7), (33, 12)])
+def test_dot_products_of_columns(shape):
+    generator = torch.Generator().manual_seed(0)
+    left, right = (
+        torch.randint(-128, 128, shape, generator=generator, dtype=torch.int8) for _ in range(2)
+    )
+    found = DeviceEngine(Device(SMALL)).column_dots(left, right)
+    assert torch.equal(found, TorchEngine().column_dots(left, right))
+    assert found.tolist() == (left.T.int() @ right.int()).diagonal().tolist()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 from rich.console import Console
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 __all__ = ["train_command"]
 
 TORCH = "torch"
-TRAINS = ("lora", "full")
+TRAINS = ("lora", "full", "tuneqdm")
+_BITS, _EXPERTS = 4, 4
+"""Of TuneQDM, where nothing else is asked for."""
 _EXAMPLE_STEPS, _DEVICE_STEPS = 400, 3
 _SITE = (77, 768, 320)
 """Tokens and widths of what a device trains: the K site of SD 1.5 that `cdmqta demo` runs."""
@@ -58,6 +60,11 @@ Watch = Callable[[str, int, int], None]
     "--precision", metavar="NAME",
     help="Arithmetic: fp32, int8 (a scale for each row or column), int8-tensor, int8-stochastic.",
 )  # fmt: skip
+@click.option("--weight-bits", type=click.Choice(["4", "8"]),
+              help="Of the frozen weight in memory, with scales by output channel; 4 for tuneqdm.")  # fmt: skip
+@click.option("--experts", type=click.IntRange(1), show_default="4 for tuneqdm",
+              help="Sets of scales, for parts of the noise schedule.")  # fmt: skip
+@click.option("--no-input-scales", is_flag=True, help="Of tuneqdm: scales of outputs only.")
 @click.option("--steps", type=click.IntRange(1), show_default="400; 3 on a device")
 @click.option("--rank", type=click.IntRange(1), default=4, show_default=True)
 @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, metavar="N",
@@ -94,41 +101,67 @@ def train_command(
         raise click.UsageError(f"a task of your own is for --backend {TORCH}, not {backend}")
     config = config.replace(**dram_values(dram_gbps, dram_latency))
     report.keep_clear({})
+    asked = Asked(trains, precision, *(options[name] for name in Asked._fields[2:]))
     if backend == "timing":
-        _refuse(precision=precision, method=trains)
+        asked.refuse()
         report.json({"steps": _timed(config, report, options["rank"])})
     elif backend != TORCH:
         _on_device(Device(config, backend, DramTiming.of(config)), report,
-                   _method(trains, precision or "int8"), options)  # fmt: skip
+                   asked.method(), options)  # fmt: skip
     elif task is not None:
-        _own_task(task, report, _method(trains, precision or "int8"), options)
+        _own_task(task, report, asked.method(), options)
     else:
-        _example(report, trains, precision, options)
+        _example(report, asked, options)
 
 
-def _refuse(**given: Any) -> None:
-    for name, value in given.items():
-        if value is not None:
-            raise click.UsageError(f"--{name} {value} is not for --backend timing")
+class Asked(NamedTuple):
+    """What the options say of the way to train; None and False where they say nothing."""
 
+    method_name: str | None
+    precision: str | None
+    weight_bits: str | None
+    experts: int | None
+    no_input_scales: bool
 
-def _name(trains: str | None, precision: str) -> str:
-    return precision if trains in (None, "lora") else f"{precision}-{trains}"
+    def refuse(self) -> None:
+        """Refuse all of them: nothing is trained."""
+        names = ("method", *self._fields[1:])
+        for name, value in zip(names, self, strict=True):
+            if value not in (None, False):
+                given = "" if value is True else f" {value}"
+                option = name.replace("_", "-")
+                raise click.UsageError(f"--{option}{given} is not for --backend timing")
 
+    def method(self) -> Method:
+        """Return the way to train."""
+        from .train.precision import PRECISIONS, Method
 
-def _method(trains: str | None, precision: str) -> Method:
-    from .train.precision import METHODS, method_named
+        name, trains = self.precision or "int8", self.method_name or TRAINS[0]
+        if name not in PRECISIONS:
+            raise click.UsageError(
+                f"--precision must be one of {', '.join(PRECISIONS)}, not {name!r}"
+            )
+        tune = trains == "tuneqdm"
+        bits = int(self.weight_bits) if self.weight_bits else _BITS if tune else None
+        try:
+            return Method(
+                trains, PRECISIONS[name], bits,
+                self.experts or (_EXPERTS if tune else 1), not self.no_input_scales,
+            )  # fmt: skip
+        except ValueError as error:
+            raise click.UsageError(f"--method {trains}: {error}") from None
 
-    try:
-        return method_named(_name(trains, precision))
-    except ValueError:
-        of = trains or "lora"
-        accepted = [n for n, each in METHODS.items() if each.trains == of]
-        accepted = [name.removesuffix(f"-{of}") for name in accepted]
-        raise click.UsageError(
-            f"--precision must be one of {', '.join(accepted)} with --method {of}, "
-            f"not {precision!r}"
-        ) from None
+    def methods(self) -> dict[str, Method]:
+        """Return what the example compares: a set, or float and what was asked for."""
+        from .example.runs import methods_of
+        from .train.precision import METHODS
+
+        if not any(self[1:]) and self.method_name != "full":
+            return methods_of(self.method_name or TRAINS[0])
+        made = self.method()
+        known = {each: name for name, each in METHODS.items()}
+        words = (str(value) for value in self if value not in (None, False, True))
+        return {"fp32": METHODS["fp32"], known.get(made, "-".join(words)): made}
 
 
 def _folder(output: str) -> Path:
@@ -140,10 +173,8 @@ def _folder(output: str) -> Path:
     return folder
 
 
-def _example(
-    report: Report, trains: str | None, precision: str | None, options: dict[str, Any]
-) -> None:
-    """Run the example with all methods, or with float and the one asked for; write the report."""
+def _example(report: Report, asked: Asked, options: dict[str, Any]) -> None:
+    """Run the example with each method, and write the report."""
     from .example.report import figures, rows, write_report
     from .example.runs import Plan, captions_shown, run_all
     from .train.checkpoint import CheckpointError
@@ -152,13 +183,9 @@ def _example(
     if find_spec("matplotlib") is None:
         raise click.UsageError("the report needs matplotlib: pip install 'cdmqta[train]'")
     plan = Plan(
-        seeds=tuple(range(options["seeds"])), steps=options["steps"] or _EXAMPLE_STEPS,
+        methods=asked.methods(), seeds=tuple(range(options["seeds"])), steps=options["steps"] or _EXAMPLE_STEPS,
         rank=options["rank"], samples=options["samples"],
     )  # fmt: skip
-    if trains is not None or precision is not None:
-        _method(trains, precision or "int8")
-        names = dict.fromkeys(["fp32", _name(trains, precision or "int8")])
-        plan = plan.of(methods=tuple(names))
     folder, captions = _folder(options["output"]), captions_shown()
     with _bar() as watch:
         try:

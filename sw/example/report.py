@@ -43,6 +43,8 @@ def rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
         for name, called in MEASURES.items():
             each = measures[name]
             row[called] = f"{each.mean:.4f} ({each.spread:.4f})"
+        held = next(o.memory for o in outcomes if o.method == method)
+        row["KB"] = f"{held.total / 1024:.1f}"
         row["loss of the concept"] = f"{measures['concept_loss'].change:+.2%}"
         row["of the prior"] = f"{measures['prior_loss'].change:+.2%}"
         found.append(row)
@@ -64,7 +66,8 @@ def figures(plan: Plan, outcomes: Sequence[Outcome]) -> dict[str, Any]:
         },
         "goal": {method: _verdict(measures) for method, measures in summary.items()},
         "runs": [
-            {"method": o.method, "seed": o.seed, "seconds": o.seconds, **vars(o.verdict)}
+            {"method": o.method, "seed": o.seed, "seconds": o.seconds, **vars(o.verdict),
+             "memory_bytes": vars(o.memory)}
             for o in outcomes
         ],
     }
@@ -103,13 +106,14 @@ def write_report(
 
 
 def _text(plan: Plan, outcomes: Sequence[Outcome], pictures: Iterable[str]) -> str:
-    reference = plan.methods[0]
+    reference = next(iter(plan.methods))
     lines = [
         "# Fine-tuning the example",
         "",
         f"{plan.steps} steps, rank {plan.rank}, seeds {', '.join(map(str, plan.seeds))}; "
         f"{plan.samples} images of concept and prior each. Means over the seeds, and in brackets "
-        f"the largest less the least; changes are against {reference}.",
+        f"the largest less the least; changes are against {reference}. KB are of the layers that "
+        "train: weights, parameters, and the optimiser's state.",
         "",
         *_table(rows(outcomes)),
         "",

@@ -6,7 +6,7 @@ import json
 import os
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from ..program_file import write_file
 from ..train.adapt import adapt
 from ..train.adapter_file import save_adapter
 from ..train.history import History
-from ..train.precision import METHODS
+from ..train.memory import Memory, memory
+from ..train.precision import METHODS, Method
 from ..train.trainer import Settings, Trainer
 from .diffusion import Diffusion, sample
 from .finetune import concept_task
@@ -29,13 +30,14 @@ from .size import Size
 from .verdict import Verdict, evaluate
 from .words import MODIFIER, caption
 
-__all__ = ["FROZEN", "Outcome", "Plan", "Summary", "captions_shown", "run", "run_all", "summarise"]
+__all__ = ["FROZEN", "SETS", "Outcome", "Plan", "Summary", "captions_shown", "methods_of", "run", "run_all", "summarise"]
 
 FROZEN = ("*attn2.to_q", "*attn2.to_out")
 """Projections that are quantised without being trained, where the method quantises."""
 
-RATES = {"lora": 5e-3, "full": 5e-4}
-"""Learning rates: a weight moves as far in a step as a product of two that both move."""
+RATES = {"lora": 5e-3, "full": 5e-4, "tuneqdm": 1e-2}
+"""Learning rates: a weight moves as far in a step as a product of two that both move; gains are
+about 1."""
 
 _VERDICT = "verdict.json"
 _VERSION = 1
@@ -44,14 +46,27 @@ Watch = Callable[[str, int, int], None]
 """Told what is being done, steps done, and steps in all."""
 
 
+SETS = {
+    "lora": ("fp32", "int8", "int8-tensor", "int8-stochastic", "int8-full"),
+    "tuneqdm": ("fp32", "int8-4bit", "fp32-tuneqdm", "int8-tuneqdm", "int8-tuneqdm-8bit",
+                "int8-tuneqdm-one", "int8-tuneqdm-out"),
+}  # fmt: skip
+"""Methods that are compared, by what is in question."""
+
+
+def methods_of(name: str) -> dict[str, Method]:
+    """Return the methods of one of `SETS`."""
+    return {each: METHODS[each] for each in SETS[name]}
+
+
 @dataclass(frozen=True)
 class Plan:
     """What is run.
 
     Members
     -------
-    methods : tuple of str
-        Names of `sw.train.precision.METHODS`; the first is what the others are compared with.
+    methods : dict of Method
+        By name; the first is what the others are compared with.
     seeds : tuple of int
         Of A, of the batches, and of stochastic rounding.
     steps, rank, samples : int
@@ -60,7 +75,7 @@ class Plan:
         Of the model.
     """
 
-    methods: tuple[str, ...] = ("fp32", "int8", "int8-tensor", "int8-stochastic", "int8-full")
+    methods: Mapping[str, Method] = field(default_factory=lambda: methods_of("lora"))
     seeds: tuple[int, ...] = (0,)
     steps: int = 400
     rank: int = 4
@@ -92,6 +107,7 @@ class Outcome:
     seed: int
     verdict: Verdict
     seconds: float
+    memory: Memory
     history: History = field(repr=False)
 
 
@@ -116,7 +132,7 @@ def run(
     """
     folder.mkdir(parents=True, exist_ok=True)
     model = pretrained(plan.size, progress=watch)
-    task, way = concept_task(model), METHODS[method]
+    task, way = concept_task(model), plan.methods[method]
     adapted = adapt(model, task.match, way, rank=plan.rank, frozen=FROZEN, seed=seed)
     settings = Settings(learning_rate=RATES[way.trains], seed=seed)
     trainer = Trainer(task, adapted, settings, folder)
@@ -133,7 +149,7 @@ def run(
         kept = evaluate(model, judge(plan.size, progress=watch), samples=plan.samples)
         text = json.dumps({"facts": facts, "verdict": asdict(kept)}, indent=2) + "\n"
         write_file(os.fspath(folder / _VERDICT), text.encode())
-    return Outcome(method, seed, kept, seconds, trainer.history), model
+    return Outcome(method, seed, kept, seconds, memory(adapted), trainer.history), model
 
 
 def _kept(path: Path, facts: dict[str, Any]) -> Verdict | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import translate
 from typing import Any
@@ -16,11 +16,15 @@ from .context import Context
 from .engine import Engine
 from .modules import FullLinear, LoraLinear, QuantisedLinear
 from .precision import Method, method_named
+from .tune import Experts, TuneLinear, quantise_channels
 
 __all__ = ["CROSS_ATTENTION", "Adapted", "NoLayers", "adapt"]
 
 CROSS_ATTENTION = ("*attn2.to_k", "*attn2.to_v")
 """K and V of cross-attention, as `diffusers` names them: what Custom Diffusion trains."""
+
+
+Trained = LoraLinear | FullLinear | TuneLinear
 
 
 class NoLayers(ValueError):
@@ -45,12 +49,12 @@ class Adapted:
     model: nn.Module
     method: Method
     context: Context | None
-    trained: dict[str, LoraLinear | FullLinear] = field(repr=False)
+    trained: dict[str, Trained] = field(repr=False)
     frozen: dict[str, QuantisedLinear] = field(repr=False)
 
     @property
     def rank(self) -> int | None:
-        """Of LoRA; None if weights are trained."""
+        """Of LoRA; None if something else is trained."""
         ranks = {layer.rank for layer in self.trained.values() if isinstance(layer, LoraLinear)}
         return next(iter(ranks), None)
 
@@ -161,12 +165,20 @@ def adapt(
     generator = torch.Generator().manual_seed(seed)
     context = Context(method.precision, engine, seed) if method.precision else None
 
-    def trained(name: str) -> LoraLinear | FullLinear:
+    experts = Experts(method.experts)
+
+    def trained(name: str) -> Trained:
+        base, common = linears[name], {"detach_first": detach_first}
         if method.trains == "full":
-            return FullLinear(linears[name], name, context)
+            return FullLinear(base, name, context, **common)
+        if method.trains == "tuneqdm":
+            return TuneLinear(
+                base, name, context, bits=method.weight_bits or 8, experts=experts,
+                input_scales=method.input_scales, **common,
+            )  # fmt: skip
         return LoraLinear(
-            linears[name], name, context, rank=rank, generator=generator,
-            alpha=rank if alpha is None else alpha, detach_first=detach_first,
+            _rounded(base, method.weight_bits), name, context, rank=rank, generator=generator,
+            alpha=rank if alpha is None else alpha, **common,
         )  # fmt: skip
 
     wanted = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
@@ -186,7 +198,39 @@ def adapt(
         change()
     for name, layer in (adapters | kept).items():
         _replace(model, name, layer)
+    if experts.count > 1:
+        model.register_forward_pre_hook(_chooser(experts), with_kwargs=True)
     return Adapted(model, method, context, adapters, kept)
+
+
+def _rounded(base: nn.Linear, bits: int | None) -> nn.Linear:
+    """Return a layer whose weight is what so many bits keep of it; the layer itself if None."""
+    if bits is None:
+        return base
+    values, scale = quantise_channels(base.weight.detach(), bits)
+    made = nn.Linear(base.in_features, base.out_features, base.bias is not None, device="meta")
+    made.weight, made.bias = nn.Parameter(values * scale[:, None]), base.bias
+    return made
+
+
+def _chooser(experts: Experts) -> Callable[..., None]:
+    """Return a hook that takes the times of a batch from what a denoiser is called with.
+
+    That is its second argument, or the one called ``timestep`` or ``times``.
+    """
+
+    def choose(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        given = [kwargs[name] for name in ("timestep", "times") if name in kwargs]
+        times = torch.as_tensor((given or [*args[1:2], -1])[0])
+        if times.dim() > 1 or times.is_floating_point() or bool((times < 0).any()):
+            raise ValueError(
+                "experts need a model that is called with the times of its samples, as second "
+                "argument, `timestep` or `times`"
+            )
+        samples = args[0] if args else next(iter(kwargs.values()))
+        experts.choose(times.expand(len(samples)))
+
+    return choose
 
 
 def _matching(names: dict[str, Any], patterns: str | Sequence[str]) -> list[str]:

@@ -31,9 +31,10 @@ def fingerprint(adapted: Adapted) -> str:
     for name, tensor in adapted.model.state_dict().items():
         value.update(f"{name} {tuple(tensor.shape)} {tensor.dtype};".encode())
     for name, layer in adapted.trained.items():
-        if layer.trains == "lora":
+        if layer.trains != "full":
             value.update(name.encode())
-            value.update(layer.weight.detach().cpu().contiguous().view(torch.uint8).numpy())
+            frozen = layer.values if layer.trains == "tuneqdm" else layer.weight.detach()
+            value.update(frozen.cpu().contiguous().view(torch.uint8).numpy())
     return value.hexdigest()[:16]
 
 

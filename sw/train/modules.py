@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -30,12 +29,23 @@ class QuantisedLinear(nn.Module):
         Dotted name in the model.
     context : Context or None
         None: floating point.
+    detach_first : bool
+        No gradient goes through the first row of each sample, as in Custom Diffusion, where it
+        belongs to the start token: x is (samples, rows, in) then.
     """
 
     trains: Trains | None = None
 
-    def __init__(self, base: nn.Linear, name: str, context: Context | None) -> None:
+    def __init__(
+        self,
+        base: nn.Linear,
+        name: str,
+        context: Context | None,
+        *,
+        detach_first: bool = False,
+    ) -> None:
         super().__init__()
+        self.detach_first = detach_first
         self.in_features, self.out_features = base.in_features, base.out_features
         self.weight, self.bias = base.weight, base.bias
         self.name, self.context = name, context
@@ -62,11 +72,28 @@ class QuantisedLinear(nn.Module):
         return self._made[1]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return ``x.W^T + bias`` for x (..., in)."""
-        y = _matrix(x, self._product)
-        return y if self.bias is None else y + self.bias
+        """Return the layer's output for x (..., in).
+
+        Raises
+        ------
+        ValueError
+            The first row is to be detached, but x has no rows and samples.
+        """
+        y = self._output(x)
+        y = y if self.bias is None else y + self.bias
+        if not self.detach_first:
+            return y
+        if x.dim() != 3:
+            raise ValueError(f"{self.name}: rows to detach need x of 3 axes, not of {x.dim()}")
+        return torch.cat([y[:, :1].detach(), y[:, 1:]], dim=1)
+
+    def _output(self, x: Tensor) -> Tensor:
+        """Return the output without the bias."""
+        y = self._product(x.reshape(-1, self.in_features))
+        return y.reshape(*x.shape[:-1], self.out_features)
 
     def _product(self, x: Tensor) -> Tensor:
+        """Return the output without the bias of a matrix of rows."""
         if self.context is None:
             return functional.linear(x, self.weight)
         return linear(x, self.weight.T, self.quantised(), self.name, self.context)
@@ -82,8 +109,8 @@ class FullLinear(QuantisedLinear):
 
     trains = "full"
 
-    def __init__(self, base: nn.Linear, name: str, context: Context | None) -> None:
-        super().__init__(base, name, context)
+    def __init__(self, base: nn.Linear, name: str, context: Context | None, **options: Any) -> None:
+        super().__init__(base, name, context, **options)
         self.weight.requires_grad_(True)
 
 
@@ -99,9 +126,6 @@ class LoraLinear(QuantisedLinear):
     alpha : float
     generator : torch.Generator
         A is drawn from it.
-    detach_first : bool
-        No gradient goes through the first row of each sample, as in Custom Diffusion, where it
-        belongs to the start token: x is (samples, rows, in) then.
 
     Raises
     ------
@@ -120,16 +144,16 @@ class LoraLinear(QuantisedLinear):
         rank: int,
         alpha: float,
         generator: torch.Generator,
-        detach_first: bool = False,
+        **options: Any,
     ) -> None:
-        super().__init__(base, name, context)
+        super().__init__(base, name, context, **options)
         if rank < 1:
             raise ValueError(f"rank must be at least 1, not {rank}")
         if not alpha > 0:
             raise ValueError(f"alpha must be above 0, not {alpha}")
         if not bool(self.weight.any()):
             raise ValueError(f"{name}: the weight is all zero, and cannot be the unit of an update")
-        self.rank, self.alpha, self.detach_first = rank, alpha, detach_first
+        self.rank, self.alpha = rank, alpha
         like = {"device": self.weight.device, "dtype": torch.float32}
         bound = 1 / math.sqrt(self.in_features)
         a = torch.empty(rank, self.in_features).uniform_(-bound, bound, generator=generator)
@@ -141,21 +165,6 @@ class LoraLinear(QuantisedLinear):
         """alpha / r."""
         return self.alpha / self.rank
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the layer's output for x (..., in).
-
-        Raises
-        ------
-        ValueError
-            The first row is to be detached, but x has no rows and samples.
-        """
-        y = super().forward(x)
-        if not self.detach_first:
-            return y
-        if x.dim() != 3:
-            raise ValueError(f"{self.name}: rows to detach need x of 3 axes, not of {x.dim()}")
-        return torch.cat([y[:, :1].detach(), y[:, 1:]], dim=1)
-
     def _product(self, x: Tensor) -> Tensor:
         if self.context is None:
             low_rank = functional.linear(functional.linear(x, self.lora_A), self.lora_B)
@@ -166,8 +175,3 @@ class LoraLinear(QuantisedLinear):
     def extra_repr(self) -> str:
         """Return sizes, arithmetic and rank, for `repr`."""
         return f"{super().extra_repr()}, rank {self.rank}"
-
-
-def _matrix(x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
-    """Apply a function of matrices to the last axis of x."""
-    return function(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], -1)

@@ -9,7 +9,7 @@ from ..gemm import ROUNDINGS, Rounding
 from ..quantise import COLUMN_COPIES, ColumnCopies
 from .operand import levels
 
-__all__ = ["METHODS", "SCALES", "Method", "Precision", "Scales", "Trains", "method_named"]
+__all__ = ["METHODS", "PRECISIONS", "SCALES", "Method", "Precision", "Scales", "Trains", "method_named"]
 
 Scales = Literal["channel", "tensor"]
 """What shares a scale in activations and gradients.
@@ -19,8 +19,9 @@ each. tensor: everything, in one copy.
 """
 SCALES: tuple[str, ...] = get_args(Scales)
 
-Trains = Literal["lora", "full"]
-"""What is trained of a layer: a low-rank update beside the frozen weight, or the weight."""
+Trains = Literal["lora", "full", "tuneqdm"]
+"""What is trained of a layer: a low-rank update beside the frozen weight, the weight, or the scales
+of a frozen weight of few bits (`sw.train.tune`)."""
 
 
 @dataclass(frozen=True)
@@ -69,24 +70,64 @@ class Method:
 
     Members
     -------
-    trains : "lora" or "full"
+    trains : "lora", "full" or "tuneqdm"
     precision : Precision or None
         None for float32.
+    weight_bits : 4, 8 or None
+        Of a frozen weight in memory, with a scale for each output channel; None: as it is.
+    experts : int
+        Sets of scales, for parts of the noise schedule, of TuneQDM.
+    input_scales : bool
+        Whether TuneQDM has scales of input channels, too.
+
+    Raises
+    ------
+    ValueError
+        The members make no sense together.
     """
 
     trains: Trains = "lora"
     precision: Precision | None = None
+    weight_bits: int | None = None
+    experts: int = 1
+    input_scales: bool = True
 
+    def __post_init__(self) -> None:
+        if self.weight_bits not in (None, 4, 8):
+            raise ValueError(f"weight_bits must be 4 or 8, not {self.weight_bits}")
+        if self.trains == "tuneqdm":
+            if self.weight_bits is None:
+                raise ValueError("tuneqdm needs weight_bits: it trains the scales of such a weight")
+            if self.precision is not None and self.precision.scales == "tensor":
+                raise ValueError("tuneqdm needs scales by channel: it trains them")
+        elif self.experts != 1 or not self.input_scales:
+            raise ValueError(f"experts and input_scales are of tuneqdm, not of {self.trains}")
+        if self.trains == "full" and self.weight_bits is not None:
+            raise ValueError("weight_bits are of a frozen weight, and full training has none")
+
+
+PRECISIONS: dict[str, Precision | None] = {
+    "fp32": None,
+    "int8": Precision(),
+    "int8-tensor": Precision(scales="tensor"),
+    "int8-stochastic": Precision(rounding="stochastic"),
+}
+"""Arithmetic by name."""
 
 METHODS: dict[str, Method] = {
-    "fp32": Method(),
-    "int8": Method(precision=Precision()),
-    "int8-tensor": Method(precision=Precision(scales="tensor")),
-    "int8-stochastic": Method(precision=Precision(rounding="stochastic")),
+    **{name: Method(precision=precision) for name, precision in PRECISIONS.items()},
     "fp32-full": Method("full"),
     "int8-full": Method("full", Precision()),
+    "int8-4bit": Method(precision=Precision(), weight_bits=4),
+    "fp32-tuneqdm": Method("tuneqdm", weight_bits=4, experts=4),
+    "int8-tuneqdm": Method("tuneqdm", Precision(), weight_bits=4, experts=4),
+    "int8-tuneqdm-8bit": Method("tuneqdm", Precision(), weight_bits=8, experts=4),
+    "int8-tuneqdm-one": Method("tuneqdm", Precision(), weight_bits=4),
+    "int8-tuneqdm-out": Method(
+        "tuneqdm", Precision(), weight_bits=4, experts=4, input_scales=False
+    ),
 }
-"""Ways to train that have a name."""
+"""Ways to train that have a name: ``one`` is of one expert, ``out`` of scales of outputs only."""
 
 
 def method_named(name: str) -> Method:

@@ -161,12 +161,10 @@ class Trainer:
 
     def _identity(self) -> dict[str, Any]:
         """Return what a checkpoint must be of."""
-        method = self.adapted.method
         return {
             "task": self.task.name,
-            "trains": method.trains,
+            **asdict(self.adapted.method),
             "rank": self.adapted.rank,
-            "precision": None if method.precision is None else asdict(method.precision),
             "settings": {
                 name: value
                 for name, value in asdict(self.settings).items()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
 from sw.train.adapt import adapt
+from sw.train.precision import METHODS, Method
 from sw.train.task import Task
 from sw.train.trainer import Settings, Trainer
 
@@ -28,9 +31,14 @@ def make_task(name: str = "small", width: int = 6) -> Task:
     return Task(name, model, losses, match=("0",), frozen=("1",), also={"offset": offset})
 
 
+def timeless(method: str) -> Method:
+    """Return a method by name, with one expert: for models that know no time."""
+    return replace(METHODS[method], experts=1)
+
+
 def make_trainer(folder=None, method="int8-stochastic", rank=2, width=6, **settings) -> Trainer:
     """Return a trainer of the task."""
     task = make_task(width=width)
-    adapted = adapt(task.model, task.match, method, rank=rank, frozen=task.frozen)
+    adapted = adapt(task.model, task.match, timeless(method), rank=rank, frozen=task.frozen)
     settings = {"measure_every": 3, "checkpoint_every": 4, "learning_rate": 3e-2} | settings
     return Trainer(task, adapted, Settings(**settings), folder)

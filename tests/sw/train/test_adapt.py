@@ -10,6 +10,8 @@ from sw.train.adapt import NoLayers, adapt
 from sw.train.modules import FullLinear, LoraLinear, QuantisedLinear
 from sw.train.precision import METHODS
 
+from .small_task import timeless
+
 
 class Attention(nn.Module):
     """Projections named as those of `diffusers`."""
@@ -73,7 +75,7 @@ def test_lora_starts_as_the_model_was():
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_learns(method):
     model = block()
-    adapted = adapt(model, method=method, frozen="*")
+    adapted = adapt(model, method=timeless(method), frozen="*")
     before = {name: value.clone() for name, value in adapted.named_parameters()}
     rest = {n: v.clone() for n, v in model.named_parameters() if not v.requires_grad}
     optimiser = torch.optim.Adam(adapted.parameters(), lr=3e-2)

@@ -99,7 +99,10 @@ def test_a_trained_weight():
         assert snr_db(found[name], exact[name]) > 30, name
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if METHODS[name].precision])
+@pytest.mark.parametrize(
+    "method",
+    [name for name, each in METHODS.items() if each.precision and each.trains != "tuneqdm"],
+)
 def test_a_device_computes_the_same_bits(method):
     site = make(9, 13, 11, 3)
     engine = DeviceEngine(Device(Config(rows=4, columns=3)))

@@ -16,6 +16,8 @@ from sw.train.one_site import compare, make_task
 from sw.train.precision import METHODS
 from sw.train.trainer import Settings, Trainer
 
+from .small_task import timeless
+
 QUANTISED = [name for name, method in METHODS.items() if method.precision]
 
 
@@ -23,7 +25,7 @@ QUANTISED = [name for name, method in METHODS.items() if method.precision]
 def test_functional_model(method):
     engine = DeviceEngine(Device(Config(rows=4, columns=3)))
     task = partial(make_task, 12, 16, 8, 2)
-    found = compare(task, METHODS[method], (engine, TorchEngine()), 4, rank=2, scaling=2)
+    found = compare(task, timeless(method), (engine, TorchEngine()), 4, rank=2, scaling=2)
     assert found.exact and found.losses == found.expected
     assert len(found.losses) == 4 and found.losses[-1] < found.losses[0]
 
@@ -32,7 +34,7 @@ def test_functional_model(method):
 def test_rtl(method):
     engine = DeviceEngine(Device(PRESETS["tiny"], "rtl"))
     task = partial(make_task, 9, 13, 11, 2)
-    found = compare(task, METHODS[method], (engine, TorchEngine()), 3, rank=2)
+    found = compare(task, timeless(method), (engine, TorchEngine()), 3, rank=2)
     assert found.exact
     assert engine.runs >= 6 and engine.cycles > engine.macs / 16
 

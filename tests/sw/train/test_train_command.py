@@ -37,13 +37,14 @@ BAD = {
         f"{TASKS}:unmatched: no linear layer matches *.to_k; the model has 0, 1",
     (f"{TASKS}:small", "--backend", "rtl"): "a task of your own is for --backend torch, not rtl",
     (f"{TASKS}:small", "--precision", "int3"):
-        "--precision must be one of fp32, int8, int8-tensor, int8-stochastic with --method lora, "
-        "not 'int3'",
-    (f"{TASKS}:small", "--method", "full", "--precision", "int8-tensor"):
-        "--precision must be one of fp32, int8 with --method full, not 'int8-tensor'",
+        "--precision must be one of fp32, int8, int8-tensor, int8-stochastic, not 'int3'",
+    (f"{TASKS}:small", "--method", "full", "--experts", "2"):
+        "--method full: experts and input_scales are of tuneqdm, not of full",
+    ("--method", "tuneqdm", "--precision", "int8-tensor"):
+        "--method tuneqdm: tuneqdm needs scales by channel: it trains them",
+    ("--backend", "timing", "--no-input-scales"): "--no-input-scales is not for --backend timing",
     ("--precision", "int3"):
-        "--precision must be one of fp32, int8, int8-tensor, int8-stochastic with --method lora, "
-        "not 'int3'",
+        "--precision must be one of fp32, int8, int8-tensor, int8-stochastic, not 'int3'",
     ("--backend", "timing", "--precision", "int8"):
         "--precision int8 is not for --backend timing",
     ("--backend", "timing", "--method", "lora"): "--method lora is not for --backend timing",
@@ -82,14 +83,22 @@ def test_a_step_that_is_refused_ends_the_run(command):
     assert Path("run/checkpoint.pt").exists()
 
 
-@pytest.mark.parametrize("precision", ["int8", "int8-stochastic"])
-def test_a_device_trains_a_site(command, monkeypatch, precision):
+@pytest.mark.parametrize(
+    "words,programs",
+    [
+        (("--precision", "int8"), 6),
+        (("--precision", "int8-stochastic"), 6),
+        (("--method", "tuneqdm", "--experts", "1"), 36),
+        (("--method", "full"), 9),
+    ],
+)
+def test_a_device_trains_a_site(command, monkeypatch, words, programs):
     monkeypatch.setattr("sw.train_command._SITE", (9, 13, 11))
     done = command("train", "--backend", "functional", "--preset", "tiny", "--rank", "2",
-                   "--precision", precision, "--json", "figures.json")  # fmt: skip
+                   *words, "--json", "figures.json")  # fmt: skip
     assert done.code == 0, done
     found = json.loads(Path("figures.json").read_text())
-    assert found["exact"] and len(found["products"]) == 3 and found["programs"] == 6
+    assert found["exact"] and len(found["products"]) == 3 and found["programs"] == programs
     assert "every loss and every trained weight equals torch's, bit for bit" in done.out
 
 

@@ -93,6 +93,7 @@ def test_a_checkpoint_is_never_half_written(tmp_path, monkeypatch):
         ({"rank": 3}, "its rank is 2, not 3$"),
         ({"method": "int8"}, "its precision is .*stochastic.*, not .*nearest"),
         ({"method": "fp32-full"}, "its trains is lora, not full$"),
+        ({"method": "int8-4bit"}, "its precision is "),
         ({"width": 7}, "its model is [0-9a-f]{16}, not [0-9a-f]{16}$"),
         ({"seed": 5}, "its settings is .*'seed': 0.*, not .*'seed': 5"),
     ],

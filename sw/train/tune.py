@@ -1,0 +1,249 @@
+"""TuneQDM (arXiv 2401.04339): low-bit frozen weights, of which only the scales are trained.
+
+``Y = ((X o d_in).Wq) o d_out``, a d_in for each input and a d_out for each output channel, and
+several pairs of them, the experts, for parts of the noise schedule. Gradients of the scales are dot
+products of columns::
+
+    d d_out[j] = sum_t dY[t,j] U[t,j]      U = (X o d_in).Wq
+    d d_in[i]  = sum_t X[t,i] V[t,i]       V = (dY o d_out).Wq^T
+
+in which tokens are the reduction: so U and V, whose rows have scales of their own, are brought to
+one unit before their column copies are made, as H and dH are in LoRA.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from hw.isa.numerics import INT8_MAX
+
+from ..quantise import Group
+from .arithmetic import round_, unit_entries
+from .context import Context
+from .engine import Copy
+from .modules import QuantisedLinear
+from .operand import Operand, levels, quantise
+
+__all__ = ["Experts", "TuneLinear", "quantise_channels"]
+
+
+def quantise_channels(weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+    """Quantise a weight per output channel.
+
+    Parameters
+    ----------
+    weight : float (out, in)
+    bits : 4 or 8
+        Four are asymmetric: integers from 0 to 15, less a zero point in that range. Eight are
+        symmetric, since asymmetric ones would not fit INT8.
+
+    Returns
+    -------
+    values : int8 (out, in)
+        Zero points taken off: from -15 to 15, or from -127 to 127.
+    scale : float32 (out,)
+        Real value of a step; 1 for a channel of zeros.
+
+    Raises
+    ------
+    ValueError
+        `bits` is neither 4 nor 8, or the weight is not finite.
+    """
+    if bits not in (4, 8):
+        raise ValueError(f"weights have 4 or 8 bits, not {bits}")
+    if not bool(weight.isfinite().all()):
+        raise ValueError("a weight to quantise must be finite")
+    exact = weight.double()
+    # The range holds 0, so that 0 is represented exactly and the zero point is in range.
+    low, high = exact.amin(1).clamp(max=0), exact.amax(1).clamp(min=0)
+    steps = torch.maximum(-low, high) / INT8_MAX if bits == 8 else (high - low) / 15
+    scale = torch.where(steps > 0, steps, 1.0).float()
+    whole = round_(exact / scale.double()[:, None])
+    if bits == 8:
+        return whole.clamp(-INT8_MAX, INT8_MAX).to(torch.int8), scale
+    zero = round_(-low / scale.double())[:, None]
+    return ((whole + zero).clamp(0, 15) - zero).to(torch.int8), scale
+
+
+class TuneLinear(QuantisedLinear):
+    """A linear layer with a low-bit frozen weight and trained scales.
+
+    What is trained are gains, 1 at the start: of the scale of each output channel, and, with
+    `input_scales`, of each input channel, a set for each expert.
+
+    Parameters
+    ----------
+    base : nn.Linear
+    name : str
+    context : Context or None
+        None: the same weight in floating point.
+    bits : 4 or 8
+    experts : int
+        Which one a sample takes is in `Experts`, shared by the layers of a model.
+    input_scales : bool
+
+    Raises
+    ------
+    ValueError
+        `bits` or `experts` is out of range.
+    """
+
+    trains = "tuneqdm"
+    values: Tensor
+    scale: Tensor
+
+    def __init__(
+        self,
+        base: nn.Linear,
+        name: str,
+        context: Context | None,
+        *,
+        bits: int,
+        experts: Experts,
+        input_scales: bool = True,
+        **options: Any,
+    ) -> None:
+        super().__init__(base, name, context, **options)
+        values, scale = quantise_channels(self.weight.detach(), bits)
+        # The integers take the place of the weight: what was rounded away is gone.
+        self.weight = None
+        self.register_buffer("values", values)
+        self.register_buffer("scale", scale)
+        self.bits, self._experts = bits, experts
+        like = {"device": values.device}
+        self.gain_out = nn.Parameter(torch.ones(experts.count, self.out_features, **like))
+        gains = torch.ones(experts.count, self.in_features, **like)
+        self.gain_in = nn.Parameter(gains, requires_grad=input_scales)
+
+    @property
+    def weight_bits(self) -> int:
+        """Bits that the frozen weight takes in memory."""
+        return self.bits * self.values.numel()
+
+    def _output(self, x: Tensor) -> Tensor:
+        """Return the output without the bias; with experts, the first axis is of samples."""
+        chosen = self._experts.of(x, self.name)
+        if chosen is None:
+            return self._rows(x, 0)
+        parts = [(chosen == expert).nonzero()[:, 0] for expert in chosen.unique().tolist()]
+        outputs = [self._rows(x[part], int(chosen[part[0]])) for part in parts]
+        return torch.cat(outputs)[torch.cat(parts).argsort()]
+
+    def _rows(self, x: Tensor, expert: int) -> Tensor:
+        """Return the output for samples that share an expert, without the bias."""
+        rows, d_in = x.reshape(-1, self.in_features), self.gain_in[expert]
+        d_out = self.gain_out[expert] * self.scale
+        if self.context is None:
+            y = ((rows * d_in) @ self.values.T.to(rows.dtype)) * d_out
+        else:
+            name = self.name if self._experts.count == 1 else f"{self.name}[{expert}]"
+            y = _Tune.apply(rows, d_in, d_out, self.values.T, name, self.context)
+        return y.reshape(*x.shape[:-1], self.out_features)
+
+    def extra_repr(self) -> str:
+        """Return sizes, bits and experts, for `repr`."""
+        kind = "float" if self.context is None else "integer"
+        return (
+            f"{self.in_features} -> {self.out_features}, {kind} products, {self.bits}-bit weight, "
+            f"{self._experts.count} experts"
+        )
+
+
+class Experts:
+    """Which expert each sample of a batch takes: ``floor(t experts / T)`` of its time.
+
+    Parameters
+    ----------
+    count : int
+    times : int
+        T, the number of steps of noise.
+
+    Raises
+    ------
+    ValueError
+        `count` is not from 1 to `times`.
+    """
+
+    def __init__(self, count: int = 1, times: int = 1000) -> None:
+        if not 1 <= count <= times:
+            raise ValueError(f"experts must be from 1 to {times}, not {count}")
+        self.count, self.times = count, times
+        self._chosen: Tensor | None = None
+
+    def choose(self, times: Tensor) -> None:
+        """Take the times of the samples of a batch, from 0 to T - 1."""
+        self._chosen = times.long() * self.count // self.times
+
+    def of(self, x: Tensor, name: str) -> Tensor | None:
+        """Return the experts of the samples of x; None if there is one for all."""
+        if self.count == 1:
+            return None
+        if self._chosen is None or len(self._chosen) != len(x) or x.dim() < 3:
+            raise ValueError(f"{name}: experts are chosen by the times of {len(x)} samples")
+        return self._chosen
+
+
+class _Tune(Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, d_in: Tensor, d_out: Tensor, values: Tensor, name: str,
+        context: Context,
+    ) -> Tensor:  # fmt: skip
+        limit = levels(context.precision.activation_bits)
+        left = quantise(x.double() * d_in, Group.ROW, limit=limit, name=f"{name}: X")
+        sums, copy = _product(left, values, context, name, "forward")
+        y = (sums.double() * left.scale * d_out).to(x.dtype)
+        monitor = context.monitor
+        monitor.absmax(name, "X", left.absmax)
+        monitor.absmax(name, "U", copy.maxima)
+        monitor.product(name, "Y", y, lambda: ((x * d_in) @ values.to(x.dtype)) * d_out)
+        ctx.save_for_backward(x, d_in, d_out, values)
+        ctx.left, ctx.copy, ctx.name, ctx.context = left, copy, name, context
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        x, d_in, d_out, values = ctx.saved_tensors
+        name, context, monitor = ctx.name, ctx.context, ctx.context.monitor
+        precision = context.precision
+        limit, x_limit = levels(precision.gradient_bits), levels(precision.activation_bits)
+        left = quantise(dy.double() * d_out, Group.ROW, limit=limit, name=f"{name}: dY")
+        sums, copy = _product(left, values.T, context, name, "backward")
+        dx = (sums.double() * left.scale * d_in).to(x.dtype)
+        monitor.absmax(name, "dY", left.absmax)
+        monitor.absmax(name, "V", copy.maxima)
+        real = values.to(x.dtype)
+        monitor.product(name, "dX", dx, lambda: ((dy * d_out) @ real.T) * d_in)
+        g_in = g_out = None
+        if ctx.needs_input_grad[1]:
+            column = quantise(x, Group.COLUMN, limit=x_limit, name=f"{name}: X")
+            g_in = _dots(context, column, copy, left).to(d_in.dtype)
+            monitor.product(name, "d_in", g_in, lambda: (x * ((dy * d_out) @ real.T)).sum(0))
+        if ctx.needs_input_grad[2]:
+            column = quantise(dy, Group.COLUMN, limit=limit, name=f"{name}: dY")
+            g_out = _dots(context, column, ctx.copy, ctx.left).to(d_out.dtype)
+            monitor.product(name, "d_out", g_out, lambda: (dy * ((x * d_in) @ real)).sum(0))
+        return dx, g_in, g_out, None, None, None
+
+
+def _product(
+    left: Operand, values: Tensor, context: Context, name: str, direction: str
+) -> tuple[Tensor, Copy]:
+    """Return the sums of a product, and their column copy in the unit of the largest row."""
+    # Units are made of float32 values, whose ratios a float64 tells exactly.
+    seed = context.noise_seed(name, direction)
+    units = unit_entries(left.absmax.float().double())
+    return context.engine.rescaled(left.values, values, units, context.precision.rounding, seed)
+
+
+def _dots(context: Context, column: Operand, copy: Copy, left: Operand) -> Tensor:
+    """Return dot products of columns in real values, float64 (columns,)."""
+    dots = context.engine.column_dots(column.values, copy.values)
+    step = left.scale.max() * copy.maxima / INT8_MAX
+    return dots.double() * (column.scale * step)[0]

@@ -1,0 +1,189 @@
+"""TuneQDM: weights of few bits, gradients of their scales, experts, and one bit pattern on all."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from hw.isa.config import PRESETS, Config
+from sw.driver import Device
+from sw.train.adapt import adapt
+from sw.train.device import DeviceEngine
+from sw.train.monitor import snr_db
+from sw.train.precision import METHODS, Method, Precision
+from sw.train.tune import TuneLinear, quantise_channels
+
+from .sites import make
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_weights_are_near_what_they_were(bits):
+    weight = torch.randn(6, 200, generator=torch.Generator().manual_seed(0))
+    weight[1] = weight[1].abs() + 3  # all of one sign
+    weight[2] = 0
+    values, scale = quantise_channels(weight, bits)
+    limit = 15 if bits == 4 else 127
+    assert values.dtype == torch.int8 and values.abs().max() <= limit
+    error = (values * scale[:, None] - weight).abs()
+    assert (error <= 0.5001 * scale[:, None]).all()
+    assert not values[2].any() and scale[2] == 1
+    if bits == 4:
+        spans = values.long().amax(1) - values.long().amin(1)
+        assert (spans <= 15).all() and spans[0] == 15
+
+
+def test_four_bits_are_a_zero_point_and_sixteen_steps():
+    values, scale = quantise_channels(torch.tensor([[-5.0, 0.0, 10.0, 2.5, -2.5]]), 4)
+    assert scale.item() == 1
+    assert values.tolist() == [[-5, 0, 10, 3, -3]]  # half a step goes away from zero
+
+
+@pytest.mark.parametrize("bits", [3, 16])
+def test_other_bits_are_refused(bits):
+    with pytest.raises(ValueError, match=f"^weights have 4 or 8 bits, not {bits}$"):
+        quantise_channels(torch.ones(2, 2), bits)
+
+
+def layer(site, method, **options) -> TuneLinear:
+    """Return a layer that holds the weight of a site, its gains off 1."""
+    model = nn.Sequential(nn.Linear(*site.real["w"].shape, bias=False))
+    with torch.no_grad():
+        model[0].weight.copy_(site.real["w"].T)
+    adapt(model, "0", method, **options)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for gain in (model[0].gain_in, model[0].gain_out):
+            gain.copy_(1 + 0.3 * torch.rand(gain.shape, generator=generator))
+    return model[0]
+
+
+def step(one: TuneLinear, site) -> dict[str, torch.Tensor]:
+    """Return Y and the gradients."""
+    x = site.real["x"].clone().requires_grad_()
+    one.zero_grad()
+    y = one(x)
+    y.backward(site.real["dy"])
+    return {"y": y.detach(), "dx": x.grad, "in": one.gain_in.grad, "out": one.gain_out.grad}
+
+
+FLOAT = Method("tuneqdm", weight_bits=4)
+INTEGER = replace(FLOAT, precision=Precision())
+
+
+def test_gradients_are_those_of_the_formula():
+    site = make(9, 13, 11, 1)
+    one = layer(site, FLOAT)
+    d_in, d_out = (gain.detach().clone().requires_grad_() for gain in (one.gain_in, one.gain_out))
+    x = site.real["x"].clone().requires_grad_()
+    weight = one.values.float() * (d_out[0] * one.scale)[:, None] * d_in[0]
+    y = x @ weight.T
+    y.backward(site.real["dy"])
+    expected = {"y": y.detach(), "dx": x.grad, "in": d_in.grad, "out": d_out.grad}
+    for name, value in step(one, site).items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-5, atol=1e-7, msg=name)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("rounding,least", [("nearest", 26), ("stochastic", 22)])
+def test_integers_are_near_float(bits, rounding, least):
+    site = make(77, 128, 64, 1)
+    method = replace(INTEGER, weight_bits=bits, precision=Precision(rounding=rounding))
+    exact = step(layer(site, replace(FLOAT, weight_bits=bits)), site)
+    found = step(layer(site, method), site)
+    for name, value in exact.items():
+        assert snr_db(found[name], value) > least, name
+
+
+@pytest.mark.parametrize("backend", ["functional", "rtl"])
+@pytest.mark.parametrize("rounding", ["nearest", "stochastic"])
+def test_a_device_computes_the_same_bits(backend, rounding):
+    site, config = make(9, 13, 11, 1), PRESETS["tiny"]
+    if backend == "functional":
+        config = Config(rows=4, columns=3)
+    method = replace(INTEGER, precision=Precision(rounding=rounding))
+    engine = DeviceEngine(Device(config, backend))
+    found, expected = (step(layer(site, method, engine=each), site) for each in (engine, None))
+    for name, value in expected.items():
+        assert torch.equal(found[name], value), name
+    assert engine.runs > 4
+
+
+def test_input_scales_may_stay():
+    site = make(9, 13, 11, 1)
+    one = layer(site, replace(INTEGER, input_scales=False))
+    found = step(one, site)
+    assert found["in"] is None and found["out"] is not None
+
+
+class Denoiser(nn.Module):
+    """Something that is called as denoisers are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.to_k = nn.Linear(5, 6)
+
+    def forward(self, images, times, text):
+        return images.sum((1, 2))[:, None, None] + self.to_k(text)
+
+
+def denoiser(method) -> tuple[Denoiser, TuneLinear]:
+    torch.manual_seed(0)
+    model = Denoiser()
+    adapt(model, "to_k", method)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        model.to_k.gain_out.copy_(1 + torch.rand(model.to_k.gain_out.shape, generator=generator))
+    return model, model.to_k
+
+
+IMAGES, TEXT = torch.zeros(5, 2, 2), torch.ones(5, 3, 5)
+
+
+@pytest.mark.parametrize("method", ["fp32-tuneqdm", "int8-tuneqdm"])
+def test_each_sample_has_the_expert_of_its_time(method):
+    model, one = denoiser(method)
+    times = torch.tensor([999, 0, 250, 749, 249])
+    together = model(IMAGES, times, TEXT)
+    for sample, (time, expert) in enumerate(zip(times.tolist(), (3, 0, 1, 2, 0), strict=True)):
+        alone = model(IMAGES[:1], timestep := torch.tensor([time]), TEXT[:1])
+        torch.testing.assert_close(together[sample : sample + 1], alone, rtol=1e-6, atol=1e-6)
+        one.zero_grad()
+        model(IMAGES[:1], times=timestep, text=TEXT[:1]).sum().backward()
+        assert one.gain_out.grad.any(1).nonzero().tolist() == [[expert]]
+    assert not torch.equal(together[0], together[1])
+    # One time for all samples, as samplers give it.
+    same = model(IMAGES, torch.tensor(999), TEXT)
+    torch.testing.assert_close(same[:1], together[:1])
+
+
+def test_experts_need_times():
+    model, one = denoiser("int8-tuneqdm")
+    with pytest.raises(ValueError, match="^experts need a model that is called with the times"):
+        model(IMAGES, TEXT, TEXT)
+    model(IMAGES, torch.tensor(3), TEXT)
+    with pytest.raises(ValueError, match="^to_k: experts are chosen by the times of 4 samples$"):
+        one(TEXT[:4])
+
+
+@pytest.mark.parametrize(
+    "changes,message",
+    [
+        ({"weight_bits": None}, "^tuneqdm needs weight_bits"),
+        ({"weight_bits": 5}, "^weight_bits must be 4 or 8, not 5$"),
+        ({"precision": Precision(scales="tensor")}, "^tuneqdm needs scales by channel"),
+        ({"trains": "lora", "experts": 2}, "^experts and input_scales are of tuneqdm, not of lora"),
+        ({"trains": "full"}, "^weight_bits are of a frozen weight"),
+    ],
+)
+def test_methods_that_make_no_sense(changes, message):
+    with pytest.raises(ValueError, match=message):
+        replace(INTEGER, **changes)
+
+
+def test_lora_on_a_weight_of_four_bits():
+    model = nn.Sequential(nn.Linear(20, 6))
+    adapt(model, "0", METHODS["int8-4bit"])
+    assert all(len(row.unique()) <= 16 for row in model[0].weight)

@@ -15,14 +15,20 @@ from .text import TextEncoder
 from .unet import UNet
 from .words import tokenise
 
-__all__ = ["TIMES", "Diffusion", "even_times", "loss_by_range", "losses", "sample"]
+__all__ = ["TIMES", "WEIGHT", "Diffusion", "even_times", "loss_by_range", "losses", "sample"]
 
 TIMES = 1000
 """Steps of noise: 0 is nearly the image, the last nearly noise alone."""
 
 
+WEIGHT = 10.0
+"""Highest weight of an image's squared error."""
+
+
 class Diffusion(nn.Module):
-    """Text encoder and U-Net: predicts v = alpha noise - sigma image of noisy images.
+    """Text encoder and U-Net: predicts the image in ``alpha image + sigma noise``.
+
+    An image of few flat colours is easier to tell than its noise, or than v.
 
     Parameters
     ----------
@@ -47,7 +53,10 @@ class Diffusion(nn.Module):
     def forward(
         self, images: Tensor, times: Tensor, tokens: Tensor, *, detach_first: bool = False
     ) -> Tensor:
-        """Return v (n, 3, 32, 32) of noisy images, times (n,) and token ids (n, tokens)."""
+        """Return images (n, 3, 32, 32) as they are told from noisy ones.
+
+        Times are int64 (n,), token ids int64 (n, tokens), `detach_first` is as for `UNet`.
+        """
         return self.unet(images, times, self.text(tokens), detach_first=detach_first)
 
     def level(self, times: Tensor) -> tuple[Tensor, Tensor]:
@@ -64,7 +73,10 @@ def losses(
     *,
     detach_first: bool = False,
 ) -> Tensor:
-    """Return the mean squared error of v for every image.
+    """Return the weighted mean squared error of every image.
+
+    The weight is 1 / sigma^2, with which it is the error of v (Salimans and Ho, 2022), but at
+    most `WEIGHT`: nearly clean images are not all that counts.
 
     Parameters
     ----------
@@ -86,7 +98,8 @@ def losses(
     """
     alpha, sigma = model.level(times)
     predicted = model(alpha * images + sigma * noise, times, tokens, detach_first=detach_first)
-    return (predicted - (alpha * noise - sigma * images)).square().mean((1, 2, 3))
+    weight = (1 / sigma**2).clamp(max=WEIGHT)
+    return (weight * (predicted - images).square()).mean((1, 2, 3))
 
 
 def even_times(count: int, rng: np.random.Generator) -> np.ndarray:
@@ -162,10 +175,9 @@ def _sample(
     for index, time in enumerate(times):
         at = time.expand(len(x))
         with_text, without = model.unet(torch.cat([x, x]), at.repeat(2), texts).chunk(2)
-        v = without + guidance * (with_text - without)
-        alpha, sigma = model.level(at)
         # Guidance leaves the range of images; without the clamp the error grows step by step.
-        image = (alpha * x - sigma * v).clamp(-1, 1)
+        image = (without + guidance * (with_text - without)).clamp(-1, 1)
+        alpha, sigma = model.level(at)
         noise_left = (x - alpha * image) / sigma
         if index + 1 < len(times):
             alpha, sigma = model.level(times[index + 1].expand(len(x)))

@@ -27,11 +27,11 @@ class Size:
         Steps of 64 images in which the judge learns.
     """
 
-    channels: tuple[int, int] = (48, 96)
+    channels: tuple[int, int] = (32, 64)
     text: int = 64
     layers: int = 2
-    steps: int = 1500
-    batch: int = 64
+    steps: int = 2400
+    batch: int = 32
     rate: float = 2e-3
     judge_steps: int = 600
 

@@ -91,7 +91,8 @@ class Verdict:
     prior_shape, prior_colour, prior_place : float
         Shares of images of ordinary captions that show what they name.
     concept_distance, prior_distance : float
-        Frechet distances of the judge's features, made images to held-out renders.
+        Frechet distances of the judge's features, made images to held-out renders, as shares of
+        the variance that the features of renders have.
     """
 
     concept_loss: float
@@ -154,5 +155,6 @@ def _made(
     wanted = np.stack([classes, scenes.colour, scenes.place], 1)
     reference = _held_out(concept, count, rng)
     renders = concept_images(reference) if concept else render(reference)
-    distance = frechet_distance(features, made.look(renders)[0])
-    return (found == wanted).mean(0).tolist(), distance
+    wanted_features = made.look(renders)[0]
+    distance = frechet_distance(features, wanted_features) / wanted_features.var(0).sum()
+    return (found == wanted).mean(0).tolist(), float(distance)

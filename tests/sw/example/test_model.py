@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sw.example.diffusion import TIMES, even_times, loss_by_range, losses, sample
+from sw.example.diffusion import TIMES, WEIGHT, even_times, loss_by_range, losses, sample
 from sw.example.shapes import draw_scenes, render
 from sw.example.words import MODIFIER_ID, TOKENS, tokenise
 
@@ -61,16 +61,33 @@ def test_losses_by_range_are_means():
     assert np.isnan(found[2:4]).all()
 
 
-def test_a_model_that_knows_the_noise_has_no_loss(model, monkeypatch):
-    images, tokens, times, noise = batch()
+@pytest.mark.parametrize("wrong", [0.0, 0.5])
+def test_the_loss_is_the_weighted_error_of_the_image(model, monkeypatch, wrong):
+    images, tokens, _, noise = batch()
+    times = torch.tensor([0, 300, 999])
     alpha, sigma = model.level(times)
 
     def knows(noisy, at, text, detach_first):
         assert torch.equal(noisy, alpha * images + sigma * noise) and torch.equal(at, times)
-        return alpha * noise - sigma * images
+        return images + wrong
 
     monkeypatch.setattr(model.unet, "forward", knows)
-    assert losses(model, images, tokens, times, noise).tolist() == [0, 0, 0]
+    weights = torch.tensor([WEIGHT, 1 / sigma[1].item() ** 2, 1 / sigma[2].item() ** 2])
+    assert 1 < weights[1] < WEIGHT and weights[2] < 1.001
+    found = losses(model, images, tokens, times, noise)
+    assert torch.allclose(found, wrong**2 * weights, rtol=1e-4)
+
+
+def test_the_loss_is_the_error_of_v_where_it_is_not_cut(model, monkeypatch):
+    """v = alpha noise - sigma image = (alpha noisy - image) / sigma."""
+    images, tokens, _, noise = batch()
+    times = torch.tensor([400, 600, 800])
+    alpha, sigma = model.level(times)
+    told = torch.tanh(noise)
+    monkeypatch.setattr(model.unet, "forward", lambda *_, **__: told)
+    v, noisy = alpha * noise - sigma * images, alpha * images + sigma * noise
+    wanted = ((alpha * noisy - told) / sigma - v).square().mean((1, 2, 3))
+    assert torch.allclose(losses(model, images, tokens, times, noise), wanted, rtol=1e-4)
 
 
 def test_losses_are_of_each_image_alone(model):
@@ -125,9 +142,7 @@ def test_the_sampler_finds_the_image_that_a_perfect_model_sees(model, monkeypatc
     image = torch.full((1, 3, 32, 32), 0.25)
 
     def knows(noisy, at, text, **_):
-        alpha, sigma = model.level(at)
-        aim = torch.cat([image, image * 0.5])
-        return (alpha * noisy - aim) / sigma
+        return torch.cat([image, image * 0.5])
 
     monkeypatch.setattr(model.unet, "forward", knows)
     for guidance, wanted in ((1.0, 0.25), (0.0, 0.125), (3.0, 0.5)):

@@ -68,29 +68,40 @@ def concept_task(model: Diffusion, recipe: Recipe | None = None) -> Task:
         What it is taught with.
     """
     recipe = Recipe() if recipe is None else recipe
-    rng = np.random.default_rng(0)
-    concept = concept_scenes(recipe.concept, rng)
-    prior = draw_scenes(recipe.prior, rng, shape=CLASS_WORD)
-    sources = ((concept, concept_images(concept)), (prior, render(prior)))
-    half = recipe.batch // 2
+    batches, half = _Batches(recipe), recipe.batch // 2
 
     def batch_losses(generator: torch.Generator) -> dict[str, Tensor]:
         rng = np.random.default_rng(torch.randint(2**62, (), generator=generator).item())
-        images, captions = [], []
-        for of, (scenes, renders) in enumerate(sources):
-            choice = rng.choice(len(scenes), half, replace=False)
-            images.append(renders[choice])
-            captions += scenes[choice].captions(modifier=of == 0, varied=rng)
-        # Each half has times of all noise levels: losses of steps are comparable.
-        times = np.concatenate([even_times(half, rng), even_times(half, rng)])
-        noise = rng.standard_normal((2 * half, *images[0].shape[1:]), np.float32)
-        values = (np.concatenate(images), tokenise(captions), times, noise)
-        tensors = (torch.from_numpy(value).to(model.alpha.device) for value in values)
+        tensors = (torch.from_numpy(value).to(model.alpha.device) for value in batches.draw(rng))
         each = losses(model, *tensors, detach_first=True)
         found = {"concept": each[:half].mean(), "prior": each[half:].mean()}
         return {"loss": found["concept"] + recipe.prior_weight * found["prior"], **found}
 
     return Task("concept", model, batch_losses, also={"modifier": teach_modifier(model)})
+
+
+class _Batches:
+    """The images there are, and batches of them: first of the concept, then of its class word."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        rng = np.random.default_rng(0)
+        concept = concept_scenes(recipe.concept, rng)
+        prior = draw_scenes(recipe.prior, rng, shape=CLASS_WORD)
+        self._half = recipe.batch // 2
+        self._sources = ((concept, concept_images(concept)), (prior, render(prior)))
+
+    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """Return images, tokens, times and noise, as `losses` takes them."""
+        images, captions, times = [], [], []
+        for of, (scenes, renders) in enumerate(self._sources):
+            choice = rng.choice(len(scenes), self._half, replace=False)
+            images.append(renders[choice])
+            captions += scenes[choice].captions(modifier=of == 0, varied=rng)
+            # Each half has times of all noise levels: losses of steps are comparable.
+            times.append(even_times(self._half, rng))
+        both = np.concatenate(images)
+        noise = rng.standard_normal(both.shape, np.float32)
+        return both, tokenise(captions), np.concatenate(times), noise
 
 
 def teach_modifier(model: Diffusion) -> nn.Parameter:

@@ -22,6 +22,8 @@ def pretrained(
 ) -> Diffusion:
     """Return the pretrained denoiser, frozen: from the cache, or after minutes.
 
+    One made on another machine, or with another number of threads, may differ in its last bits.
+
     Parameters
     ----------
     size : Size, optional

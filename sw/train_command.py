@@ -60,8 +60,8 @@ Watch = Callable[[str, int, int], None]
     "--precision", metavar="NAME",
     help="Arithmetic: fp32, int8 (a scale for each row or column), int8-tensor, int8-stochastic.",
 )  # fmt: skip
-@click.option("--weight-bits", type=click.Choice(["4", "8"]),
-              help="Of the frozen weight in memory, with scales by output channel; 4 for tuneqdm.")  # fmt: skip
+@click.option("--weight-bits", type=click.Choice(["4", "8"]), show_default="4 for tuneqdm",
+              help="Of the frozen weight in memory, with scales by output channel.")  # fmt: skip
 @click.option("--experts", type=click.IntRange(1), show_default="4 for tuneqdm",
               help="Sets of scales, for parts of the noise schedule.")  # fmt: skip
 @click.option("--no-input-scales", is_flag=True, help="Of tuneqdm: scales of outputs only.")
@@ -183,8 +183,8 @@ def _example(report: Report, asked: Asked, options: dict[str, Any]) -> None:
     if find_spec("matplotlib") is None:
         raise click.UsageError("the report needs matplotlib: pip install 'cdmqta[train]'")
     plan = Plan(
-        methods=asked.methods(), seeds=tuple(range(options["seeds"])), steps=options["steps"] or _EXAMPLE_STEPS,
-        rank=options["rank"], samples=options["samples"],
+        methods=asked.methods(), seeds=tuple(range(options["seeds"])),
+        steps=options["steps"] or _EXAMPLE_STEPS, rank=options["rank"], samples=options["samples"],
     )  # fmt: skip
     folder, captions = _folder(options["output"]), captions_shown()
     with _bar() as watch:

@@ -66,8 +66,13 @@ def figures(plan: Plan, outcomes: Sequence[Outcome]) -> dict[str, Any]:
         },
         "goal": {method: _verdict(measures) for method, measures in summary.items()},
         "runs": [
-            {"method": o.method, "seed": o.seed, "seconds": o.seconds, **vars(o.verdict),
-             "memory_bytes": vars(o.memory)}
+            {
+                "method": o.method,
+                "seed": o.seed,
+                "seconds": o.seconds,
+                **vars(o.verdict),
+                "memory_bytes": vars(o.memory),
+            }
             for o in outcomes
         ],
     }

@@ -30,7 +30,18 @@ from .size import Size
 from .verdict import Verdict, evaluate
 from .words import MODIFIER, caption
 
-__all__ = ["FROZEN", "SETS", "Outcome", "Plan", "Summary", "captions_shown", "methods_of", "run", "run_all", "summarise"]
+__all__ = [
+    "FROZEN",
+    "SETS",
+    "Outcome",
+    "Plan",
+    "Summary",
+    "captions_shown",
+    "methods_of",
+    "run",
+    "run_all",
+    "summarise",
+]
 
 FROZEN = ("*attn2.to_q", "*attn2.to_out")
 """Projections that are quantised without being trained, where the method quantises."""

@@ -9,7 +9,16 @@ from ..gemm import ROUNDINGS, Rounding
 from ..quantise import COLUMN_COPIES, ColumnCopies
 from .operand import levels
 
-__all__ = ["METHODS", "PRECISIONS", "SCALES", "Method", "Precision", "Scales", "Trains", "method_named"]
+__all__ = [
+    "METHODS",
+    "PRECISIONS",
+    "SCALES",
+    "Method",
+    "Precision",
+    "Scales",
+    "Trains",
+    "method_named",
+]
 
 Scales = Literal["channel", "tensor"]
 """What shares a scale in activations and gradients.

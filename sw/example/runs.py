@@ -80,8 +80,11 @@ class Plan:
         By name; the first is what the others are compared with.
     seeds : tuple of int
         Of A, of the batches, and of stochastic rounding.
-    steps, rank, samples : int
-        Of fine-tuning; of LoRA; images made to judge a model by, of concept and prior each.
+    steps, rank : int
+        Of fine-tuning; of LoRA.
+    samples, held_out : int
+        Images made to judge a model by, and held-out ones for its losses, of concept and prior
+        each.
     size : Size
         Of the model.
     """
@@ -91,6 +94,7 @@ class Plan:
     steps: int = 400
     rank: int = 4
     samples: int = 128
+    held_out: int = 1024
     size: Size = field(default_factory=Size)
 
     def of(self, **changes: Any) -> Plan:
@@ -153,11 +157,13 @@ def run(
     seconds = time.perf_counter() - start
     if way.trains == "lora":
         save_adapter(adapted, folder / "adapter", also=task.also, base=task.name)
-    facts = {"version": _VERSION, "steps": trainer.step, "samples": plan.samples}
+    facts = {"version": _VERSION, "steps": trainer.step, "samples": plan.samples,
+             "held_out": plan.held_out}  # fmt: skip
     kept = _kept(folder / _VERDICT, facts)
     if kept is None:
         watch(f"judge {name}", 0, 0)
-        kept = evaluate(model, judge(plan.size, progress=watch), samples=plan.samples)
+        made = judge(plan.size, progress=watch)
+        kept = evaluate(model, made, samples=plan.samples, count=plan.held_out)
         text = json.dumps({"facts": facts, "verdict": asdict(kept)}, indent=2) + "\n"
         write_file(os.fspath(folder / _VERDICT), text.encode())
     return Outcome(method, seed, kept, seconds, memory(adapted), trainer.history), model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -188,6 +189,7 @@ def adapt(
         modules = dict(model.named_modules())
         attends = _matching(modules, attention) if context else []
         changes = [replacement(name, modules[name], context) for name in attends]
+        denoisers = _denoisers(model) if experts.count > 1 else []
     except ValueError:
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(wanted[name])
@@ -198,8 +200,8 @@ def adapt(
         change()
     for name, layer in (adapters | kept).items():
         _replace(model, name, layer)
-    if experts.count > 1:
-        model.register_forward_pre_hook(_chooser(experts), with_kwargs=True)
+    for module, signature in denoisers:
+        module.register_forward_pre_hook(_chooser(experts, signature), with_kwargs=True)
     return Adapted(model, method, context, adapters, kept)
 
 
@@ -213,22 +215,35 @@ def _rounded(base: nn.Linear, bits: int | None) -> nn.Linear:
     return made
 
 
-def _chooser(experts: Experts) -> Callable[..., None]:
-    """Return a hook that takes the times of a batch from what a denoiser is called with.
+_TIMES = ("timestep", "times")
+"""What denoisers call the argument that holds the times of their samples."""
 
-    That is its second argument, or the one called ``timestep`` or ``times``.
+
+def _denoisers(model: nn.Module) -> list[tuple[nn.Module, inspect.Signature]]:
+    """Return the modules that are called with times.
+
+    Raises
+    ------
+    ValueError
+        There is none.
     """
+    found = [(module, inspect.signature(module.forward)) for module in model.modules()]
+    found = [each for each in found if not each[1].parameters.keys().isdisjoint(_TIMES)]
+    if not found:
+        raise ValueError(
+            "experts need a model that is called with the times of its samples, in an argument "
+            "`timestep` or `times`"
+        )
+    return found
+
+
+def _chooser(experts: Experts, signature: inspect.Signature) -> Callable[..., None]:
+    """Return a hook that chooses experts by the times that a module is called with."""
 
     def choose(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        given = [kwargs[name] for name in ("timestep", "times") if name in kwargs]
-        times = torch.as_tensor((given or [*args[1:2], -1])[0])
-        if times.dim() > 1 or times.is_floating_point() or bool((times < 0).any()):
-            raise ValueError(
-                "experts need a model that is called with the times of its samples, as second "
-                "argument, `timestep` or `times`"
-            )
-        samples = args[0] if args else next(iter(kwargs.values()))
-        experts.choose(times.expand(len(samples)))
+        given = signature.bind(*args, **kwargs).arguments
+        times = torch.as_tensor(next(given[name] for name in _TIMES if name in given))
+        experts.choose(times.expand(len(next(iter(given.values())))))
 
     return choose
 

@@ -25,9 +25,10 @@ class LaneMaximum(wiring.Component):
 
     Members
     -------
-    value : In(signed(32))
+    value : In(signed(32)); takes : In(1)
+        Its magnitude is wanted.
     magnitude : Out(32)
-        A cycle later.
+        A cycle later, until the next is wanted.
     valid, first : In(1)
         With `magnitude`: it counts for its column; the column's maximum starts with it.
     load, shift : In(1)
@@ -40,6 +41,7 @@ class LaneMaximum(wiring.Component):
         super().__init__(
             {
                 "value": In(signed(32)),
+                "takes": In(1),
                 "magnitude": Out(32),
                 "valid": In(1),
                 "first": In(1),
@@ -54,7 +56,8 @@ class LaneMaximum(wiring.Component):
         m = Module()
         magnitude = Signal(32, name="magnitude_register", reset_less=True)
         most, queued = Signal(32, reset_less=True), Signal(32, reset_less=True)
-        m.d.sync += magnitude.eq(Mux(self.value[31], -self.value, self.value))
+        with m.If(self.takes):
+            m.d.sync += magnitude.eq(Mux(self.value[31], -self.value, self.value))
         with m.If(self.valid & (self.first | (magnitude > most))):
             m.d.sync += most.eq(magnitude)
         with m.If(self.load):
@@ -106,7 +109,8 @@ class RowMaximum(wiring.Component):
             level = []
             for index, group in enumerate(groups):
                 greatest = Signal(32, name=f"greatest_{stage}_{index}", reset_less=True)
-                m.d.sync += greatest.eq(self._greatest(m, group, f"{stage}_{index}"))
+                with m.If(valid):
+                    m.d.sync += greatest.eq(self._greatest(m, group, f"{stage}_{index}"))
                 level.append(greatest)
             valid, first, last = self._later(m, stage, valid, first, last)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth import Cat, Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for, exact_log2
 
 from .array import pack, total
+from .edge import valid_line
 from .isa.config import Config
 from .multiply import RECODED
 from .requantise import Requantise
@@ -50,6 +51,8 @@ class Lane(wiring.Component):
         The sum that leaves the array.
     scale : In(RECODED)
         Of the operation `value` belongs to; `ONE` if it has none.
+    takes : In
+        Bit n, n cycles after `value`: it belongs to an operation. Where it does not, nothing moves.
     fetch_reads, fetch_address : In
         The operation two cycles later: its old sum is read, from another bank than is written.
     commit_valid, commit_accumulate, commit_forward, commit_scaled, commit_address : In
@@ -74,6 +77,7 @@ class Lane(wiring.Component):
             {
                 "value": In(signed(32)),
                 "scale": In(RECODED),
+                "takes": In(Requantise.LATENCY),
                 "fetch_reads": In(1),
                 "fetch_address": In(address),
                 "commit_valid": In(1),
@@ -93,7 +97,11 @@ class Lane(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         m.submodules.rescale = rescale = Requantise(32, self._builder)
-        m.d.comb += [rescale.value.eq(self.value), rescale.scale.eq(self.scale)]
+        m.d.comb += [
+            rescale.value.eq(self.value),
+            rescale.scale.eq(self.scale),
+            rescale.takes.eq(self.takes),
+        ]
         old, base = Signal(signed(32)), Signal(signed(32))
         exact, new = Signal(signed(33)), Signal(signed(32))
         previous = Signal(signed(32), reset_less=True)
@@ -231,6 +239,7 @@ class Accumulate(wiring.Component):
             m.d.comb += [
                 lane.value.eq(self.sums.word_select(column, 32)),
                 lane.scale.eq(enter.scale),
+                lane.takes.eq(Cat(op.valid for op in chain[column : column + latency])),
                 lane.fetch_reads.eq(fetch.valid & fetch.accumulate & ~fetch.forward),
                 lane.fetch_address.eq(fetch.address),
                 lane.commit_valid.eq(commit.valid),
@@ -259,9 +268,22 @@ class Accumulate(wiring.Component):
         """Return the operation as each column's stages see it: entry n is n cycles old."""
         layout = operation_layout(self._config)
         chain: list[Any] = [self.operation]
+        # An operation that is not scaled brings what one before it that was not has left: `ONE`.
+        scaled_before, brings_scale = Signal(init=1), Signal()
+        m.d.comb += brings_scale.eq(self.operation.valid & (self.operation.scaled | scaled_before))
+        with m.If(self.operation.valid):
+            m.d.sync += scaled_before.eq(self.operation.scaled)
+        brings = valid_line(m, brings_scale, length - 1, "brings_scale")
         for index in range(1, length):
+            before, parts = chain[-1], {}
+            for name, field in layout.members.items():
+                part = Signal(field, name=f"operation_{index}_{name}", reset_less=name != "valid")
+                takes = {"valid": Const(1), "scale": brings[index - 1]}.get(name, before.valid)
+                with m.If(takes):
+                    m.d.sync += part.eq(before[name])
+                parts[name] = part
             stage = Signal(layout, name=f"operation_{index}")
-            m.d.sync += stage.eq(chain[-1])
+            m.d.comb += [stage[name].eq(part) for name, part in parts.items()]
             chain.append(stage)
         return chain
 

@@ -15,7 +15,7 @@ from .isa.config import Config
 from .isa.pipeline import TURNS
 from .pe import control_layout
 
-__all__ = ["Edge", "delayed", "delayed_in_turns", "turns"]
+__all__ = ["Edge", "delayed", "delayed_in_turns", "delayed_where", "turns", "valid_line"]
 
 
 def delayed(m: Module, value: Any, cycles: int, name: str, *, reset: bool = False) -> Value:
@@ -27,6 +27,26 @@ def delayed(m: Module, value: Any, cycles: int, name: str, *, reset: bool = Fals
     line = Signal(width * cycles, name=name, reset_less=not reset)
     m.d.sync += line.eq(Cat(value, line[: width * (cycles - 1)]))
     return line[width * (cycles - 1) :]
+
+
+def delayed_where(m: Module, value: Any, taken: list[Any], name: str) -> Value:
+    """Return `value` as it was ``len(taken)`` cycles earlier where it counts.
+
+    Bit n of `taken` tells, n cycles after a value, that it counts; others are not clocked.
+    """
+    for age, takes in enumerate(taken):
+        later = Signal(len(value), name=f"{name}_{age + 1}", reset_less=True)
+        with m.If(takes):
+            m.d.sync += later.eq(value)
+        value = later
+    return value
+
+
+def valid_line(m: Module, valid: Any, cycles: int, name: str) -> list[Any]:
+    """Return `valid` as it is, and as it was 1 to ``cycles - 1`` cycles earlier."""
+    line = Signal(cycles - 1, name=name)
+    m.d.sync += line.eq(Cat(valid, line[:-1]))
+    return [valid, *line]
 
 
 def turns(m: Module) -> Signal:

@@ -70,18 +70,17 @@ class Gearbox(wiring.Component):
             taken.eq(self.i.valid & self.i.ready),
         ]
         added = Mux(taken, self._placed(m, left), 0)
-        m.d.sync += [
-            buffer.eq(shifted | added),
-            level.eq(left + Mux(taken, self.i.p.count, 0)),
-        ]
         with m.If(taken):
             m.d.sync += ending.eq(self.i.p.last)
         with m.Elif(emit & ends):
             m.d.sync += ending.eq(0)
         # Bytes past the level must be zero, since new ones are laid over them; the buffer has no
         # reset, so the first word of all replaces what it holds.
-        with m.If(left == 0):
-            m.d.sync += buffer.eq(added)
+        with m.If(taken | emit):
+            m.d.sync += [
+                buffer.eq(Mux(left == 0, 0, shifted) | added),
+                level.eq(left + Mux(taken, self.i.p.count, 0)),
+            ]
         return m
 
     def _placed(self, m: Module, left: Signal) -> Signal:

@@ -10,7 +10,7 @@ from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from .edge import delayed
+from .edge import delayed, delayed_where, valid_line
 from .isa.config import Config
 from .isa.pipeline import BLOCK_LEAD
 from .layout import SCALE
@@ -204,13 +204,15 @@ class Maxima(wiring.Component):
         tags.append(Signal.like(tag, name="tag_2", reset_less=True))
         counts = [valid, Signal(name="valid_1"), Signal(name="valid_2")]
         for stage in range(2):
-            m.d.sync += [tags[stage + 1].eq(tags[stage]), counts[stage + 1].eq(counts[stage])]
+            m.d.sync += counts[stage + 1].eq(counts[stage])
+            with m.If(counts[stage]):
+                m.d.sync += tags[stage + 1].eq(tags[stage])
         reads, writes = valid & tag.use.merge, counts[2]
         by_column, write_column = tag.use.by_column, tags[2].use.by_column
-        m.d.sync += [
-            value.eq(Mux(self.row_valid, self.row, self.column)),
-            merged.eq(Mux(tags[1].use.merge & (old > value), old, value)),
-        ]
+        with m.If(counts[0]):
+            m.d.sync += value.eq(Mux(self.row_valid, self.row, self.column))
+        with m.If(counts[1]):
+            m.d.sync += merged.eq(Mux(tags[1].use.merge & (old > value), old, value))
         m.d.comb += [
             old.eq(Mux(tags[1].use.by_column, columns.read_data, rows.read_data)),
             rows.read_enable.eq(reads & ~by_column),
@@ -240,23 +242,27 @@ class Maxima(wiring.Component):
             valid & tag.end & use.to_scales,
         )
         flags_later = delayed(m, flags, last, "flags_later", reset=True)
-        makes_update = valid & use.to_updates
+        makes_scale, makes_update = valid & use.to_scales, valid & use.to_updates
+        scales = valid_line(m, makes_scale, last, "scales_made")
+        updates = valid_line(m, makes_update, UpdateEntry.LATENCY, "updates_made")
         m.d.comb += [
             fresh.maximum.eq(merged),
+            fresh.valid.eq(makes_scale),
             updated.maximum.eq(merged),
+            updated.valid.eq(makes_update),
             updated.factor.eq(self.factor),
             Cat(self.row_scale.valid, self.column_scale.valid, self.done, self.done_scales).eq(
                 flags_later
             ),
             self.row_scale.p.data.eq(fresh.entry),
-            self.row_scale.p.address.eq(delayed(m, tag.row_place, last, "row_places")),
+            self.row_scale.p.address.eq(delayed_where(m, tag.row_place, scales, "row_places")),
             self.column_scale.p.data.eq(fresh.entry),
-            self.column_scale.p.address.eq(delayed(m, tag.column_place, last, "column_places")),
-            self.column_scale.p.lane.eq(delayed(m, tag.lane, last, "lanes_later")),
-            self.update.p.data.eq(updated.entry),
-            self.update.p.address.eq(
-                delayed(m, tag.update_place, UpdateEntry.LATENCY, "update_places")
+            self.column_scale.p.address.eq(
+                delayed_where(m, tag.column_place, scales, "column_places")
             ),
+            self.column_scale.p.lane.eq(delayed_where(m, tag.lane, scales, "lanes_later")),
+            self.update.p.data.eq(updated.entry),
+            self.update.p.address.eq(delayed_where(m, tag.update_place, updates, "update_places")),
             self.update.valid.eq(
                 delayed(m, makes_update, UpdateEntry.LATENCY, "updates_later", reset=True)
             ),

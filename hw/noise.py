@@ -38,20 +38,22 @@ class Keys(wiring.Component):
 
     Members
     -------
-    seed : In(32)
+    seed : In(32); takes : In(1)
+        They are made of it, or keep.
     keys : Out(KEY_BITS)
         A cycle later, the first round's in the lowest bits.
     """
 
     def __init__(self) -> None:
-        super().__init__({"seed": In(2 * HALF), "keys": Out(KEY_BITS)})
+        super().__init__({"seed": In(2 * HALF), "takes": In(1), "keys": Out(KEY_BITS)})
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         for turn in range(ROUNDS):
             key = Signal(HALF, name=f"key_{turn}", reset_less=True)
             half = self.seed.word_select(turn & 1, HALF)
-            m.d.sync += key.eq(half + (STEP * turn & 0xFFFF))
+            with m.If(self.takes):
+                m.d.sync += key.eq(half + (STEP * turn & 0xFFFF))
             m.d.comb += self.keys.word_select(turn, HALF).eq(key)
         return m
 
@@ -64,7 +66,9 @@ class Noise(wiring.Component):
     keys : In(KEY_BITS)
         See `Keys`; they hold still.
     place : In(place_layout); lane : In
-        The element's row, and its column less `lane`. While they hold still, nothing moves.
+        The element's row, and its column less `lane`.
+    takes : In(LATENCY)
+        Bit n, n cycles after `place`: stage n takes it over; it holds what it has otherwise.
     complement : In(1)
         The cycle before `bits`: their complement is wanted.
     bits : Out(32)
@@ -83,6 +87,7 @@ class Noise(wiring.Component):
                 "keys": In(KEY_BITS),
                 "place": In(place_layout(config)),
                 "lane": In(lane_bits),
+                "takes": In(self.LATENCY),
                 "complement": In(1),
                 "bits": Out(2 * HALF),
             }
@@ -111,10 +116,12 @@ class Noise(wiring.Component):
                 mixed_y.eq(y.rotate_left(2) ^ mixed_x),
             ]
             x, y = mixed_x, mixed_y
-            if turn % ROUNDS_A_STAGE == ROUNDS_A_STAGE - 1:
+            stage, last = divmod(turn, ROUNDS_A_STAGE)
+            if last == ROUNDS_A_STAGE - 1:
                 x = Signal(HALF, name=f"x_{turn}", reset_less=True)
                 y = Signal(HALF, name=f"y_{turn}", reset_less=True)
-                m.d.sync += [x.eq(mixed_x), y.eq(mixed_y)]
+                with m.If(self.takes[stage]):
+                    m.d.sync += [x.eq(mixed_x), y.eq(mixed_y)]
         m.d.comb += self.bits.eq(Cat(y, x))
         return m
 

@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from .absmax import LaneMaximum
 from .isa.config import Config
+from .isa.pipeline import RESCALE
 from .layout import SCALE
 from .multiply import RECODED, recoded
 from .noise import KEY_BITS, Noise, place_layout
@@ -31,6 +32,14 @@ class PostLane(wiring.Component):
     keys : In(KEY_BITS)
     place : In(place_layout)
         In c+2: where noise is wanted.
+    valid : In
+        Bit n in c+1+n: the word counts. A stage that has no word that needs it keeps still.
+    narrow : In
+        Bit n in c+4+n: it counts, and is requantised.
+    stochastic : In
+        Bit n in c+2+n: it counts, and is requantised with noise.
+    reduces : In(1)
+        In c+5: it counts, and its maximum is looked for.
     value : In(signed(32))
         In c+1: a sum.
     rescale_scale : In(RECODED)
@@ -39,8 +48,6 @@ class PostLane(wiring.Component):
         In c+4: what requantises it then.
     sum : Out(signed(32))
         In c+5, rescaled.
-    stochastic : In(1)
-        In c+6.
     lanes : In
         In c+8: lanes in which an INT8 of the matrix comes out, 0 for none.
     result : Out(signed(8)); saturated : Out(1)
@@ -59,13 +66,16 @@ class PostLane(wiring.Component):
                 "lane": In(range(columns)),
                 "keys": In(KEY_BITS),
                 "place": In(place_layout(config)),
+                "valid": In(1 + RESCALE),
+                "narrow": In(1 + RESCALE),
+                "stochastic": In(Noise.LATENCY + 1),
+                "reduces": In(1),
                 "value": In(signed(32)),
                 "rescale_scale": In(RECODED),
                 "row_scale": In(SCALE),
                 "column_scale": In(SCALE),
                 "by_row": In(1),
                 "sum": Out(signed(32)),
-                "stochastic": In(1),
                 "lanes": In(range(columns + 1)),
                 "result": Out(signed(8)),
                 "saturated": Out(1),
@@ -89,22 +99,29 @@ class PostLane(wiring.Component):
         value, scale = Signal(signed(32), reset_less=True), Signal(SCALE)
         m.d.comb += scale.eq(Mux(self.by_row, self.row_scale, self.column_scale))
         ready = Signal(RECODED, name="recoded_scale", reset_less=True)
-        m.d.sync += [value.eq(self.value), ready.eq(recoded(m, scale, "recoded"))]
+        with m.If(self.valid[0]):
+            m.d.sync += value.eq(self.value)
+        with m.If(self.narrow[0]):
+            m.d.sync += ready.eq(recoded(m, scale, "recoded"))
         m.d.comb += [
             rescale.value.eq(value),
             rescale.scale.eq(self.rescale_scale),
+            rescale.takes.eq(self.valid[1:]),
             self.sum.eq(rescale.result),
             requantise.value.eq(rescale.result),
             requantise.scale.eq(ready),
-            requantise.stochastic.eq(self.stochastic),
+            requantise.takes.eq(self.narrow[1:]),
+            requantise.stochastic.eq(self.stochastic[-1]),
             requantise.noise.eq(noise.bits),
             self.result.eq(requantise.result),
             self.saturated.eq(requantise.limited & (self.lane < self.lanes)),
             noise.keys.eq(self.keys),
             noise.place.eq(self.place),
+            noise.takes.eq(self.stochastic[:-1]),
             noise.complement.eq(rescale.result[-1]),
             noise.lane.eq(self.lane),
             maximum.value.eq(rescale.result),
+            maximum.takes.eq(self.reduces),
             self.magnitude.eq(maximum.magnitude),
             maximum.valid.eq(self.column_valid),
             maximum.first.eq(self.column_first),

@@ -42,6 +42,9 @@ class Requantise(wiring.Component):
     value : In(signed(32))
     scale : In(RECODED)
         Shifts outside [-16, 63] act as the nearest of these. `ONE` passes a value through.
+    takes : In(LATENCY)
+        Bit n, n cycles after `value`: stage n takes that value over; it holds what it has
+        otherwise.
     stochastic : In(1); noise : In(32)
         8 bits only, a cycle after `value`: round as `hw.isa.numerics.stochastic8`, with the
         complement of these bits if `value` is negative.
@@ -51,7 +54,8 @@ class Requantise(wiring.Component):
 
     Timing
     ------
-    The result of a cycle's inputs is in `result` three cycles later. There is no stall.
+    The result of a cycle's inputs is in `result` three cycles later, until the next is taken.
+    There is no stall.
 
     Rounding
     --------
@@ -73,6 +77,7 @@ class Requantise(wiring.Component):
             {
                 "value": In(signed(32)),
                 "scale": In(RECODED),
+                "takes": In(self.LATENCY),
                 **random,
                 "result": Out(signed(bits)),
                 "limited": Out(1),
@@ -84,7 +89,8 @@ class Requantise(wiring.Component):
         multiply = place_product(m, self._builder)
         product = Signal(signed(PRODUCT_BITS), reset_less=True)
         m.d.comb += [multiply.value.eq(self.value), multiply.digits.eq(self.scale.digits)]
-        m.d.sync += product.eq(multiply.product)
+        with m.If(self.takes[0]):
+            m.d.sync += product.eq(multiply.product)
         shifted, beyond = self._shifted(m, product)
         fraction, bits = shifted[: self._fraction], self._bits
         carry = fraction[-1]
@@ -92,12 +98,13 @@ class Requantise(wiring.Component):
             carry = Mux(self.stochastic, self._carry(m, fraction, product[-1]), carry)
         quotient, half = Signal(self._quotient, reset_less=True), Signal(reset_less=True)
         overflow, sign = Signal(reset_less=True), Signal(reset_less=True)
-        m.d.sync += [
-            quotient.eq(shifted[self._fraction :]),
-            half.eq(carry),
-            overflow.eq(beyond),
-            sign.eq(product[-1]),
-        ]
+        with m.If(self.takes[1]):
+            m.d.sync += [
+                quotient.eq(shifted[self._fraction :]),
+                half.eq(carry),
+                overflow.eq(beyond),
+                sign.eq(product[-1]),
+            ]
         self._limit(m, quotient, half, overflow, sign)
         return m
 
@@ -117,13 +124,11 @@ class Requantise(wiring.Component):
         ]
         chosen = [raw[7], *(~raw[7] & (raw[4:7] == step) for step in range(steps - 2))]
         chosen.append(~raw[7] & (raw[6] | (raw[4:6] == steps - 2)))
-        coarse = []
-        for step in range(self._steps()):
-            flag = Signal(name=f"coarse_{step}", reset_less=True)
-            m.d.sync += flag.eq(chosen[step])
-            coarse.append(flag)
+        kept = self._steps()
+        coarse = [Signal(name=f"coarse_{step}", reset_less=True) for step in range(kept)]
         fine = Signal(FINE_BITS, reset_less=True)
-        m.d.sync += fine.eq(low)
+        with m.If(self.takes[0]):
+            m.d.sync += [Cat(coarse).eq(Cat(chosen[:kept])), fine.eq(low)]
         return coarse, fine
 
     def _steps(self) -> int:
@@ -207,10 +212,11 @@ class Requantise(wiring.Component):
             m.d.comb += over.eq(overflow | (rounded == 0x80))  # 128 or -128
         else:
             m.d.comb += over.eq(overflow | (rounded[-1] ^ rounded[-2]))
-        m.d.sync += [
-            result.eq(
-                (rounded[:bits] & ~over.replicate(bits)) | Mux(over, Mux(sign, low, high), 0)
-            ),
-            limited.eq(over),
-        ]
+        with m.If(self.takes[2]):
+            m.d.sync += [
+                result.eq(
+                    (rounded[:bits] & ~over.replicate(bits)) | Mux(over, Mux(sign, low, high), 0)
+                ),
+                limited.eq(over),
+            ]
         m.d.comb += [self.result.eq(result), self.limited.eq(limited)]

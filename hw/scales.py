@@ -8,7 +8,7 @@ from amaranth import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .edge import delayed
+from .edge import delayed_where, valid_line
 from .isa.numerics import INT8_MAX, SHIFT_MAX, SHIFT_MIN
 from .isa.pipeline import DIVISION, FRESH_ENTRY, UPDATE_ENTRY
 from .layout import SCALE
@@ -40,7 +40,7 @@ def _normalised(m: Module, value: Signal, name: str) -> tuple[Signal, Signal]:
     return value, zeros
 
 
-def _entry(m: Module, ratio: Signal, shift: Signal, zero: Signal) -> Signal:
+def _entry(m: Module, takes: Any, ratio: Signal, shift: Signal, zero: Signal) -> Signal:
     """Return the entry of a ratio x from one half to two, given as ``floor(x * 2^17)``.
 
     The definition takes the larger shift, m = x * 2^16 rounded half up, if that is below 2^16:
@@ -49,6 +49,8 @@ def _entry(m: Module, ratio: Signal, shift: Signal, zero: Signal) -> Signal:
 
     Parameters
     ----------
+    takes : Value
+        It is made; otherwise the one before is held.
     shift : Signal
         Signed, the larger of the two; limited here.
     zero : Signal
@@ -61,13 +63,14 @@ def _entry(m: Module, ratio: Signal, shift: Signal, zero: Signal) -> Signal:
         exact.eq(shift - ~small),
     ]
     entry = Signal(SCALE, reset_less=True)
-    with m.If(zero):
-        m.d.sync += entry.eq(0)
-    with m.Else():
-        m.d.sync += [
-            entry.m.eq(Mux(small, (ratio + 1) >> 1, (ratio + 2) >> 2)),
-            entry.s.eq(Mux(exact < SHIFT_MIN, SHIFT_MIN, Mux(exact > SHIFT_MAX, SHIFT_MAX, exact))),
+    made = Signal(SCALE)
+    with m.If(~zero):
+        m.d.comb += [
+            made.m.eq(Mux(small, (ratio + 1) >> 1, (ratio + 2) >> 2)),
+            made.s.eq(Mux(exact < SHIFT_MIN, SHIFT_MIN, Mux(exact > SHIFT_MAX, SHIFT_MAX, exact))),
         ]
+    with m.If(takes):
+        m.d.sync += entry.eq(made)
     return entry
 
 
@@ -79,22 +82,24 @@ class FreshEntry(wiring.Component):
 
     Members
     -------
-    maximum : In(32)
+    maximum : In(32); valid : In(1)
     entry : Out(SCALE)
-        LATENCY cycles later. There is no stall.
+        LATENCY cycles after a valid maximum. There is no stall.
     """
 
     LATENCY = FRESH_ENTRY
 
     def __init__(self) -> None:
-        super().__init__({"maximum": In(MAXIMUM_BITS), "entry": Out(SCALE)})
+        super().__init__({"maximum": In(MAXIMUM_BITS), "valid": In(1), "entry": Out(SCALE)})
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         aligned, zeros = _normalised(m, self.maximum, "maximum")
         divisor = Signal(MAXIMUM_BITS, reset_less=True)
         zeros_first = Signal.like(zeros, name="zeros_first", reset_less=True)
-        m.d.sync += [divisor.eq(aligned), zeros_first.eq(zeros)]
+        taken = valid_line(m, self.valid, self.LATENCY, "taken")
+        with m.If(taken[0]):
+            m.d.sync += [divisor.eq(aligned), zeros_first.eq(zeros)]
         remainder: Any = Const(NUMERATOR, MAXIMUM_BITS + 1)
         quotient: Any = Const(0, 0)
         for stage in range(DIVISION):
@@ -105,18 +110,20 @@ class FreshEntry(wiring.Component):
             remainder = Signal(MAXIMUM_BITS + 1, name=f"remainder_{stage}", reset_less=True)
             quotient = Signal(len(quotient_before), name=f"quotient_{stage}", reset_less=True)
             divisor = Signal(MAXIMUM_BITS, name=f"divisor_{stage}", reset_less=True)
-            m.d.sync += [
-                remainder.eq(remainder_before),
-                quotient.eq(quotient_before),
-                divisor.eq(divisor_before),
-            ]
+            with m.If(taken[1 + stage]):
+                m.d.sync += [
+                    remainder.eq(remainder_before),
+                    quotient.eq(quotient_before),
+                    divisor.eq(divisor_before),
+                ]
+        zeros_later = delayed_where(m, zeros_first, taken[1 : 1 + DIVISION], "zeros_later")
         shift, zero = Signal(signed(8)), Signal()
         m.d.comb += [
             # x * 2^16 = m and 127 / a = x * 2^(z - 25) make s = 16 + 25 - z.
-            shift.eq(16 + 25 - delayed(m, zeros_first, DIVISION, "zeros_later")),
+            shift.eq(16 + 25 - zeros_later),
             # Only the divisor 0 has no top bit.
             zero.eq(~divisor[-1]),
-            self.entry.eq(_entry(m, quotient, shift, zero)),
+            self.entry.eq(_entry(m, taken[-1], quotient, shift, zero)),
         ]
         return m
 
@@ -139,38 +146,48 @@ class UpdateEntry(wiring.Component):
 
     Members
     -------
-    maximum : In(32)
+    maximum : In(32); valid : In(1)
     factor : In(SCALE)
         Its shift is not limited.
     entry : Out(SCALE)
-        LATENCY cycles later. There is no stall.
+        LATENCY cycles after a valid maximum. There is no stall.
     """
 
     LATENCY = UPDATE_ENTRY
 
     def __init__(self) -> None:
-        super().__init__({"maximum": In(MAXIMUM_BITS), "factor": In(SCALE), "entry": Out(SCALE)})
+        super().__init__(
+            {
+                "maximum": In(MAXIMUM_BITS),
+                "valid": In(1),
+                "factor": In(SCALE),
+                "entry": Out(SCALE),
+            }
+        )
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         product = Signal(MAXIMUM_BITS + 16, reset_less=True)
         shift_first = Signal(signed(8), reset_less=True)
-        m.d.sync += [
-            product.eq(self.maximum * self.factor.m),
-            shift_first.eq(self.factor.s.as_signed()),
-        ]
+        taken = valid_line(m, self.valid, self.LATENCY, "taken")
+        with m.If(taken[0]):
+            m.d.sync += [
+                product.eq(self.maximum * self.factor.m),
+                shift_first.eq(self.factor.s.as_signed()),
+            ]
         aligned, zeros = _normalised(m, product, "product")
         # The top 17 bits are x * 2^17 for a ratio x from one half to one.
         ratio = Signal(QUOTIENT_BITS - 1, reset_less=True)
         shift = Signal(signed(10), reset_less=True)
-        m.d.sync += [
-            ratio.eq(aligned[-len(ratio) :]),
-            # A product of b = 48 - z bits is x * 2^b, and x * 2^16 = m: s = factor's + 16 - b.
-            shift.eq(shift_first + 16 - len(product) + zeros),
-        ]
+        with m.If(taken[1]):
+            m.d.sync += [
+                ratio.eq(aligned[-len(ratio) :]),
+                # A product of b = 48 - z bits is x * 2^b, and x * 2^16 = m: s = factor's + 16 - b.
+                shift.eq(shift_first + 16 - len(product) + zeros),
+            ]
         zero = Signal()
         m.d.comb += [
             zero.eq(~ratio[-1]),
-            self.entry.eq(_entry(m, ratio, shift, zero)),
+            self.entry.eq(_entry(m, taken[2], ratio, shift, zero)),
         ]
         return m

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 from amaranth.utils import bits_for, exact_log2
@@ -13,7 +13,7 @@ from .absmax import RowMaximum
 from .array import pack, total
 from .axi import beat_layout
 from .bursts import burst_layout
-from .edge import delayed
+from .edge import delayed_where, valid_line
 from .isa.config import Config
 from .isa.pipeline import (
     BLOCK_LEAD,
@@ -128,7 +128,8 @@ class StoreEngine(wiring.Component):
         m.submodules.keys = keys = Keys()
         m.submodules.gate = StoreGate(config, self._depths, STORES)
         m.submodules.decode = decode = StoreDecode(config)
-        m.d.comb += keys.seed.eq(self.seed)
+        # The seed holds still while an instruction is in here.
+        m.d.comb += [keys.seed.eq(self.seed), keys.takes.eq(self.i.valid & self.i.ready)]
         self._accept(m, decode)
         later = self._read(m, decode)
         lanes = self._lanes(m, later)
@@ -193,7 +194,7 @@ class StoreEngine(wiring.Component):
             rows.read_address.eq(Mux(gate.reads_factor, place, word.row_scale)),
             units.maxima.factor.eq(factor),
         ]
-        return Later(m, word, gate.reads, ROW_MAXIMUM)
+        return Later(m, word, units.walk.o.valid, gate.reads, ROW_MAXIMUM)
 
     def _lanes(self, m: Module, later: Later) -> list[Any]:
         """Place the lanes, and give each what its word brings along; see `PostLane` for when."""
@@ -209,6 +210,10 @@ class StoreEngine(wiring.Component):
         with m.If(later.valid[RESULT] & word[RESULT].control.narrow):
             m.d.comb += counted.eq(word[RESULT].lanes)
         m.d.comb += column_valid.eq(later.valid[MAGNITUDE] & word[MAGNITUDE].control.by_column)
+        valid = Cat(later.valid[1 : SUM - RECODE + 1])
+        narrow = later.where(m, "narrow", SUM - RECODE, RESULT - 1)
+        stochastic = later.where(m, "stochastic", 2, SUM + 1)
+        reduces = later.where(m, "reduces", SUM, SUM)
         lanes = []
         for column in range(config.columns):
             lane = self._builder.place(
@@ -218,9 +223,12 @@ class StoreEngine(wiring.Component):
                 lane.lane.eq(column),
                 lane.keys.eq(m.submodules.keys.keys),
                 lane.place.eq(place),
+                lane.valid.eq(valid),
+                lane.narrow.eq(narrow),
+                lane.stochastic.eq(stochastic),
+                lane.reduces.eq(reduces),
                 lane.value.eq(self.read_data.word_select(column, 32)),
                 lane.by_row.eq(word[SUM - RECODE].control.by_row),
-                lane.stochastic.eq(word[SUM + 1].control.stochastic),
                 lane.lanes.eq(counted),
                 lane.column_valid.eq(column_valid),
                 lane.column_first.eq(word[MAGNITUDE].first),
@@ -261,13 +269,12 @@ class StoreEngine(wiring.Component):
         for lane in range(config.columns):
             given = loaded.valid & loaded.p.given[lane % group] & (loaded.p.group == lane // group)
             m.d.comb += enable[lane].eq(Mux(made.valid, made.p.lane == lane, given))
-        row_later = delayed(m, rows.read_data, reads, "row_scales_later")
+        taken = later.valid[1 : 1 + reads]
+        row_later = delayed_where(m, rows.read_data, taken, "row_scales_later")
         rescale = Signal(RECODED, reset_less=True)
         digits = recoded(m, SCALE(rows.read_data), "recoded")
-        with m.If(later.word[1].control.rescaled):
-            m.d.sync += rescale.eq(digits)
-        with m.Else():
-            m.d.sync += rescale.eq(ONE)
+        with m.If(later.valid[1]):
+            m.d.sync += rescale.eq(Mux(later.word[1].control.rescaled, digits, ONE))
         for index, lane in enumerate(lanes):
             m.d.comb += [
                 lane.rescale_scale.eq(rescale),
@@ -348,13 +355,24 @@ class StoreEngine(wiring.Component):
 
 
 class Later:
-    """A word and whether it counts, by cycles since it was read: entry 0 is the reading cycle."""
+    """A word and whether it counts, by cycles since it was read: entry 0 is the reading cycle.
 
-    def __init__(self, m: Module, word: Any, valid: Signal, ages: int) -> None:
+    Words that do not count are not passed on, but for those that only wait to be read: that they
+    are not is known too late in the cycle to keep a clock from anything.
+    """
+
+    def __init__(self, m: Module, word: Any, waits: Signal, valid: Signal, ages: int) -> None:
         self.word, self.valid = [word], [valid]
         for age in range(1, ages + 1):
             item = Signal(word.shape(), name=f"word_{age}", reset_less=True)
             counts = Signal(name=f"word_valid_{age}")
-            m.d.sync += [item.eq(self.word[-1]), counts.eq(self.valid[-1])]
+            m.d.sync += counts.eq(self.valid[-1])
+            with m.If(waits if age == 1 else self.valid[-1]):
+                m.d.sync += item.eq(self.word[-1])
             self.word.append(item)
             self.valid.append(counts)
+
+    def where(self, m: Module, what: str, first: int, last: int) -> Value:
+        """Return, for all ages from `first` to `last`, whether a word counts that does `what`."""
+        now = self.valid[1] & self.word[1].control[what]
+        return Cat(valid_line(m, now, last, f"{what}_valid")[first - 1 :])

@@ -105,6 +105,10 @@ def store_lane(circuit: Circuit, config: Config, conditions: Conditions, seed: i
         ],
         "lanes": config.columns * (works & (kind < 3)),
         "column_valid": (kind == 3).astype(int),
+        # A bit a stage.
+        "valid": 0xF * works,
+        "narrow": 0xF * (works & (kind < 3)),
+        "reduces": (kind == 3).astype(int),
     }
     seen = replay(PostLane(config, Builder()), inputs)
     does = {name: _steady(kind == number) for number, name in enumerate(kinds)}

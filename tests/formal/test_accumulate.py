@@ -248,10 +248,16 @@ class Bypass(Proof):
     def describe(self, m: Module) -> None:
         m.submodules.dut = dut = self._unit(32)
         value, one = self.free(m, signed(32), "value"), self.free(m, 1, "one")
-        scale = self.free(m, RECODED.size, "scale")
-        m.d.comb += [dut.value.eq(value), dut.scale.as_value().eq(Mux(one, ONE.as_value(), scale))]
+        scale, counts = self.free(m, RECODED.size, "scale"), self.free(m, 1, "counts")
+        stages = [Ledger._later(m, counts, age) for age in range(LATENCY + 1)]
+        m.d.comb += [
+            dut.value.eq(value),
+            dut.scale.as_value().eq(Mux(one, ONE.as_value(), scale)),
+            dut.takes.eq(Cat(stages[:LATENCY])),
+        ]
         late, age = Ledger._later(m, value, LATENCY), Ledger._later(m, one, LATENCY)
-        self.claim(m, "unchanged", ~age | (dut.result == late.as_signed()))
+        unchanged = dut.result == late.as_signed()
+        self.claim(m, "unchanged", ~(age & stages[LATENCY]) | unchanged)
 
 
 def test_an_unscaled_sum_is_unchanged(tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ class Chain(wiring.Component):
 
     left: In(32)
     right: In(32)
+    takes: In(1)
     valid: In(1)
     first: In(1)
     load: In(1)
@@ -66,9 +67,24 @@ class Chain(wiring.Component):
         m.d.comb += [one.chain_in.eq(two.chain_out), self.head.eq(one.chain_out)]
         for lane, value in ((one, self.left), (two, self.right)):
             m.d.comb += lane.value.eq(value)
-            for name in ("valid", "first", "load", "shift"):
+            for name in ("takes", "valid", "first", "load", "shift"):
                 m.d.comb += getattr(lane, name).eq(getattr(self, name))
         return m
+
+
+def test_a_magnitude_stands_until_the_next_is_wanted() -> None:
+    dut = LaneMaximum()
+
+    async def bench(ctx):
+        held = None
+        for value, wanted in ((-5, 1), (9, 0), (LOW, 0), (HIGH, 1), (0, 0), (LOW, 1), (3, 0)):
+            ctx.set(dut.value, value)
+            ctx.set(dut.takes, wanted)
+            await ctx.tick()
+            held = abs(value) if wanted else held
+            assert ctx.get(dut.magnitude) == held
+
+    simulate(dut, bench)
 
 
 def test_the_queue_gives_a_block_while_the_next_is_searched() -> None:
@@ -86,6 +102,7 @@ def test_the_queue_gives_a_block_while_the_next_is_searched() -> None:
     async def bench(ctx):
         loads, shifts = {}, {}
         for cycle in range(len(steps) + 6):
+            ctx.set(dut.takes, cycle < len(steps))
             if cycle < len(steps):
                 (left, right), _, last = steps[cycle]
                 ctx.set(dut.left, left & 0xFFFFFFFF)

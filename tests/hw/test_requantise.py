@@ -21,6 +21,8 @@ EDGE_VALUES = (INT32_MIN, INT32_MIN + 1, -(1 << 23), -3, -1, 0, 1, 3, 1 << 23, I
 EDGE_MULTIPLIERS = (0, 1, 1 << 15, (1 << 15) + 1, (1 << 16) - 1)
 EDGE_NOISE = (0, 1, (1 << 31) - 1, 1 << 31, (1 << 31) + 1, (1 << 32) - 2, (1 << 32) - 1)
 EDGE_SHIFTS = (-16, -15, -1, 0, 1, 2, 15, 16, 17, 31, 32, 47, 48, 49, 62, 63)
+ALL = (1 << Requantise.LATENCY) - 1
+"""Every stage takes what stands before it."""
 
 
 class Scaled(wiring.Component):
@@ -61,6 +63,7 @@ def test_equals_the_definition(bits: int, definition) -> None:
     inputs = cases(seed=bits)
 
     async def bench(ctx):
+        ctx.set(dut.takes, ALL)
         for index in range(len(inputs) + Requantise.LATENCY):
             if index < len(inputs):
                 value, m, s = inputs[index]
@@ -70,6 +73,33 @@ def test_equals_the_definition(bits: int, definition) -> None:
             done = index - Requantise.LATENCY + 1
             if 0 <= done < len(inputs):
                 assert ctx.get(dut.result) == definition(*inputs[done]), inputs[done]
+
+    simulate(dut, bench)
+
+
+@pytest.mark.parametrize("bits, definition", [(8, requantise8), (32, requantise32)])
+def test_a_result_stands_until_the_next_that_counts(bits: int, definition) -> None:
+    """With values that do not count in between, for which no stage moves."""
+    rng = random.Random(bits)
+    dut = Scaled(bits)
+    inputs = [(case, rng.random() < 0.5) for case in rng.sample(cases(seed=bits), 600)]
+
+    async def bench(ctx):
+        line, last = 0, None
+        for index in range(len(inputs) + Requantise.LATENCY - 1):
+            counts = index < len(inputs) and inputs[index][1]
+            if index < len(inputs):
+                value, m, s = inputs[index][0]
+                ctx.set(dut.value, value)
+                ctx.set(dut.scale, {"m": m, "s": s & 0xFF})
+            line = line << 1 & ALL | counts
+            ctx.set(dut.takes, line)
+            await ctx.tick()
+            done = index - Requantise.LATENCY + 1
+            if 0 <= done and inputs[done][1]:
+                last = definition(*inputs[done][0])
+            if last is not None:
+                assert ctx.get(dut.result) == last, (done, inputs[done])
 
     simulate(dut, bench)
 
@@ -89,6 +119,7 @@ def test_tells_what_it_limits(bits: int) -> None:
     inputs += [(sign << 30, 1 << 15, 14) for sign in (-1, 1)]
 
     async def bench(ctx):
+        ctx.set(dut.takes, ALL)
         for value, m, s in inputs:
             ctx.set(dut.value, value)
             ctx.set(dut.scale, {"m": m, "s": s & 0xFF})
@@ -118,6 +149,7 @@ def test_stochastic_equals_the_definition(shifts: range) -> None:
                 inputs.append((value, m, s, min(bits, 0xFFFFFFFF)))
 
     async def bench(ctx):
+        ctx.set(dut.takes, ALL)
         ctx.set(dut.stochastic, 1)
         for index in range(len(inputs) + Requantise.LATENCY):
             if index < len(inputs):
@@ -143,6 +175,7 @@ def test_shifts_beyond_the_range_act_as_its_ends(raw: int, acts_as: int) -> None
     dut = Scaled(32)
 
     async def bench(ctx):
+        ctx.set(dut.takes, ALL)
         for value in (-70000, -1, 0, 1, 70000):
             ctx.set(dut.value, value)
             ctx.set(dut.scale, {"m": 40000, "s": raw & 0xFF})
@@ -156,6 +189,7 @@ def test_a_scale_of_one_passes_every_value() -> None:
     dut = Requantise(32)
 
     async def bench(ctx):
+        ctx.set(dut.takes, ALL)
         ctx.set(dut.scale, ONE)
         for value in EDGE_VALUES:
             ctx.set(dut.value, value)

@@ -80,12 +80,31 @@ def test_a_netlist_of_another_lane_is_not_measured(lane: Circuit, monkeypatch) -
         accumulate_lane(lane, CONFIG, Conditions())
 
 
-def test_a_lane_of_the_store_engine(map_unit) -> None:
-    netlist = map_unit(lambda builder: PostLane(CONFIG, builder), adders=True)
-    work = store_lane(opened(netlist), CONFIG, Conditions())
+@pytest.fixture(scope="module")
+def store(map_unit) -> Circuit:
+    return opened(map_unit(lambda builder: PostLane(CONFIG, builder), adders=True))
+
+
+def test_a_lane_of_the_store_engine(store: Circuit) -> None:
+    work = store_lane(store, CONFIG, Conditions())
     for figures in (work.zero_delay, work.timed):
         assert figures["rest"] < figures["reduce"]
         assert figures["rest"] < figures["requantise"] < figures["rescale"]
+
+
+def test_lanes_at_rest_clock_next_to_nothing(lane: Circuit, store: Circuit) -> None:
+    """All of a store lane is behind clock gates, and all but some bits of an accumulator's."""
+    assert len(_clocked(store)) == 0 < sum(model.kind == FLIP_FLOP for model in store.models)
+    assert len(_clocked(lane)) <= 8
+
+
+def _clocked(circuit: Circuit) -> list[int]:
+    """Return the flip-flops that the clock reaches directly."""
+    return [
+        cell
+        for cell, model in enumerate(circuit.models)
+        if model.kind == FLIP_FLOP and circuit.pins[cell, model.clock] == circuit.clock_net
+    ]
 
 
 def test_standby_is_counted_as_it_is_simulated(element: Circuit, element_netlist) -> None:
@@ -94,12 +113,7 @@ def test_standby_is_counted_as_it_is_simulated(element: Circuit, element_netlist
         (found,) = standby(element_netlist, conditions)
         rest = at_rest(element, conditions)
         # Simulated flip-flops hold zeros; the mean of both is 20 fJ more.
-        free = [
-            cell
-            for cell, model in enumerate(element.models)
-            if model.kind == FLIP_FLOP and element.pins[cell, model.clock] == element.clock_net
-        ]
-        assert found.clock_fj == pytest.approx(rest.clock_fj + 20 * len(free))
+        assert found.clock_fj == pytest.approx(rest.clock_fj + 20 * len(_clocked(element)))
         assert found.instances == 1 and found.leakage_nw == pytest.approx(rest.leakage_nw, rel=0.1)
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Cat, Const, Module, Mux, Signal, signed, unsigned
+from amaranth import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for, exact_log2
 
 from .array import pack, total
-from .edge import valid_line
 from .isa.config import Config
-from .multiply import RECODED
+from .multiply import RECODED, place_product
 from .requantise import Requantise
 from .shared import Builder
 from .sram import SinglePortSram
@@ -28,13 +27,30 @@ def operation_layout(config: Config) -> data.StructLayout:
             "address": exact_log2(config.output_depth) + 1,
             "accumulate": 1,
             "forward": 1,  # it adds to the sum of the last operation, which is still at hand
-            "scale": RECODED,  # what the sums are multiplied by: `ONE`, or with
-            "scaled": 1,  # a scale, and saturated
+            "scaled": 1,  # the sums are multiplied by
+            "scale": RECODED,  # a scale, and saturated
             "columns": range(config.columns + 1),  # inside the matrix; the others are padding
             "end": 1,  # last row of its instruction
             "signal_store": 1,
         }
     )
+
+
+def _passed_on(m: Module, operation: Any, name: str) -> Any:
+    """Return an operation a cycle later; of one that is not valid, or not scaled, less moves."""
+    layout = operation.shape()
+    later, valid = Signal(layout, name=name), Signal(name=f"{name}_valid")
+    m.d.sync += valid.eq(operation.valid)
+    m.d.comb += later.valid.eq(valid)
+    for field, shape in layout.members.items():
+        if field == "valid":
+            continue
+        part = Signal(shape, name=f"{name}_{field}", reset_less=True)
+        moves = operation.scaled if field == "scale" else 1
+        with m.If(operation.valid & moves):
+            m.d.sync += part.eq(operation[field])
+        m.d.comb += later[field].eq(part)
+    return later
 
 
 class Lane(wiring.Component):
@@ -47,10 +63,10 @@ class Lane(wiring.Component):
 
     Members
     -------
-    value : In(signed(32))
-        The sum that leaves the array.
-    scale : In(RECODED)
-        Of the operation `value` belongs to; `ONE` if it has none.
+    value : In(signed(32)); operation : In(operation_layout)
+        The sum that leaves the array, and its operation.
+    passes : Out(operation_layout)
+        The operation a cycle later, for the next column.
     takes : In
         Bit n, n cycles after `value`: it belongs to an operation. Where it does not, nothing moves.
     fetch_reads, fetch_address : In
@@ -72,11 +88,13 @@ class Lane(wiring.Component):
 
     def __init__(self, config: Config, builder: Builder) -> None:
         self._depth, self._builder = config.output_depth, builder
+        layout = self._layout = operation_layout(config)
         address = unsigned(exact_log2(config.output_depth) + 1)
         super().__init__(
             {
                 "value": In(signed(32)),
-                "scale": In(RECODED),
+                "operation": In(layout),
+                "passes": Out(layout),
                 "takes": In(Requantise.LATENCY),
                 "fetch_reads": In(1),
                 "fetch_address": In(address),
@@ -96,11 +114,22 @@ class Lane(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        m.submodules.rescale = rescale = Requantise(32, self._builder)
+        multiply = place_product(m, self._builder)
+        m.submodules.rescale = rescale = Requantise(32)
+        scaled, scale = self.operation.scaled, self.operation.scale
+        # Nothing moves in the multiplier for a sum that passes beside it.
+        multiplied = Signal(signed(32))
+        with m.If(scaled):
+            m.d.comb += multiplied.eq(self.value)
         m.d.comb += [
+            multiply.value.eq(multiplied),
+            multiply.digits.eq(scale.digits),
+            rescale.product.eq(multiply.product),
+            rescale.s.eq(scale.s),
             rescale.value.eq(self.value),
-            rescale.scale.eq(self.scale),
+            rescale.plain.eq(~scaled),
             rescale.takes.eq(self.takes),
+            self.passes.eq(_passed_on(m, self.operation, "passed")),
         ]
         old, base = Signal(signed(32)), Signal(signed(32))
         exact, new = Signal(signed(33)), Signal(signed(32))
@@ -228,17 +257,11 @@ class Accumulate(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         columns, latency = self._config.columns, Requantise.LATENCY
-        chain = self._chain(m, columns + latency + 1)
-        lanes = []
-        for column in range(columns):
-            lane = self._builder.place(
-                m, f"lane_{column}", "cdmqta_lane", lambda: Lane(self._config, self._builder)
-            )
-            enter = chain[column]
+        lanes, chain = self._lanes(m, columns + latency + 1)
+        for column, lane in enumerate(lanes):
             fetch, commit = chain[column + latency - 1], chain[column + latency]
             m.d.comb += [
                 lane.value.eq(self.sums.word_select(column, 32)),
-                lane.scale.eq(enter.scale),
                 lane.takes.eq(Cat(op.valid for op in chain[column : column + latency])),
                 lane.fetch_reads.eq(fetch.valid & fetch.accumulate & ~fetch.forward),
                 lane.fetch_address.eq(fetch.address),
@@ -252,7 +275,6 @@ class Accumulate(wiring.Component):
                 lane.read_enable.eq(self.read_enable),
                 lane.read_address.eq(self.read_address),
             ]
-            lanes.append(lane)
         last = chain[columns + latency - 1]
         m.d.comb += [
             self.read_data.eq(pack([lane.read_data for lane in lanes])),
@@ -264,28 +286,20 @@ class Accumulate(wiring.Component):
         self._busy(m)
         return m
 
-    def _chain(self, m: Module, length: int) -> list[Any]:
-        """Return the operation as each column's stages see it: entry n is n cycles old."""
-        layout = operation_layout(self._config)
+    def _lanes(self, m: Module, length: int) -> tuple[list[Any], list[Any]]:
+        """Place the lanes; return them, and the operation at each age: entry n is n cycles old."""
+        lanes: list[Any] = []
         chain: list[Any] = [self.operation]
-        # An operation that is not scaled brings what one before it that was not has left: `ONE`.
-        scaled_before, brings_scale = Signal(init=1), Signal()
-        m.d.comb += brings_scale.eq(self.operation.valid & (self.operation.scaled | scaled_before))
-        with m.If(self.operation.valid):
-            m.d.sync += scaled_before.eq(self.operation.scaled)
-        brings = valid_line(m, brings_scale, length - 1, "brings_scale")
-        for index in range(1, length):
-            before, parts = chain[-1], {}
-            for name, field in layout.members.items():
-                part = Signal(field, name=f"operation_{index}_{name}", reset_less=name != "valid")
-                takes = {"valid": Const(1), "scale": brings[index - 1]}.get(name, before.valid)
-                with m.If(takes):
-                    m.d.sync += part.eq(before[name])
-                parts[name] = part
-            stage = Signal(layout, name=f"operation_{index}")
-            m.d.comb += [stage[name].eq(part) for name, part in parts.items()]
-            chain.append(stage)
-        return chain
+        for column in range(self._config.columns):
+            lane = self._builder.place(
+                m, f"lane_{column}", "cdmqta_lane", lambda: Lane(self._config, self._builder)
+            )
+            m.d.comb += lane.operation.eq(chain[-1])
+            lanes.append(lane)
+            chain.append(lane.passes)
+        for age in range(len(chain), length):
+            chain.append(_passed_on(m, chain[-1], f"operation_{age}"))
+        return lanes, chain
 
     def _busy(self, m: Module) -> None:
         """Say for how long an operation may read, and how long it may write, in some column."""

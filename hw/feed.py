@@ -20,7 +20,6 @@ from .isa.config import Config
 from .isa.pipeline import meeting_delay
 from .layout import SCALE
 from .multiply import recoded
-from .requantise import ONE
 from .walk import fold_layout
 
 __all__ = ["Feed"]
@@ -335,7 +334,7 @@ class Feed(wiring.Component):
         m.d.sync += [
             waiting.eq(reading),
             meeting.eq(waiting),
-            meeting.scale.eq(Mux(waiting.scaled, made, ONE)),
+            meeting.scale.eq(made),
         ]
         m.d.comb += [
             self.scale_enable.eq(valid & reading.scaled),

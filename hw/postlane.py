@@ -12,7 +12,7 @@ from .absmax import LaneMaximum
 from .isa.config import Config
 from .isa.pipeline import RESCALE
 from .layout import SCALE
-from .multiply import RECODED, recoded
+from .multiply import RECODED, place_product, recoded
 from .noise import KEY_BITS, Noise, place_layout
 from .requantise import Requantise
 from .shared import Builder
@@ -22,6 +22,9 @@ __all__ = ["PostLane"]
 
 class PostLane(wiring.Component):
     """Rescale a sum by row, then requantise it, or search for its column's maximum.
+
+    There is one multiplier for both, which the later step has: a word to be rescaled must not be
+    read three cycles after one that is requantised.
 
     With c for the cycle in which a word is read from the output memory:
 
@@ -42,8 +45,8 @@ class PostLane(wiring.Component):
         In c+5: it counts, and its maximum is looked for.
     value : In(signed(32))
         In c+1: a sum.
-    rescale_scale : In(RECODED)
-        In c+2: what it is multiplied by.
+    rescaled : In(1); rescale_scale : In(RECODED)
+        In c+2: whether it is multiplied, and by what.
     row_scale, column_scale : In(SCALE); by_row : In(1)
         In c+4: what requantises it then.
     sum : Out(signed(32))
@@ -71,6 +74,7 @@ class PostLane(wiring.Component):
                 "stochastic": In(Noise.LATENCY + 1),
                 "reduces": In(1),
                 "value": In(signed(32)),
+                "rescaled": In(1),
                 "rescale_scale": In(RECODED),
                 "row_scale": In(SCALE),
                 "column_scale": In(SCALE),
@@ -91,8 +95,9 @@ class PostLane(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        m.submodules.rescale = rescale = Requantise(32, self._builder)
-        m.submodules.requantise = requantise = Requantise(8, self._builder)
+        multiply = place_product(m, self._builder)
+        m.submodules.rescale = rescale = Requantise(32)
+        m.submodules.requantise = requantise = Requantise(8)
         m.submodules.noise = noise = Noise(self._config, self._builder)
         m.submodules.maximum = maximum = LaneMaximum()
         # The output memory takes most of a cycle, and so do digits of a scale.
@@ -103,13 +108,18 @@ class PostLane(wiring.Component):
             m.d.sync += value.eq(self.value)
         with m.If(self.narrow[0]):
             m.d.sync += ready.eq(recoded(m, scale, "recoded"))
+        again = self.narrow[1]
         m.d.comb += [
+            multiply.value.eq(Mux(again, rescale.result, value)),
+            multiply.digits.eq(Mux(again, ready.digits, self.rescale_scale.digits)),
+            rescale.product.eq(multiply.product),
+            rescale.s.eq(self.rescale_scale.s),
             rescale.value.eq(value),
-            rescale.scale.eq(self.rescale_scale),
+            rescale.plain.eq(~self.rescaled),
             rescale.takes.eq(self.valid[1:]),
             self.sum.eq(rescale.result),
-            requantise.value.eq(rescale.result),
-            requantise.scale.eq(ready),
+            requantise.product.eq(multiply.product),
+            requantise.s.eq(ready.s),
             requantise.takes.eq(self.narrow[1:]),
             requantise.stochastic.eq(self.stochastic[-1]),
             requantise.noise.eq(noise.bits),

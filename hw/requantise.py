@@ -1,4 +1,4 @@
-"""The exact requantiser: one multiplication, one rounding, one limit."""
+"""The exact requantiser behind a multiplication by a scale: one rounding, one limit."""
 
 from __future__ import annotations
 
@@ -10,15 +10,13 @@ from amaranth.lib.wiring import In, Out
 
 from .isa.numerics import SHIFT_MAX, SHIFT_MIN
 from .isa.pipeline import RESCALE
-from .multiply import PRODUCT_BITS, RECODED, place_product
-from .shared import Builder
+from .layout import SCALE
+from .multiply import PRODUCT_BITS
 
-__all__ = ["NOISE_BITS", "ONE", "Requantise"]
+__all__ = ["NOISE_BITS", "Requantise"]
 
 NOISE_BITS = 32
 """Random bits that stochastic rounding takes for a value."""
-ONE = RECODED.const({"digits": {"once": 1}})
-"""The scale that passes every sum through."""
 COARSE = 16
 """Steps of the first shifter; s has as many values below zero."""
 FINE_BITS = 4
@@ -34,19 +32,19 @@ class Requantise(wiring.Component):
     ----------
     bits : int
         Width of the result: 8 or 32.
-    builder : Builder, optional
-        Form of the multiplier.
 
     Members
     -------
-    value : In(signed(32))
-    scale : In(RECODED)
-        Shifts outside [-16, 63] act as the nearest of these. `ONE` passes a value through.
+    product : In(signed(PRODUCT_BITS)); s : In(8)
+        The value times m, see `hw.multiply.ScaleProduct`, and the shift. Shifts outside [-16, 63]
+        act as the nearest of these.
+    value : In(signed(32)); plain : In(1)
+        32 bits only: with `plain` the result is `value` itself.
     takes : In(LATENCY)
-        Bit n, n cycles after `value`: stage n takes that value over; it holds what it has
+        Bit n, n cycles after `product`: stage n takes that product over; it holds what it has
         otherwise.
     stochastic : In(1); noise : In(32)
-        8 bits only, a cycle after `value`: round as `hw.isa.numerics.stochastic8`, with the
+        8 bits only, a cycle after `product`: round as `hw.isa.numerics.stochastic8`, with the
         complement of these bits if `value` is negative.
     result : Out(signed(bits))
     limited : Out(1)
@@ -67,18 +65,20 @@ class Requantise(wiring.Component):
 
     LATENCY = RESCALE
 
-    def __init__(self, bits: int, builder: Builder | None = None) -> None:
-        self._bits, self._builder = bits, builder or Builder()
+    def __init__(self, bits: int) -> None:
+        self._bits = bits
         self._fraction = NOISE_BITS if bits == 8 else 1
         # One more than a negative quotient is what has to fit: -2^31, but for 8 bits -127.
         self._quotient = bits if bits == 8 else bits + 1
-        random = {"stochastic": In(1), "noise": In(NOISE_BITS)} if bits == 8 else {}
+        more = {"value": In(signed(32)), "plain": In(1)}
+        if bits == 8:
+            more = {"stochastic": In(1), "noise": In(NOISE_BITS)}
         super().__init__(
             {
-                "value": In(signed(32)),
-                "scale": In(RECODED),
+                "product": In(signed(PRODUCT_BITS)),
+                "s": In(SCALE["s"].width),
                 "takes": In(self.LATENCY),
-                **random,
+                **more,
                 "result": Out(signed(bits)),
                 "limited": Out(1),
             }
@@ -86,12 +86,15 @@ class Requantise(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        multiply = place_product(m, self._builder)
-        product = Signal(signed(PRODUCT_BITS), reset_less=True)
-        m.d.comb += [multiply.value.eq(self.value), multiply.digits.eq(self.scale.digits)]
+        product = Signal(signed(PRODUCT_BITS), name="product_register", reset_less=True)
+        made, s = self.product, self.s
+        if self._bits == 32:
+            # Doubled and halved again: what is shifted out rounds nothing.
+            made, s = Mux(self.plain, self.value << 1, made), Mux(self.plain, 1, s)
         with m.If(self.takes[0]):
-            m.d.sync += product.eq(multiply.product)
-        shifted, beyond = self._shifted(m, product)
+            m.d.sync += product.eq(made)
+        coarse, fine = self._amount(m, s)
+        shifted, beyond = self._shifted(m, product, coarse, fine)
         fraction, bits = shifted[: self._fraction], self._bits
         carry = fraction[-1]
         if bits == 8:
@@ -108,16 +111,17 @@ class Requantise(wiring.Component):
         self._limit(m, quotient, half, overflow, sign)
         return m
 
-    def _amount(self, m: Module) -> tuple[list[Signal], Signal]:
+    def _amount(self, m: Module, s: Value) -> tuple[list[Signal], Signal]:
         """Return how far the second stage shifts to the right, which is ``s - SHIFT_MIN``.
 
         The first are the multiples of COARSE, of which one is set; beyond the last that leaves
         anything of a product none is. The second is the rest.
         """
-        raw, low = self.scale.s, Signal(FINE_BITS)
+        raw, low = Signal(len(self.s), name="shift"), Signal(FINE_BITS)
         below, above = Signal(), Signal()
         steps = (SHIFT_MAX - SHIFT_MIN) // COARSE + 1
         m.d.comb += [
+            raw.eq(s),
             below.eq(raw[7] & ~raw[4:7].all()),
             above.eq(~raw[7] & raw[6]),
             low.eq((raw[:FINE_BITS] & ~below.replicate(FINE_BITS)) | above.replicate(FINE_BITS)),
@@ -137,9 +141,10 @@ class Requantise(wiring.Component):
         most = (SHIFT_MAX - SHIFT_MIN) // COARSE
         return min(most, (below + PRODUCT_BITS - 2) // COARSE) + 1
 
-    def _shifted(self, m: Module, product: Signal) -> tuple[Value, Signal]:
+    def _shifted(
+        self, m: Module, product: Signal, coarse: list[Signal], fine: Signal
+    ) -> tuple[Value, Signal]:
         """Return ``product >> s`` with some fraction bits, and whether it is wider than that."""
-        coarse, fine = self._amount(m)
         width = self._fraction + self._quotient
         value, beyond = self._coarse(m, product, coarse, width + COARSE - 1)
         for bit in reversed(range(FINE_BITS)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Cat, Module, Mux, Signal, Value
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 from amaranth.utils import bits_for, exact_log2
@@ -13,7 +13,7 @@ from .absmax import RowMaximum
 from .array import pack, total
 from .axi import beat_layout
 from .bursts import burst_layout
-from .edge import delayed_where, valid_line
+from .edge import delayed_where
 from .isa.config import Config
 from .isa.pipeline import (
     BLOCK_LEAD,
@@ -29,6 +29,7 @@ from .isa.pipeline import (
     Kind,
     wide_depth,
 )
+from .later import Later
 from .layout import INSTRUCTION_BITS, SCALE
 from .load import entry_layout, lane_group_layout
 from .maxima import Maxima
@@ -36,7 +37,6 @@ from .multiply import RECODED, recoded
 from .noise import Keys, place_layout
 from .pack import Pack
 from .postlane import PostLane
-from .requantise import ONE
 from .retire import Retire
 from .rowwalk import RowWalk
 from .shared import Builder
@@ -81,7 +81,8 @@ class StoreEngine(wiring.Component):
 
     Timing
     ------
-    INT8 rows and words for maxima pass at one a cycle, sums at the rate of the bus. A block of
+    INT8 rows and words for maxima pass at one a cycle, sums at the rate of the bus. Words that are
+    rescaled and requantised pass the lanes' multipliers twice, at one in two cycles. A block of
     column maxima of n lanes needs n cycles, BLOCK_LEAD + 2 at least, in which the next block is
     read.
     """
@@ -273,10 +274,11 @@ class StoreEngine(wiring.Component):
         row_later = delayed_where(m, rows.read_data, taken, "row_scales_later")
         rescale = Signal(RECODED, reset_less=True)
         digits = recoded(m, SCALE(rows.read_data), "recoded")
-        with m.If(later.valid[1]):
-            m.d.sync += rescale.eq(Mux(later.word[1].control.rescaled, digits, ONE))
+        with m.If(later.valid[1] & later.word[1].control.rescaled):
+            m.d.sync += rescale.eq(digits)
         for index, lane in enumerate(lanes):
             m.d.comb += [
+                lane.rescaled.eq(later.word[1 + RECODE].control.rescaled),
                 lane.rescale_scale.eq(rescale),
                 lane.row_scale.eq(row_later),
                 lane.column_scale.eq(columns.read_data.word_select(index, SCALE.size)),
@@ -352,27 +354,3 @@ class StoreEngine(wiring.Component):
                 (self.bursts.valid & ~self.bursts.ready) | (self.beats.valid & ~self.beats.ready)
             ),
         ]
-
-
-class Later:
-    """A word and whether it counts, by cycles since it was read: entry 0 is the reading cycle.
-
-    Words that do not count are not passed on, but for those that only wait to be read: that they
-    are not is known too late in the cycle to keep a clock from anything.
-    """
-
-    def __init__(self, m: Module, word: Any, waits: Signal, valid: Signal, ages: int) -> None:
-        self.word, self.valid = [word], [valid]
-        for age in range(1, ages + 1):
-            item = Signal(word.shape(), name=f"word_{age}", reset_less=True)
-            counts = Signal(name=f"word_valid_{age}")
-            m.d.sync += counts.eq(self.valid[-1])
-            with m.If(waits if age == 1 else self.valid[-1]):
-                m.d.sync += item.eq(self.word[-1])
-            self.word.append(item)
-            self.valid.append(counts)
-
-    def where(self, m: Module, what: str, first: int, last: int) -> Value:
-        """Return, for all ages from `first` to `last`, whether a word counts that does `what`."""
-        now = self.valid[1] & self.word[1].control[what]
-        return Cat(valid_line(m, now, last, f"{what}_valid")[first - 1 :])

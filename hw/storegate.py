@@ -9,14 +9,15 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from .isa.config import Config
-from .isa.pipeline import Kind
+from .isa.pipeline import RESCALE, Kind
 from .rowwalk import word_layout
 
 __all__ = ["StoreGate"]
 
 
 class StoreGate(wiring.Component):
-    """Let a word be read when its bank is free, and its scales, and a place for what it makes.
+    """Let a word be read when its bank is free, its scales are there, the lanes' multipliers will
+    be free, and there is a place for what it makes.
 
     Nothing behind the output memory can wait, so places are claimed when a word is read.
 
@@ -77,7 +78,13 @@ class StoreGate(wiring.Component):
         made, known, ready = self._made(m), Signal(), Signal()
         m.d.comb += [
             self.reads_factor.eq(self.valid & made & control.needs_factor & ~known),
-            ready.eq(self.valid & made & (known | ~control.needs_factor) & self._room(m)),
+            ready.eq(
+                self.valid
+                & made
+                & (known | ~control.needs_factor)
+                & self._room(m)
+                & ~self._multiplies(m)
+            ),
             self.reads.eq(ready & self._free(m)),
             self.stalled.eq(ready & ~self.reads),
         ]
@@ -101,6 +108,15 @@ class StoreGate(wiring.Component):
             ),
         ]
         return free
+
+    def _multiplies(self, m: Module) -> Signal:
+        """Return whether the multipliers would have to rescale the word in the cycle in which they
+        requantise another: one that was read RESCALE cycles before.
+        """
+        narrow, meets = Signal(RESCALE), Signal()
+        m.d.sync += narrow.eq(Cat(self.reads & self.word.control.narrow, narrow[:-1]))
+        m.d.comb += meets.eq(self.word.control.rescaled & narrow[-1])
+        return meets
 
     def _made(self, m: Module) -> Signal:
         """Return whether all is made that the word's instruction reads.

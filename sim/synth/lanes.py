@@ -71,8 +71,8 @@ def accumulate_lane(
 
 def store_lane(circuit: Circuit, config: Config, conditions: Conditions, seed: int = 0) -> Work:
     """Return what a lane of the store engine takes: at ``rest``, when it makes sums INT8
-    (``requantise``), multiplies them by their row's scale before (``rescale``), or looks for their
-    maximum (``reduce``).
+    (``requantise``), looks for their maximum (``reduce``), or multiplies them by their row's scale
+    before that (``rescale``).
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def store_lane(circuit: Circuit, config: Config, conditions: Conditions, seed: i
     from hw.shared import Builder
 
     rng = np.random.default_rng(seed)
-    kinds = ("rest", "requantise", "rescale", "reduce")
+    kinds = ("rest", "requantise", "reduce", "rescale")
     kind = np.repeat(np.arange(len(kinds)), _ROWS)
     works = kind > 0
     # Sums of a reduction of a few hundred, and the scales that bring rows of them to INT8.
@@ -97,26 +97,23 @@ def store_lane(circuit: Circuit, config: Config, conditions: Conditions, seed: i
     ratios = [_entry(Fraction(int(part), 128)) for part in rng.integers(32, 129, 999)]
     inputs = {
         "value": sums,
-        "row_scale": rng.choice(entries, kind.size) * (works & (kind < 3)),
-        "by_row": (works & (kind < 3)).astype(int),
+        "row_scale": rng.choice(entries, kind.size) * (kind == 1),
+        "by_row": (kind == 1).astype(int),
+        "rescaled": (kind == 3).astype(int),
         "rescale_scale": [
-            _recoded(ratio if each == 2 else _ONE)
+            _recoded(ratio) * (each == 3)
             for ratio, each in zip(rng.choice(ratios, kind.size).tolist(), kind, strict=True)
         ],
-        "lanes": config.columns * (works & (kind < 3)),
-        "column_valid": (kind == 3).astype(int),
+        "lanes": config.columns * (kind == 1),
+        "column_valid": (kind > 1).astype(int),
         # A bit a stage.
         "valid": 0xF * works,
-        "narrow": 0xF * (works & (kind < 3)),
-        "reduces": (kind == 3).astype(int),
+        "narrow": 0xF * (kind == 1),
+        "reduces": (kind > 1).astype(int),
     }
     seen = replay(PostLane(config, Builder()), inputs)
     does = {name: _steady(kind == number) for number, name in enumerate(kinds)}
     return _checked(circuit, seen, dict(seen.inputs), does, conditions)
-
-
-_ONE = encode_scale(1, 0)
-"""Passes a sum through."""
 
 
 def _entry(ratio: Fraction) -> int:

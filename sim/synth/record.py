@@ -172,7 +172,7 @@ def lane_prices(accumulate: Work, store: Work) -> Lane:
     return Lane(
         accumulate=mean,
         requantise=price(store, "requantise", "rest"),
-        rescale=price(store, "rescale", "requantise"),
+        rescale=price(store, "rescale", "reduce"),
         reduce=price(store, "reduce", "rest"),
     )
 

@@ -7,6 +7,7 @@ from hw.isa.pipeline import (
     BLOCK_LEAD,
     MAXIMA_DEPTH,
     NARROW_DEPTH,
+    RESCALE,
     RESULT,
     ROW_MAXIMUM,
     SUM,
@@ -19,8 +20,8 @@ from .flags import lines
 from .record import record
 
 __all__ = [
-    "BLOCK", "BLOCK_VALID", "KEEP", "NARROW_VALID", "ROW", "ROW_END", "ROW_VALID", "WALK",
-    "WIDE_VALID",
+    "BLOCK", "BLOCK_VALID", "KEEP", "MULTIPLIED", "NARROW_VALID", "ROW", "ROW_END", "ROW_VALID",
+    "WALK", "WIDE_VALID",
     "advance", "clear", "start",
 ]  # fmt: skip
 
@@ -28,19 +29,23 @@ _FIRST, _LAST, KEEP = lines(SUM, RESULT, ROW_MAXIMUM, ROW_MAXIMUM, BLOCK_LEAD)
 _WIDE, _NARROW, ROW, _ROW_END, BLOCK = _FIRST
 WIDE_VALID, NARROW_VALID, ROW_VALID, ROW_END, BLOCK_VALID = _LAST
 """Bits of what comes of words, in the cycle in which it is there."""
+MULTIPLIED = _NARROW << RESCALE - 1
+"""A word that is requantised was read RESCALE cycles before: none that is rescaled may be read."""
 
 WALK = record(
     address=1, outer=1, inner_step=1, outer_step=1, inner_left=1, inner_count=1, outer_left=1,
     last_lanes=1, each=1, each_last=1, at_end=1, claims=1, kind=1, depth=1,
-    needs_scales=1, needs_maxima=1, needs_factor=1, reduces=1, to_scales=1,
+    needs_scales=1, needs_maxima=1, needs_factor=1, reduces=1, to_scales=1, rescaled=1,
 )  # fmt: skip
 """A matrix; `outer_left` is 0 without. Inside are rows where blocks are walked, else blocks.
 `last_lanes` count in the last block. Lines that each word enters, the last ones of rows or blocks,
 and the very last; which of them `claims` a place in the queue of a `kind`, and its `depth`. What
-must be made before a word is read (`needs_factor` until it is), and what the instruction makes."""
+must be made before a word is read (`needs_factor` until it is), what the instruction makes, and
+whether its words are `rescaled`."""
 
 _ADDRESS = (1 << 16) - 1
 _ABSMAX, _INT32 = int(Opcode.ABSMAX), int(Format.INT32)
+_ROW_COLUMN = int(Format.INT8_ROW_COLUMN)
 _BY_COLUMN, _TENSOR = int(Axis.COLUMN), int(Axis.TENSOR)
 _wide_depth = compiled(wide_depth)
 
@@ -52,7 +57,7 @@ def clear(walk):
     walk.inner_left = walk.inner_count = walk.outer_left = walk.last_lanes = 0
     walk.each = walk.each_last = walk.at_end = walk.claims = walk.kind = walk.depth = 0
     walk.needs_scales = walk.needs_maxima = walk.needs_factor = 0
-    walk.reduces = walk.to_scales = 0
+    walk.reduces = walk.to_scales = walk.rescaled = 0
 
 
 @compiled
@@ -84,6 +89,7 @@ def _start_store(walk, h, i):
     walk.each = walk.claims = _WIDE if wide else _NARROW
     walk.needs_scales = 0 if wide else 1
     walk.needs_maxima = walk.needs_factor = walk.to_scales = 0
+    walk.rescaled = 1 if i.format == _ROW_COLUMN else 0
 
 
 @compiled
@@ -101,7 +107,7 @@ def _start_absmax(walk, i):
     walk.needs_factor = 1 if updates else 0
     walk.needs_scales = 1 if i.scaled or updates else 0
     walk.needs_maxima = 1 if i.merge or updates else 0
-    walk.to_scales = i.to_scales
+    walk.to_scales, walk.rescaled = i.to_scales, i.scaled
 
 
 @compiled

@@ -94,6 +94,8 @@ def _gate(s, h, w):
     if walk.needs_factor:
         walk.needs_factor = 0
         return entering
+    if walk.rescaled and s.line & rowwalk.MULTIPLIED:
+        return entering
     full = entering & walk.claims and s.pack.boxes[walk.kind].used == walk.depth
     if full or (entering & (rowwalk.ROW | rowwalk.BLOCK) and s.block_inside):
         return entering

@@ -11,8 +11,8 @@ from amaranth import Cat, Module, Mux, Signal, signed
 import hw.accumulate
 from hw.accumulate import Accumulate, Lane, operation_layout
 from hw.isa.config import Config
-from hw.multiply import RECODED
-from hw.requantise import ONE, Requantise
+from hw.multiply import PRODUCT_BITS
+from hw.requantise import Requantise
 from hw.shared import Builder
 
 from .mutate import mutant
@@ -240,22 +240,25 @@ AT_ONCE = "smtbmc --nomem z3 -- --noincr"
 
 
 class Bypass(Proof):
-    """The real rescaler, with a scale of one, beside a delay."""
+    """The real rescaler, with values that are not scaled, beside a delay."""
 
     def __init__(self, unit: Any = Requantise) -> None:
         self._unit = unit
 
     def describe(self, m: Module) -> None:
         m.submodules.dut = dut = self._unit(32)
-        value, one = self.free(m, signed(32), "value"), self.free(m, 1, "one")
-        scale, counts = self.free(m, RECODED.size, "scale"), self.free(m, 1, "counts")
+        value, plain = self.free(m, signed(32), "value"), self.free(m, 1, "plain")
+        product, s = self.free(m, signed(PRODUCT_BITS), "product"), self.free(m, 8, "s")
+        counts = self.free(m, 1, "counts")
         stages = [Ledger._later(m, counts, age) for age in range(LATENCY + 1)]
         m.d.comb += [
             dut.value.eq(value),
-            dut.scale.as_value().eq(Mux(one, ONE.as_value(), scale)),
+            dut.plain.eq(plain),
+            dut.product.eq(product),
+            dut.s.eq(s),
             dut.takes.eq(Cat(stages[:LATENCY])),
         ]
-        late, age = Ledger._later(m, value, LATENCY), Ledger._later(m, one, LATENCY)
+        late, age = Ledger._later(m, value, LATENCY), Ledger._later(m, plain, LATENCY)
         unchanged = dut.result == late.as_signed()
         self.claim(m, "unchanged", ~(age & stages[LATENCY]) | unchanged)
 
@@ -264,8 +267,8 @@ def test_an_unscaled_sum_is_unchanged(tmp_path: Path) -> None:
     """For all 2^32 sums, whatever is at the other ports then, before and after.
 
     The unit is a pipeline of three registers, so 5 cycles from any state are all there is.
-    So where the scale is `ONE`, as in operations that are not `scaled`, the two proofs together
-    say: the memory holds the plain sum modulo 2^32.
+    So for operations that are not `scaled`, the two proofs together say: the memory holds the plain
+    sum modulo 2^32.
     """
     assert str(prove(Bypass(), tmp_path, depth=5, engine=AT_ONCE)) == "PASS"
 
@@ -273,6 +276,6 @@ def test_an_unscaled_sum_is_unchanged(tmp_path: Path) -> None:
 def test_a_changed_unscaled_sum_is_found(tmp_path: Path) -> None:
     broken = mutant(
         Requantise,
-        ("quotient + half", "quotient"),
+        ("Mux(self.plain, 1, s)", "s"),
     )
     assert prove(Bypass(broken), tmp_path, depth=6).status == "FAIL"

@@ -6,14 +6,14 @@ import random
 from typing import Any
 
 import pytest
-from amaranth import Module
+from amaranth import Module, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
 from hw.isa.numerics import INT32_MAX, INT32_MIN, requantise8, requantise32, stochastic8
 from hw.layout import SCALE
-from hw.multiply import recoded
-from hw.requantise import ONE, Requantise
+from hw.multiply import ScaleProduct, recoded
+from hw.requantise import Requantise
 
 from .bench import simulate
 
@@ -26,21 +26,23 @@ ALL = (1 << Requantise.LATENCY) - 1
 
 
 class Scaled(wiring.Component):
-    """The unit, and the digits of its scale."""
+    """The unit, the multiplier in front of it, and the digits of its scale."""
 
     def __init__(self, bits: int) -> None:
         self._unit = Requantise(bits)
         members = dict(self._unit.signature.members)
-        super().__init__(members | {"scale": In(SCALE)})
+        super().__init__(members | {"scale": In(SCALE), "value": In(signed(32))})
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         m.submodules.unit = unit = self._unit
-        m.d.comb += unit.scale.eq(recoded(m, self.scale, "recoded"))
+        m.submodules.multiply = multiply = ScaleProduct()
+        scale = recoded(m, self.scale, "recoded")
+        m.d.comb += [multiply.value.eq(self.value), multiply.digits.eq(scale.digits)]
         for name, member in unit.signature.members.items():
-            if name != "scale":
-                inside, here = getattr(unit, name), getattr(self, name)
-                m.d.comb += inside.eq(here) if member.flow is In else here.eq(inside)
+            made = {"product": multiply.product, "s": scale.s}
+            inside, here = getattr(unit, name), made.get(name, getattr(self, name))
+            m.d.comb += inside.eq(here) if member.flow is In else here.eq(inside)
         return m
 
 
@@ -185,12 +187,14 @@ def test_shifts_beyond_the_range_act_as_its_ends(raw: int, acts_as: int) -> None
     simulate(dut, bench)
 
 
-def test_a_scale_of_one_passes_every_value() -> None:
-    dut = Requantise(32)
+@pytest.mark.parametrize("s", [-128, -16, 0, 63])
+def test_a_plain_value_is_not_scaled(s: int) -> None:
+    dut = Scaled(32)
 
     async def bench(ctx):
         ctx.set(dut.takes, ALL)
-        ctx.set(dut.scale, ONE)
+        ctx.set(dut.scale, {"m": 40000, "s": s & 0xFF})
+        ctx.set(dut.plain, 1)
         for value in EDGE_VALUES:
             ctx.set(dut.value, value)
             await ctx.tick().repeat(Requantise.LATENCY)

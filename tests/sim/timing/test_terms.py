@@ -125,20 +125,23 @@ def test_folds(config: Config, latency: int, before: Dataflow, after: Dataflow, 
     assert took == expected
 
 
-@pytest.mark.parametrize("form", [Format.INT32, Format.INT8_ROW])
+@pytest.mark.parametrize("form", [Format.INT32, Format.INT8_ROW, Format.INT8_ROW_COLUMN])
 def test_store(config: Config, latency: int, form: Format) -> None:
     words = config.rows
     size = 4 * config.columns if form is Format.INT32 else config.columns
     loads = [tile(config, memory, words) for memory in (Memory.INPUT, Memory.WEIGHT)]
-    scales = Load(memory=Memory.ROW_SCALE, dram=0, rows=1, columns=4 * words, block_stride=1)
+    for memory, entries in ((Memory.ROW_SCALE, words), (Memory.COLUMN_SCALE, config.columns)):
+        loads.append(Load(memory=memory, dram=0, rows=1, columns=4 * entries, block_stride=1))
     # Rows without a gap are long bursts, so that their number does not limit.
     store = Store(
         format=form, dram=1 << 14, pitch=size, rows=words, columns=config.columns,
         row_stride=1, block_stride=1,
     )  # fmt: skip
-    result = run(config, [*loads, scales, product(config, Dataflow.OS, words), store], latency)
-    assert when(result, 4)["start"] == when(result, 3)["done"] + 1
-    steps = when(result, 4)
+    result = run(config, [*loads, product(config, Dataflow.OS, words), store], latency)
+    steps = when(result, 5)
+    assert steps["start"] == when(result, 4)["done"] + 1
     beats = words * up(size, config.bus_bytes)
     more = 12 if form is Format.INT32 else 15
+    if form is Format.INT8_ROW_COLUMN:
+        more += 3 * ((words - 1) // 3)  # multiplied twice
     assert steps["done"] - steps["start"] == more + latency + beats

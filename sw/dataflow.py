@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal, get_args, overload
+
+import numpy as np
 
 from hw.isa.config import Config
 from hw.isa.instructions import Dataflow
@@ -15,6 +17,7 @@ __all__ = [
     "available",
     "choose",
     "choose_update",
+    "fold_cycles",
 ]
 
 Choice = Literal["auto", "ws", "os"]
@@ -46,22 +49,36 @@ def available(config: Config, choice: Choice = "auto") -> tuple[Dataflow, ...]:
     return (wanted,)
 
 
-def array_cycles(config: Config, dataflow: Dataflow, m: int, k: int, n: int) -> int:
-    """Return the cycles of an M x K by K x N product under the ``overlap`` model.
+@overload
+def fold_cycles(config: Config, dataflow: Dataflow, waves: int) -> int: ...
+@overload
+def fold_cycles(config: Config, dataflow: Dataflow, waves: np.ndarray) -> np.ndarray: ...
+def fold_cycles(config: Config, dataflow: Dataflow, waves: int | np.ndarray) -> int | np.ndarray:
+    """Return the cycles from the first wave of a fold to the first one of the next.
 
-    A fold takes max(T, rows), T the streamed length: M in WS, in OS K over the products of an
-    element; filling and draining happen under the neighbouring folds. Without `drain_overlap`, the
-    drain of an OS fold comes after it.
+    The next stationary tile needs `rows` cycles to load, sums of OS as many to leave; both happen
+    under the waves. Without `drain_overlap`, sums of OS leave when the waves have ended.
+
+    Parameters
+    ----------
+    waves : int or int64
+        Rows of the left operand in WS; in OS the reduction over the products of an element.
     """
-    rows, columns = config.rows, config.columns
-    if dataflow is Dataflow.WS:
-        folds, streamed = -(-k // config.fold_reduction), m
-    else:
-        folds, streamed = -(-m // rows), -(-k // config.macs_per_element)
-    fold = max(streamed, rows)
     if dataflow is Dataflow.OS and not config.drain_overlap:
-        fold = streamed + rows - 1
-    return folds * -(-n // columns) * fold
+        return waves + config.rows - 1
+    return max(waves, config.rows) if isinstance(waves, int) else np.maximum(waves, config.rows)
+
+
+def array_cycles(config: Config, dataflow: Dataflow, m: int, k: int, n: int) -> int:
+    """Return the cycles of an M x K by K x N product whose folds follow one another.
+
+    They are those of `fold_cycles`, the last fold's too, however little comes behind it.
+    """
+    if dataflow is Dataflow.WS:
+        folds, waves = -(-k // config.fold_reduction), m
+    else:
+        folds, waves = -(-m // config.rows), -(-k // config.macs_per_element)
+    return folds * -(-n // config.columns) * fold_cycles(config, dataflow, waves)
 
 
 def choose(config: Config, choice: Choice, m: int, k: int, n: int) -> Dataflow:

@@ -13,6 +13,7 @@ import numpy as np
 from hw.isa.instructions import Axis, Dataflow
 from hw.isa.pipeline import LOADS_AHEAD
 
+from .dataflow import fold_cycles
 from .job import Copy, Job, Maxima, Output, Sums
 from .tile_counts import Counts, Cut, Matrix, blocks
 
@@ -53,13 +54,13 @@ class Cycles:
 
     @cached_property
     def array(self) -> np.ndarray:
-        """Cycles of all folds: each takes its waves, at least as many as the array has rows."""
+        """Cycles of all folds, the last as if one more followed."""
         c, config = self.counts, self.config
         if c.is_ws:
             folds = c.k.run(lambda size: blocks(size, config.fold_reduction))
         else:
             folds = c.m.run(lambda size: blocks(size, config.rows))
-        streams = self._cut.run(lambda size: np.maximum(self._waves(size), config.rows))
+        streams = self._cut.run(lambda size: self._fold(self._waves(size)))
         return streams * folds * c.run_blocks + self._update()
 
     @property
@@ -67,23 +68,40 @@ class Cycles:
         """The axis that streams."""
         return self.counts.m if self.counts.is_ws else self.counts.k
 
+    def _fold(self, waves: np.ndarray) -> np.ndarray:
+        """Return the cycles of a fold of so many waves."""
+        return fold_cycles(self.config, self.counts.problem.dataflow, waves)
+
     def _waves(self, size: np.ndarray) -> np.ndarray:
         """Return the waves of so much of the axis that streams."""
         return size if self.counts.is_ws else blocks(size, self.config.macs_per_element)
 
     def _update(self) -> np.ndarray | int:
         """Return the cycles of the folds of the product that is scaled and accumulated."""
-        c, rows, demand = self.counts, self.config.rows, self.counts.problem.demand
-        reduction = demand.update_reduction
+        c, config, demand = self.counts, self.config, self.counts.problem.demand
+        reduction, flow = demand.update_reduction, demand.update_dataflow
         if not reduction:
             return 0
-        if demand.update_dataflow is Dataflow.WS:
-            folds = -(-reduction // self.config.fold_reduction)
-            streams = c.m.run(lambda size: np.maximum(size, rows)) * folds
+        if flow is Dataflow.WS:
+            folds = -(-reduction // config.fold_reduction)
+            streams = c.m.run(lambda size: fold_cycles(config, flow, size)) * folds
         else:
-            waves = -(-reduction // self.config.macs_per_element)
-            streams = c.m.run(lambda size: blocks(size, rows)) * max(waves, rows)
+            fold = fold_cycles(config, flow, -(-reduction // config.macs_per_element))
+            streams = c.m.run(lambda size: blocks(size, config.rows)) * fold
         return streams * c.run_blocks
+
+    @cached_property
+    def _behind(self) -> np.ndarray:
+        """Cycles of the last fold behind its last wave, at most: for them nobody waits."""
+        waves, demand = self._waves(self._cut.rest), self.counts.problem.demand
+        behind = self._fold(waves) - waves
+        if not demand.update_reduction:
+            return behind
+        if demand.update_dataflow is Dataflow.WS:
+            waves = self.counts.m.rest
+        else:
+            waves = -(-demand.update_reduction // self.config.macs_per_element)
+        return np.maximum(behind, fold_cycles(self.config, demand.update_dataflow, waves) - waves)
 
     @cached_property
     def bound(self) -> np.ndarray:
@@ -93,8 +111,6 @@ class Cycles:
         under words of the other. A DRAM that was idle has saved a beat, so n beats take n - 1.
         """
         c, start = self.counts, START + 2 * self.config.dram_latency
-        # Behind the last fold's waves nobody waits for the rest of its time.
-        array = self.array - np.maximum(self.config.rows - self._waves(self._cut.rest), 0)
         pair = (c.left, c.right)
         beats = sum(each.beats * each.least_times for each in pair)
         loads = self._longer(beats, sum(each.writes * each.least_times for each in pair))
@@ -103,7 +119,7 @@ class Cycles:
         )
         last = self._fill + self._least_last()
         ways = [
-            first + array + last,
+            first + self.array - self._behind + last,
             start + loads + last,
             first + self._first_tile + self._fill + self._least_stores(),
         ]
@@ -176,10 +192,11 @@ class Cycles:
                 waves, folds = c.m.size, blocks(size, config.fold_reduction)
             else:
                 waves, folds = self._waves(size), blocks(c.m.size, config.rows)
-            return folds * np.maximum(waves, config.rows)
+            return folds * self._fold(waves)
 
         least = c.k.total(folds) * blocks(c.n.size, config.columns)
-        return least - np.maximum(config.rows - self._waves(c.m.size if c.is_ws else c.k.rest), 0)
+        last = self._waves(c.m.size if c.is_ws else c.k.rest)
+        return least - (self._fold(last) - last)
 
     # Stores
 

@@ -92,7 +92,8 @@ def _product_cost(config: Config, model: str, product: Product, flow: Dataflow) 
     moved = 0.0 if rate is None else (reads + writes) / rate
     cycles = max(compute, math.ceil(moved))
     joules = energy(config, events, cycles)
-    folds = array_cycles(config, flow, m, k, n)
+    # Of an array that hides drains, as the models do.
+    folds = array_cycles(config.replace(drain_overlap=1), flow, m, k, n)
     return ProductCost(
         product, flow.name.lower(), False, cycles, compute, reads, writes,
         joules.chip, joules.dram[DRAM_CLASS], limit_of(cycles, folds, moved),

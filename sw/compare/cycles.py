@@ -47,10 +47,13 @@ def scalesim(config: Config, dataflow: Dataflow, m: int, k: int, n: int) -> int:
 def overlap(config: Config, dataflow: Dataflow, m: int, k: int, n: int) -> int:
     """Return the cycles if loading and draining hide under the neighbouring folds of a product.
 
+    It is what an array with `drain_overlap` takes, whether or not this one has it.
+
     Once a product, 2R + C - 2 cycles do not hide: WS loads the first tile (R) and its last wave
     crosses the array (R + C - 2); in OS the first wave crosses it, and the last sums leave (R).
     """
-    return array_cycles(config, dataflow, m, k, n) + 2 * config.rows + config.columns - 2
+    folds = array_cycles(config.replace(drain_overlap=1), dataflow, m, k, n)
+    return folds + 2 * config.rows + config.columns - 2
 
 
 def ideal(config: Config, dataflow: Dataflow, m: int, k: int, n: int) -> int:

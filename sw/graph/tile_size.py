@@ -11,7 +11,7 @@ from hw.isa.instructions import Axis, Dataflow
 from ..dataflow import array_cycles
 from ..lying import left_words, right_words
 from ..place import align
-from ..tile import Span, TileError
+from ..tile import Span, TileError, spans
 from .ir import Copy, Maxima, Product, Sums, Updates
 
 __all__ = ["SLOTS", "Rule", "piece_length", "reduction_step", "tile_sizes"]
@@ -143,11 +143,13 @@ def _cost(
         k, flow = product.terms[index].k, flows[index]
         width = min(tile_n, product.terms[index].columns.size)
         whole = product.terms[index].updates  # which is rounded once, so it is no sum of pieces
-        if piece_length(config, flow, k, tile_m, width) < 1 or (
-            whole and not _fits(config, flow, tile_m, k, width)
-        ):
+        piece = piece_length(config, flow, k, tile_m, width)
+        if piece < 1 or (whole and not _fits(config, flow, tile_m, k, width)):
             return None
-        array += tiles_m * tiles_n * array_cycles(config, flow, tile_m, k, width)
+        # Sums of OS leave the array after each piece, and are added up in the output memory.
+        sizes = [k] if whole else [span.size for span in spans(k, piece)]
+        tile = sum(array_cycles(config, flow, tile_m, size, width) for size in sizes)
+        array += tiles_m * tiles_n * tile
         left, right = _words(config, flow, tile_m, k, width)
         # Columns outer: the left operand stays for all columns if it fits, the right one for a row.
         stays = tiles_m * left <= config.input_depth * 3 // 2

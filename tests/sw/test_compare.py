@@ -58,6 +58,16 @@ def test_models_are_in_order(rows, columns, m, k, n):
             assert overlap(config, flow, m, k, n) <= scalesim(config, flow, m, k, n)
 
 
+@pytest.mark.parametrize("flow", Dataflow)
+def test_overlap_is_the_model_and_not_the_array(flow):
+    """Whether or not this array hides its drains, the model is of one that does."""
+    found = {
+        overlap(PAPER_ARRAY.replace(drain_overlap=each), flow, 200, 77, 300) for each in (0, 1)
+    }
+    folds, waves = (2 * 5, 200) if flow is Dataflow.WS else (4 * 5, 77)
+    assert found == {folds * waves + 2 * 64 + 64 - 2}
+
+
 def test_overlap_of_a_single_fold_hides_nothing():
     assert overlap(PAPER_ARRAY, Dataflow.WS, 100, 64, 64) == 100 + 2 * 64 + 64 - 2
     assert scalesim(PAPER_ARRAY, Dataflow.WS, 100, 64, 64) == 100 + 2 * 64 + 64 - 2

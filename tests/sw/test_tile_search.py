@@ -27,6 +27,11 @@ CONFIGS = {
                   bus_bytes=16, row_scale_depth=64, burst_beats=4, write_outstanding=2),
     "3x8": Config(rows=3, columns=8, bus_bytes=4, dram_latency=9, dram_gbps=1.0),
     "16x16": Config.preset("small"),
+    "4x4, drains overlapped": Config(drain_overlap=1),
+    "6x4, drains alone": Config(rows=6, columns=4, drain_overlap=0, input_depth=64,
+                                weight_depth=64, dram_latency=3),
+    "4x4 of 2, drains alone": Config(macs_per_element=2, drain_overlap=0, dram_latency=5),
+    "4x8 of 4, drains overlapped": Config(columns=8, macs_per_element=4, drain_overlap=1),
     # A bus much wider than words, and much faster than the DRAM behind it.
     "2x2": Config(rows=2, columns=2, input_depth=1024, weight_depth=1024, output_depth=256,
                   bus_bytes=64, dram_latency=1, dram_gbps=1.6),

@@ -11,10 +11,17 @@ from hw.isa.encoding import encode
 from hw.isa.instructions import Dataflow, Execute, Format, Halt, Instruction, Load, Memory, Store
 from sim import timing
 from sim.result import DramTiming, RunResult
+from sw.dataflow import fold_cycles
 from sw.tokens import add_tokens
 
 WIDE = Config.preset("paper").replace(rows=32, columns=64)
-CONFIGS = {"small": Config.preset("small"), "paper": Config.preset("paper"), "32x64": WIDE}
+CONFIGS = {
+    "small": Config.preset("small"),
+    "paper": Config.preset("paper"),
+    "32x64": WIDE,
+    "32x64, drains overlapped": WIDE.replace(drain_overlap=1),
+    "small, drains overlapped": Config.preset("small").replace(drain_overlap=1),
+}
 LATENCIES = (30, 60)
 """Long enough that the program is on the chip before the first data come."""
 
@@ -118,10 +125,16 @@ def test_folds(config: Config, latency: int, before: Dataflow, after: Dataflow, 
     folds = [product(config, each, waves) for each in (before, before, after)]
     result = run(config, [*loads, *folds], latency)
     took = when(result, 4)["read"] - when(result, 3)["read"]
-    turns = (before, after) == (Dataflow.OS, Dataflow.WS)
-    expected = waves + config.rows - 1 if turns else max(waves, config.rows)
-    if (before, after) == (Dataflow.WS, Dataflow.OS):
-        expected = waves
+    expected = {
+        (Dataflow.WS, Dataflow.WS): fold_cycles(config, Dataflow.WS, waves),
+        (Dataflow.OS, Dataflow.OS): fold_cycles(config, Dataflow.OS, waves),
+        (Dataflow.WS, Dataflow.OS): waves,
+        (Dataflow.OS, Dataflow.WS): waves + config.rows - 1,
+    }[before, after]
+    if config.drain_overlap:
+        assert fold_cycles(config, Dataflow.OS, waves) == max(waves, config.rows)
+    else:
+        assert fold_cycles(config, Dataflow.OS, waves) == waves + config.rows - 1
     assert took == expected
 
 

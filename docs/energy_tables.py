@@ -20,7 +20,7 @@ PAGE = Path(__file__).parent / "energy.md"
 PAPER = Config.preset("paper")
 NAMES = {
     "paper": "as built",
-    "no_overlap": "drains not overlapped",
+    "overlap": "drains overlapped",
     "four": "4 products an element, 16x64",
 }
 """Recorded designs of both dataflows, and what tables call them."""

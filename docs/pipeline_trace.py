@@ -18,7 +18,7 @@ from hw.shared import Builder
 
 __all__ = ["Activity", "Tile", "Trace", "record"]
 
-CONFIG = Config(rows=4, columns=4)
+CONFIG = Config(rows=4, columns=4, drain_overlap=1)
 WAVES = 6
 LIMIT = 1000
 

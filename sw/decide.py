@@ -203,8 +203,16 @@ def _value(config: Config, trial: Trial, goal: Goal) -> float:
 
 def _busiest(config: Config, space: Space) -> Decision:
     """Return the job whose array has the least time from first operand to last result, about."""
+    folds = np.array([
+        array_cycles(config, problem.dataflow, problem.m, problem.k, problem.n)
+        for _, problem in space.drafts
+    ])  # fmt: skip
+    best = int(folds.min())
+    allowed = int(best / AT_WORK) + 2 * config.rows + config.columns
+    order = space.order()
     timed = []
-    for index in space.order()[:TRIALS]:
+    # A dataflow of more folds may end as soon, but its array is at work for longer.
+    for index in order[folds[space.draft[order]] <= allowed][:TRIALS]:
         trial = Trial(config, space.job(index))
         try:
             timed.append((trial.counters, trial))
@@ -212,11 +220,6 @@ def _busiest(config: Config, space: Space) -> Decision:
             continue
     if not timed:
         raise TileError(space.drafts[0][1].complaint())
-    best = min(
-        array_cycles(config, problem.dataflow, problem.m, problem.k, problem.n)
-        for _, problem in space.drafts
-    )
-    allowed = int(best / AT_WORK) + 2 * config.rows + config.columns
 
     def cost(each: tuple[dict[str, int], Trial]) -> int:
         counters = each[0]

@@ -53,7 +53,7 @@ class Config:
     weight_stationary: int = _size(1, 0, 1, doc="1 if the array has this dataflow")
     output_stationary: int = _size(1, 0, 1, doc="1 if the array has this dataflow")
     drain_overlap: int = _size(
-        1, 0, 1, doc="1 if finished OS sums leave under the next fold: a second sum an element"
+        0, 0, 1, doc="1 if finished OS sums leave under the next fold: a second sum an element"
     )
     product_register: int = _size(
         0, 0, 1, doc="1 if elements have a register behind their multiplier"

@@ -55,8 +55,9 @@ def time_figures(step: StepProgram, results: Sequence[RunResult]) -> dict[str, A
         Totals of the counters, `utilisation`, `energy` (see `_energy`), and lists of rows:
         `kinds` by kind of program, `parts` by kind of product, `products` by product; each row with
         `cycles`, `macs`, `ideal_cycles` and `gap_cycles`, which is what the ideal lacks;
-        `fold_cycles` of it are for folds that do not fill the array, and those that fill places
-        with zeros: the rest is waiting, for operands, results, and at the ends of programs.
+        `fold_cycles` of it are for folds that do not fill the array, those that fill places with
+        zeros, and for sums of OS that leave between folds: the rest is waiting, for operands,
+        results, and at the ends of programs.
     """
     rows = [
         {"program": program.name} | row
@@ -186,7 +187,7 @@ def print_time(report: Report, figures: dict[str, Any]) -> None:
     report.table([_shown(row, dram=False) for row in rows], section="program")
     report.line(
         "gap: cycles above those that the multiplications take on a full array; of it, folds: for "
-        "parts of it that are not full; the rest is waiting"
+        "parts of it that are not full, and sums that leave between folds; the rest is waiting"
     )
     joules = figures["energy"]
     dram = ", ".join(f"{name} {each * 1e3:.3g}" for name, each in joules["dram_joules"].items())

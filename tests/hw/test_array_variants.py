@@ -14,10 +14,10 @@ from .execution import World, plain, run, run_with_gaps, small
 from .test_execute import random_chain
 
 VARIANTS = {
-    "overlap": {},
+    "overlap": {"drain_overlap": 1},
     "no_overlap": {"drain_overlap": 0},
     "ws": {"output_stationary": 0},
-    "os": {"weight_stationary": 0},
+    "os": {"weight_stationary": 0, "drain_overlap": 1},
     "os_no_overlap": {"weight_stationary": 0, "drain_overlap": 0},
 }
 

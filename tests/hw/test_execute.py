@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import pytest
 
+from hw.isa.config import Config
 from hw.isa.instructions import Dataflow, Execute
 
 from .bench import simulate, unpack
@@ -25,6 +27,20 @@ from .execution import (
 )
 
 SHAPES = [(2, 3), (3, 2), (4, 4), (5, 8)]
+Array = Callable[[int, int], Config]
+
+
+@pytest.fixture(params=[0, 1], ids=["drains alone", "drains overlapped"])
+def array(request: pytest.FixtureRequest) -> Array:
+    """Return what makes a configuration of a shape."""
+    return partial(small, drain_overlap=request.param)
+
+
+def fold_cycles(config: Config, dataflow: Dataflow, waves: int) -> int:
+    """Return what a fold costs: the longer of stream and rows, or the drain behind the stream."""
+    if dataflow == Dataflow.OS and not config.drain_overlap:
+        return waves + config.rows - 1
+    return max(waves, config.rows)
 
 
 def random_chain(
@@ -65,18 +81,18 @@ def random_chain(
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("rows, columns", SHAPES)
-def test_random_chains_of_both_dataflows(rows: int, columns: int, seed: int) -> None:
+def test_random_chains_of_both_dataflows(array: Array, rows: int, columns: int, seed: int) -> None:
     rng = random.Random(seed)
-    world = World(small(rows, columns), seed)
+    world = World(array(rows, columns), seed)
     chain = random_chain(world, rng, 8)
     run_with_gaps(world, chain, lambda: rng.choice((1, 1, 1, 2, 9)))
 
 
 @pytest.mark.parametrize("dataflow", list(Dataflow))
 @pytest.mark.parametrize("streamed", [1, 3, 4, 9])
-def test_a_fold_costs_the_longer_of_stream_and_rows(dataflow: Dataflow, streamed: int) -> None:
-    """Fill, drain and tile load are paid once a chain, whatever the number of folds."""
-    config, folds = small(4, 3), 5
+def test_what_a_fold_costs(array: Array, dataflow: Dataflow, streamed: int) -> None:
+    """Fill and tile load are paid once a chain, and so are drains that hide under folds."""
+    config, folds = array(4, 3), 5
     world = World(config, seed=streamed)
     if dataflow == Dataflow.WS:
         instruction = plain(dataflow, streamed, folds * config.rows, config.columns, config)
@@ -84,7 +100,7 @@ def test_a_fold_costs_the_longer_of_stream_and_rows(dataflow: Dataflow, streamed
         instruction = plain(dataflow, config.rows, streamed, folds * config.columns, config)
     run(world, [instruction])
     once = streamed + 2 * config.rows + config.columns + 6
-    assert world.array_cycles == (folds - 1) * max(streamed, config.rows) + once
+    assert world.array_cycles == (folds - 1) * fold_cycles(config, dataflow, streamed) + once
     assert world.waves == folds * streamed
 
 
@@ -94,10 +110,10 @@ def test_a_fold_costs_the_longer_of_stream_and_rows(dataflow: Dataflow, streamed
     "rows, columns, streamed", [(4, 3, 1), (4, 3, 4), (4, 3, 9), (2, 40, 1), (2, 40, 3)]
 )
 def test_instructions_of_a_fold_cost_no_more_than_folds(
-    rows: int, columns: int, streamed: int, dataflow: Dataflow, scale: int
+    array: Array, rows: int, columns: int, streamed: int, dataflow: Dataflow, scale: int
 ) -> None:
     """Instructions that are there early make one chain, also if each scales and lasts long."""
-    config, folds = small(rows, columns), 24
+    config, folds = array(rows, columns), 24
     world = World(config, seed=streamed)
     shape = (streamed, rows) if dataflow == Dataflow.WS else (rows, streamed)
     chain = [
@@ -115,13 +131,13 @@ def test_instructions_of_a_fold_cost_no_more_than_folds(
     ]
     run(world, chain)
     once = streamed + 2 * rows + columns + 6
-    assert world.array_cycles == (folds - 1) * max(streamed, rows) + once
+    assert world.array_cycles == (folds - 1) * fold_cycles(config, dataflow, streamed) + once
 
 
 @pytest.mark.parametrize("streamed", [2, 4, 7])
-def test_switching_dataflow_costs_at_most_the_drain(streamed: int) -> None:
+def test_switching_dataflow_costs_at_most_the_drain(array: Array, streamed: int) -> None:
     """WS to OS costs nothing; OS to WS waits rows - 1 cycles, while the tile loads."""
-    config = small(4, 3)
+    config = array(4, 3)
     rows, columns = config.rows, config.columns
     ws = plain(Dataflow.WS, streamed, rows, columns, config, out_base=0)
     os = plain(Dataflow.OS, rows, streamed, columns, config, out_base=64)
@@ -148,10 +164,10 @@ def test_all_minus_128(dataflow: Dataflow) -> None:
 @pytest.mark.parametrize("high", [1, 2, 3])
 @pytest.mark.parametrize("rows, columns", SHAPES)
 def test_sums_added_to_one_row_lose_no_write(
-    rows: int, columns: int, high: int, scale: int
+    array: Array, rows: int, columns: int, high: int, scale: int
 ) -> None:
     """Folds of few rows, and instructions right behind one another, add to the same few words."""
-    config = small(rows, columns)
+    config = array(rows, columns)
     world = World(config, seed=rows)
     first = plain(Dataflow.WS, high, 4 * rows + 1, columns, config)
     again = plain(Dataflow.WS, high, rows, columns, config, accumulate=1, scale=scale)
@@ -310,10 +326,10 @@ def test_only_old_sums_keep_the_store_engine_out(
 
 
 @pytest.mark.parametrize("rows, columns", SHAPES)
-def test_random_reads_under_chains_in_the_same_half(rows: int, columns: int) -> None:
+def test_random_reads_under_chains_in_the_same_half(array: Array, rows: int, columns: int) -> None:
     """The store's port reads finished words whenever it may; nothing is lost on either side."""
     rng = random.Random(rows)
-    config = small(rows, columns)
+    config = array(rows, columns)
     world = World(config, seed=rows)
     kept = {}
 
@@ -364,7 +380,7 @@ def test_random_reads_under_chains_in_the_same_half(rows: int, columns: int) -> 
 
 def test_an_instruction_that_meets_the_one_before_in_a_bank_starts_a_cycle_later() -> None:
     """Right behind a row of the same half, whose address is even or odd like its own first."""
-    config = small(4, 3)
+    config = small(4, 3, drain_overlap=1)
 
     def cycles(flows: tuple[Dataflow, Dataflow], base: int, **more: int) -> int:
         world = World(config, seed=base)

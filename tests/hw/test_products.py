@@ -23,14 +23,14 @@ from .execution import (
     small,
 )
 
-BOTH = {}
+BOTH = {"drain_overlap": 1}
 VARIANTS = [
     BOTH,
-    {"product_register": 1},
+    {"drain_overlap": 1, "product_register": 1},
     {"drain_overlap": 0},
     {"drain_overlap": 0, "product_register": 1},
     {"output_stationary": 0},
-    {"weight_stationary": 0},
+    {"weight_stationary": 0, "drain_overlap": 1},
     {"weight_stationary": 0, "drain_overlap": 0},
 ]
 

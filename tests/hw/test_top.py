@@ -17,10 +17,14 @@ from .bench import simulate
 from .machine import CODE, OUT, SIZE, Computer, image, mixed_program, serve
 
 
-@pytest.mark.parametrize("rows, columns, bus", [(2, 3, 8), (3, 2, 4), (4, 4, 8), (4, 2, 64)])
-def test_plain_form_equals_functional_model(rows: int, columns: int, bus: int) -> None:
+@pytest.mark.parametrize(
+    "rows, columns, bus, overlap", [(2, 3, 8, 0), (3, 2, 4, 1), (4, 4, 8, 1), (4, 2, 64, 0)]
+)
+def test_plain_form_equals_functional_model(
+    rows: int, columns: int, bus: int, overlap: int
+) -> None:
     """Twice the same program on one machine: the second run has no stale state."""
-    config = Config(rows=rows, columns=columns, bus_bytes=bus)
+    config = Config(rows=rows, columns=columns, bus_bytes=bus, drain_overlap=overlap)
     m, k, n = 5, 7, 6
     program = mixed_program(config, m, k, n)
     code = b"".join(map(encode, program))

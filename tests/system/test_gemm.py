@@ -18,7 +18,10 @@ from ..golden import numerics as golden
 
 # Memories of a few words: most sizes below are larger than a half and need tiles.
 CRAMPED = Config(rows=4, columns=4, input_depth=16, weight_depth=16, output_depth=16)
-OBLONG = Config(rows=3, columns=5, input_depth=64, weight_depth=64, output_depth=32, bus_bytes=4)
+OBLONG = Config(
+    rows=3, columns=5, input_depth=64, weight_depth=64, output_depth=32, bus_bytes=4,
+    drain_overlap=1,
+)  # fmt: skip
 SQUARE = Config.preset("tiny").replace(rows=8, columns=8, bus_bytes=32)
 CONFIGS = {"4x4 cramped": CRAMPED, "3x5": OBLONG, "8x8": SQUARE}
 FLAT = Config(rows=2, columns=24, bus_bytes=4)

@@ -16,7 +16,10 @@ TENSORS = ("x", "w", "a", "b", "dy")
 TINY = Config.preset("tiny")
 WATCHED = {"stalls": Stalls.everywhere(0.2), "seed": 3, "check_protocol": True}
 """Options of the RTL: every channel stalls at random, every AXI rule is checked."""
-OBLONG = Config(rows=5, columns=8, bus_bytes=16, input_depth=32, weight_depth=32, output_depth=32)
+OBLONG = Config(
+    rows=5, columns=8, bus_bytes=16, input_depth=32, weight_depth=32, output_depth=32,
+    drain_overlap=1,
+)  # fmt: skip
 
 
 def run(

@@ -25,8 +25,9 @@ SCALING = 2
 DEPTHS = {"input_depth": 128, "weight_depth": 128, "output_depth": 128}
 TINY = Config(rows=4, columns=4, bus_bytes=4, **DEPTHS)
 MEDIUM = Config(
-    rows=16, columns=16, bus_bytes=16, input_depth=256, weight_depth=256, output_depth=512
-)
+    rows=16, columns=16, bus_bytes=16, input_depth=256, weight_depth=256, output_depth=512,
+    drain_overlap=1,
+)  # fmt: skip
 WATCHED = {"stalls": Stalls.everywhere(0.1), "seed": 5, "check_protocol": True}
 """Options of the RTL: every channel stalls at random, every AXI rule is checked."""
 COMPARED = tuple(each.name for each in COUNTERS if each.name not in DATA_COUNTERS)

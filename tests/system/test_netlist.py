@@ -32,25 +32,27 @@ SIMULATORS = [
 ]
 FORMS = ("rtl", "netlist")
 ELEMENTS = {
-    "overlap": {},
+    "overlap": {"drain_overlap": 1},
     "no overlap": {"drain_overlap": 0},
-    "overlap, register": {"product_register": 1},
+    "overlap, register": {"drain_overlap": 1, "product_register": 1},
     "no overlap, register": {"drain_overlap": 0, "product_register": 1},
-    "four products": {"macs_per_element": 4},
+    "four products": {"macs_per_element": 4, "drain_overlap": 1},
 }
 MORE_ELEMENTS = {
     "WS": {"output_stationary": 0},
-    "OS": {"weight_stationary": 0},
+    "OS": {"weight_stationary": 0, "drain_overlap": 1},
     "OS, no overlap, register": {
         "weight_stationary": 0, "drain_overlap": 0, "product_register": 1,
     },
-    "two products, register": {"macs_per_element": 2, "product_register": 1},
+    "two products, register": {
+        "macs_per_element": 2, "drain_overlap": 1, "product_register": 1,
+    },
     "four products, no overlap, register": {
         "macs_per_element": 4, "drain_overlap": 0, "product_register": 1,
     },
 }  # fmt: skip
 ARRAYS = {
-    "verilator": {"overlap": {}, "no overlap": {"drain_overlap": 0}},
+    "verilator": {"overlap": {"drain_overlap": 1}, "no overlap": {"drain_overlap": 0}},
     "icarus": {"no overlap": {"drain_overlap": 0}},  # it is slow
 }
 

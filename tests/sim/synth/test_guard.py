@@ -28,7 +28,7 @@ def library() -> None:
         pytest.skip(str(error))
 
 
-@pytest.mark.parametrize("name", [QUICK, "no_overlap", "fast", "four"])
+@pytest.mark.parametrize("name", [QUICK, "overlap", "fast", "four"])
 def test_elements_are_as_recorded(name: str) -> None:
     config = PAPER.replace(**CHIPS[name])
     recorded, found = silicon().element(config), synthesise(config, "pe")
@@ -59,9 +59,7 @@ def test_units_of_large_designs_are_as_recorded(name: str) -> None:
     as_recorded(silicon().chips[name])
 
 
-@pytest.mark.parametrize(
-    ("name", "mm2", "period_ns"), [("no_overlap", 3.3, 2.0), ("paper", 4.8, 2.0)]
-)
+@pytest.mark.parametrize(("name", "mm2", "period_ns"), [("paper", 3.3, 2.0), ("overlap", 4.8, 2.0)])
 def test_the_array_meets_its_goals(name: str, mm2: float, period_ns: float) -> None:
     config = silicon().chips[name].config
     element = silicon().element(config)

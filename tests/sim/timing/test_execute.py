@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from itertools import product
 
 import numpy as np
 import pytest
@@ -185,11 +186,12 @@ def lockstep(config: Config, program: list[Execute], gap, *, hollow: bool = True
     return model
 
 
+@pytest.mark.parametrize("overlap", [0, 1])
 @pytest.mark.parametrize("rows, columns", SHAPES)
-def test_lockstep_with_the_hardware(rows: int, columns: int) -> None:
+def test_lockstep_with_the_hardware(rows: int, columns: int, overlap: int) -> None:
     """Random chains of both dataflows, at first without gaps."""
     rng = random.Random(rows * 1000 + columns)
-    config = config_of(rows, columns)
+    config = config_of(rows, columns).replace(drain_overlap=overlap)
     count = 4 if rows > 16 else 16
     program = [random_instruction(rng, config) for _ in range(count)]
     issued = iter(range(len(program) + 1))
@@ -228,20 +230,23 @@ def test_lockstep_with_elements_of_several_products(
     lockstep(config, program, lambda: rng.choice((0, 0, 0, 1, 2, rows)))
 
 
-def test_lockstep_with_all_of_the_hardware() -> None:
+@pytest.mark.parametrize("overlap", [0, 1])
+def test_lockstep_with_all_of_the_hardware(overlap: int) -> None:
     """With elements, lanes and sums."""
     rng = random.Random(1)
-    config = config_of(3, 2)
+    config = config_of(3, 2).replace(drain_overlap=overlap)
     program = [random_instruction(rng, config) for _ in range(12)]
     lockstep(config, program, lambda: 0, hollow=False)
 
 
 @pytest.mark.parametrize("rows, columns", [(2, 40), (4, 8)])
-@pytest.mark.parametrize("flows", ["ws", "os", "both"])
-def test_lockstep_of_instructions_of_one_wave(rows: int, columns: int, flows: str) -> None:
+@pytest.mark.parametrize("flows, overlap", [("ws", 0), *product(("os", "both"), (0, 1))])
+def test_lockstep_of_instructions_of_one_wave(
+    rows: int, columns: int, flows: str, overlap: int
+) -> None:
     """As many instructions as fit are on their way, each with its tokens."""
     rng = random.Random(rows)
-    config = config_of(rows, columns)
+    config = config_of(rows, columns).replace(drain_overlap=overlap)
     program = []
     for number in range(2 * columns):
         kind = {"ws": 0, "os": 1, "both": number % 2}[flows]

@@ -39,7 +39,7 @@ CONFIGS: dict[str, Config] = {
     "3x5": Config(
         rows=3, columns=5, bus_bytes=4, input_depth=64, weight_depth=128, output_depth=64,
         accumulate_scale_depth=64, row_scale_depth=64, column_scale_depth=16, burst_beats=5,
-        read_outstanding=2, write_outstanding=3, queue_depth=3, token_bits=4,
+        read_outstanding=2, write_outstanding=3, queue_depth=3, token_bits=4, drain_overlap=1,
     ),
     "5x4": Config(
         rows=5, columns=4, bus_bytes=16, input_depth=64, weight_depth=64, output_depth=128,
@@ -47,27 +47,29 @@ CONFIGS: dict[str, Config] = {
     ),
     "7x8": Config(
         rows=7, columns=8, bus_bytes=32, input_depth=128, weight_depth=64, output_depth=64,
-        read_outstanding=16, write_outstanding=8, queue_depth=8, address_bits=40,
+        read_outstanding=16, write_outstanding=8, queue_depth=8, address_bits=40, drain_overlap=1,
     ),
     "8x4": Config(
         rows=8, columns=4, bus_bytes=64, input_depth=64, weight_depth=256, output_depth=256,
-        burst_beats=64, read_outstanding=5, queue_depth=2, token_bits=2,
+        burst_beats=64, read_outstanding=5, queue_depth=2, token_bits=2, drain_overlap=1,
     ),
     "8x8": Config(
         rows=8, columns=8, bus_bytes=8, input_depth=64, weight_depth=64, output_depth=64,
         burst_beats=1, read_outstanding=1, write_outstanding=1, queue_depth=2, token_bits=2,
     ),
 }  # fmt: skip
-"""A few arrays, so that few simulators are built: every bus width, and depths of every kind."""
+"""A few arrays, so that few simulators are built: every bus width, depths of every kind, and
+drains overlapped and not."""
 
 SEVERAL: dict[str, Config] = {
     "4x4 of 2": Config(
         macs_per_element=2, input_depth=128, weight_depth=128, output_depth=128, bus_bytes=16,
+        drain_overlap=1,
     ),
     "3x5 of 4": Config(
         rows=3, columns=5, macs_per_element=4, bus_bytes=8, input_depth=128, weight_depth=128,
         output_depth=64, accumulate_scale_depth=64, row_scale_depth=64, column_scale_depth=16,
-        product_register=1, drain_overlap=0,
+        product_register=1,
     ),
 }  # fmt: skip
 """Arrays whose elements have several products."""

@@ -31,6 +31,9 @@ MEASURES = {
 }
 """What is shown of a verdict, and how it is called."""
 
+_GRADIENTS = ("dB", "dW", "d_out")
+"""Products that only layers which train have."""
+
 _SMOOTH = 25
 """Steps that a point of a curve is the mean of."""
 
@@ -189,7 +192,7 @@ def _quantisation(outcomes: Sequence[Outcome]) -> bytes:
 def _median(outcome: Outcome, kind: str) -> dict[str, tuple[list[int], list[float]]]:
     """Return steps and medians over the layers that train, by tensor."""
     groups: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    trained = {m["layer"] for m in outcome.history.quantisation if m["tensor"] in ("dA", "dW")}
+    trained = {m["layer"] for m in outcome.history.quantisation if m["tensor"] in _GRADIENTS}
     for row in outcome.history.quantisation:
         if row["kind"] == kind and row["layer"] in trained:
             groups[row["tensor"]][row["step"]].append(row["value"])

@@ -29,9 +29,9 @@ def operation_layout(config: Config) -> data.StructLayout:
             "forward": 1,  # it adds to the sum of the last operation, which is still at hand
             "scaled": 1,  # the sums are multiplied by
             "scale": RECODED,  # a scale, and saturated
-            "columns": range(config.columns + 1),  # inside the matrix; the others are padding
             "end": 1,  # last row of its instruction
             "signal_store": 1,
+            "columns": range(config.columns + 1),  # inside the matrix; the others are padding
         }
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from fractions import Fraction
 
 import numpy as np
@@ -13,6 +14,7 @@ from hw.isa.numerics import INT8_MAX, encode_scale, multiplier
 
 from .circuit import Circuit
 from .loads import Conditions
+from .netlist import Port
 from .stimulus import Recording, column_slice, normal_int8, record, replay
 from .work import Work, at_work
 
@@ -56,6 +58,11 @@ def accumulate_lane(
     }
     seen = record(small, left, right, Dataflow.WS, [_LANE, *memories.values()])
     lane = seen[_LANE]
+    lane = dataclasses.replace(
+        lane,
+        inputs=_widened(lane.inputs, circuit.inputs),
+        outputs=_widened(lane.outputs, circuit.outputs),
+    )
     inputs = dict(lane.inputs)
     for name, path in memories.items():
         inputs[name] = seen[path].outputs[name.rpartition(".")[2]]
@@ -136,6 +143,16 @@ def _recoded(entry: int) -> int:
     fields = {"once": digits[1], "twice": digits[2], "minus": digits[3], "last": carry}
     made = RECODED.const({"digits": fields, "s": entry >> bits})
     return made.as_value().value
+
+
+def _widened(
+    recorded: Mapping[str, np.ndarray], ports: Mapping[str, Port]
+) -> dict[str, np.ndarray]:
+    """Return ports with the upper bits that a number of two columns does not need."""
+    return {
+        name: np.pad(bits, ((0, 0), (0, len(ports[name].nets) - bits.shape[1])))
+        for name, bits in recorded.items()
+    }
 
 
 def _steady(when: np.ndarray) -> np.ndarray:

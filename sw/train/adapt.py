@@ -17,6 +17,7 @@ from .context import Context
 from .engine import Engine
 from .modules import FullLinear, LoraLinear, QuantisedLinear
 from .precision import Method, method_named
+from .times import Times
 from .tune import Experts, TuneLinear, quantise_channels
 
 __all__ = ["CROSS_ATTENTION", "Adapted", "NoLayers", "adapt"]
@@ -164,9 +165,11 @@ def adapt(
             f"no linear layer matches {_listed(match)}; the model has {_listed(linears) or 'none'}"
         )
     generator = torch.Generator().manual_seed(seed)
-    context = Context(method.precision, engine, seed) if method.precision else None
+    times, context = Times(), None
+    if method.precision:
+        context = Context(method.precision, engine, seed, schedule=method.schedule, times=times)
 
-    experts = Experts(method.experts)
+    experts = Experts(method.experts, times)
 
     def trained(name: str) -> Trained:
         base, common = linears[name], {"detach_first": detach_first}
@@ -189,7 +192,7 @@ def adapt(
         modules = dict(model.named_modules())
         attends = _matching(modules, attention) if context else []
         changes = [replacement(name, modules[name], context) for name in attends]
-        denoisers = _denoisers(model) if experts.count > 1 else []
+        denoisers = _denoisers(model) if experts.count > 1 or method.schedule else []
     except ValueError:
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(wanted[name])
@@ -201,7 +204,7 @@ def adapt(
     for name, layer in (adapters | kept).items():
         _replace(model, name, layer)
     for module, signature in denoisers:
-        module.register_forward_pre_hook(_chooser(experts, signature), with_kwargs=True)
+        module.register_forward_pre_hook(_setter(times, signature), with_kwargs=True)
     return Adapted(model, method, context, adapters, kept)
 
 
@@ -215,7 +218,7 @@ def _rounded(base: nn.Linear, bits: int | None) -> nn.Linear:
     return made
 
 
-_TIMES = ("timestep", "times")
+_ARGUMENTS = ("timestep", "times")
 """What denoisers call the argument that holds the times of their samples."""
 
 
@@ -228,24 +231,24 @@ def _denoisers(model: nn.Module) -> list[tuple[nn.Module, inspect.Signature]]:
         There is none.
     """
     found = [(module, inspect.signature(module.forward)) for module in model.modules()]
-    found = [each for each in found if not each[1].parameters.keys().isdisjoint(_TIMES)]
+    found = [each for each in found if not each[1].parameters.keys().isdisjoint(_ARGUMENTS)]
     if not found:
         raise ValueError(
-            "experts need a model that is called with the times of its samples, in an argument "
-            "`timestep` or `times`"
+            "experts and schedules need a model that is called with the times of its samples, in "
+            "an argument `timestep` or `times`"
         )
     return found
 
 
-def _chooser(experts: Experts, signature: inspect.Signature) -> Callable[..., None]:
-    """Return a hook that chooses experts by the times that a module is called with."""
+def _setter(into: Times, signature: inspect.Signature) -> Callable[..., None]:
+    """Return a hook that takes the times that a module is called with."""
 
-    def choose(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def take(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         given = signature.bind(*args, **kwargs).arguments
-        times = torch.as_tensor(next(given[name] for name in _TIMES if name in given))
-        experts.choose(times.expand(len(next(iter(given.values())))))
+        times = torch.as_tensor(next(given[name] for name in _ARGUMENTS if name in given))
+        into.set(times.expand(len(next(iter(given.values())))))
 
-    return choose
+    return take
 
 
 def _matching(names: dict[str, Any], patterns: str | Sequence[str]) -> list[str]:

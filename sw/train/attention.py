@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from .context import Context
 from .functions import integer_matmul
+from .times import by_key
 
 __all__ = ["IntegerAttention", "replacement"]
 
@@ -38,12 +40,18 @@ class IntegerAttention:
         attn_mask : Tensor, optional
             Added to the logits, or, of bools, False where there is no attention.
         """
-        logits = integer_matmul(q, k.mT, f"{self.name}.QK", self.context) * q.shape[-1] ** -0.5
+        keys = self.context.keys(q, self.name)
+
+        def product(name: str, key: int, left: Tensor, right: Tensor) -> Tensor:
+            context = self.context.ranges[key if keys is not None else -1]
+            return integer_matmul(left, right, f"{self.name}.{name}", context)
+
+        logits = by_key(keys, (q, k.mT), partial(product, "QK")) * q.shape[-1] ** -0.5
         if attn_mask is not None and attn_mask.dtype == torch.bool:
             logits = logits.masked_fill(~attn_mask, float("-inf"))
         elif attn_mask is not None:
             logits = logits + attn_mask
-        return integer_matmul(logits.softmax(-1), v, f"{self.name}.PV", self.context)
+        return by_key(keys, (logits.softmax(-1), v), partial(product, "PV"))
 
 
 class Processor:

@@ -17,7 +17,7 @@ from hw.isa.numerics import INT8_MAX, encode_factor
 
 from ..quantise import Group
 from .arithmetic import scale_accumulate, unit_entries, update_entries
-from .context import Context
+from .context import Range
 from .engine import Copy, Pass
 from .operand import Operand, levels, quantise
 
@@ -37,11 +37,11 @@ class Low:
         The weight in floating point, (d1, d2), for measures.
     scaling : float
         alpha / r.
-    context : Context
+    context : Range
     """
 
     def __init__(
-        self, name: str, weight: Operand, real: Tensor, scaling: float, context: Context
+        self, name: str, weight: Operand, real: Tensor, scaling: float, context: Range
     ) -> None:
         self.name, self.weight, self.real = name, weight, real
         self.scaling, self.context = scaling, context
@@ -165,7 +165,7 @@ def _unit(low: Low, left: Operand) -> Tensor | float:
 
 
 def _by_tensor(
-    context: Context, left: Operand, down: Operand, weight: Operand, up: Operand, options: Pass
+    context: Range, left: Operand, down: Operand, weight: Operand, up: Operand, options: Pass
 ) -> tuple[Tensor, Copy]:
     """Return ``left.weight + g.((left.down).up)``, one scale each, and the copy of ``left.down``.
 
@@ -182,7 +182,7 @@ def _real(sums: Tensor, left: Tensor, right: Tensor, dtype: torch.dtype) -> Tens
     return sums.double().mul_(left).mul_(right).to(dtype)
 
 
-def linear(x: Tensor, weight: Tensor, quantised: Operand, name: str, context: Context) -> Tensor:
+def linear(x: Tensor, weight: Tensor, quantised: Operand, name: str, context: Range) -> Tensor:
     """Return ``x.W``, and as gradients ``dY.W^T`` and, if the weight wants one, ``X^T.dY``.
 
     Parameters
@@ -198,7 +198,7 @@ def linear(x: Tensor, weight: Tensor, quantised: Operand, name: str, context: Co
 class _Linear(Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, quantised: Operand, name: str, context: Context
+        ctx: Any, x: Tensor, weight: Tensor, quantised: Operand, name: str, context: Range
     ) -> Tensor:
         precision, monitor = context.precision, context.monitor
         by_row = Group.ROW if precision.scales == "channel" else Group.TENSOR
@@ -236,7 +236,7 @@ class _Linear(Function):
         return dx, dw, None, None, None
 
 
-def integer_matmul(left: Tensor, right: Tensor, name: str, context: Context) -> Tensor:
+def integer_matmul(left: Tensor, right: Tensor, name: str, context: Range) -> Tensor:
     """Return ``left.right`` of two tensors that both have gradients, such as those of attention.
 
     Parameters
@@ -249,7 +249,7 @@ def integer_matmul(left: Tensor, right: Tensor, name: str, context: Context) -> 
 
 class _Matmul(Function):
     @staticmethod
-    def forward(ctx: Any, left: Tensor, right: Tensor, name: str, context: Context) -> Tensor:
+    def forward(ctx: Any, left: Tensor, right: Tensor, name: str, context: Range) -> Tensor:
         ctx.save_for_backward(left, right)
         ctx.name, ctx.context = name, context
         limit = levels(context.precision.activation_bits)
@@ -270,7 +270,7 @@ class _Matmul(Function):
 
 
 def _product(
-    left: Tensor, right: Tensor, name: str, product: str, context: Context, *limits: int
+    left: Tensor, right: Tensor, name: str, product: str, context: Range, *limits: int
 ) -> Tensor:
     """Return a product whose operands have scales along the axes that it does not reduce."""
     tensor = context.precision.scales == "tensor"

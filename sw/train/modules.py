@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..quantise import Group
-from .context import Context
+from .context import Context, Range
 from .functions import Low, linear, lora
 from .operand import Operand, levels, quantise
 from .precision import Trains
+from .times import by_key
 
 __all__ = ["FullLinear", "LoraLinear", "QuantisedLinear"]
 
@@ -52,24 +53,24 @@ class QuantisedLinear(nn.Module):
         self.weight.requires_grad_(False)
         if self.bias is not None:
             self.bias.requires_grad_(False)
-        self._made: tuple[Any, Operand] | None = None
+        self._made: dict[int, tuple[Any, Operand]] = {}
 
-    def quantised(self) -> Operand:
-        """Return the INT8 copy of the weight, (in, out); made again when the weight has changed.
+    def quantised(self, bits: int) -> Operand:
+        """Return the integer copy of the weight, (in, out); made again when the weight has changed.
 
         Raises
         ------
         NotFinite
             The weight holds NaN or an infinity.
         """
-        assert self.context is not None
-        limit = levels(self.context.precision.weight_bits)
-        key = self.weight.data_ptr(), self.weight._version, self.weight.device, limit
-        if self._made is None or self._made[0] != key:
+        key = self.weight.data_ptr(), self.weight._version, self.weight.device
+        if bits not in self._made or self._made[bits][0] != key:
             with torch.no_grad():
-                copy = quantise(self.weight.T, Group.TENSOR, limit=limit, name=f"{self.name}: W")
-            self._made = key, copy
-        return self._made[1]
+                copy = quantise(
+                    self.weight.T, Group.TENSOR, limit=levels(bits), name=f"{self.name}: W"
+                )
+            self._made[bits] = key, copy
+        return self._made[bits][1]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the layer's output for x (..., in).
@@ -89,14 +90,21 @@ class QuantisedLinear(nn.Module):
 
     def _output(self, x: Tensor) -> Tensor:
         """Return the output without the bias."""
-        y = self._product(x.reshape(-1, self.in_features))
-        return y.reshape(*x.shape[:-1], self.out_features)
+        keys = self.context.keys(x, self.name) if self.context else None
 
-    def _product(self, x: Tensor) -> Tensor:
+        def product(key: int, samples: Tensor) -> Tensor:
+            context = self.context.ranges[key if keys is not None else -1] if self.context else None
+            y = self._product(samples.reshape(-1, self.in_features), context)
+            return y.reshape(*samples.shape[:-1], self.out_features)
+
+        return by_key(keys, (x,), product)
+
+    def _product(self, x: Tensor, context: Range | None) -> Tensor:
         """Return the output without the bias of a matrix of rows."""
-        if self.context is None:
+        if context is None:
             return functional.linear(x, self.weight)
-        return linear(x, self.weight.T, self.quantised(), self.name, self.context)
+        quantised = self.quantised(context.precision.weight_bits)
+        return linear(x, self.weight.T, quantised, self.name, context)
 
     def extra_repr(self) -> str:
         """Return sizes and arithmetic, for `repr`."""
@@ -165,11 +173,12 @@ class LoraLinear(QuantisedLinear):
         """alpha / r."""
         return self.alpha / self.rank
 
-    def _product(self, x: Tensor) -> Tensor:
-        if self.context is None:
+    def _product(self, x: Tensor, context: Range | None) -> Tensor:
+        if context is None:
             low_rank = functional.linear(functional.linear(x, self.lora_A), self.lora_B)
             return functional.linear(x, self.weight) + self.scaling * low_rank
-        low = Low(self.name, self.quantised(), self.weight.T, self.scaling, self.context)
+        quantised = self.quantised(context.precision.weight_bits)
+        low = Low(self.name, quantised, self.weight.T, self.scaling, context)
         return lora(x, self.lora_A.T, self.lora_B.T, low)
 
     def extra_repr(self) -> str:

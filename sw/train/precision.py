@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, get_args
 
 from ..gemm import ROUNDINGS, Rounding
@@ -88,6 +89,9 @@ class Method:
         Sets of scales, for parts of the noise schedule, of TuneQDM.
     input_scales : bool
         Whether TuneQDM has scales of input channels, too.
+    schedule : tuple of (float, Precision)
+        Arithmetic of samples with less noise: for times t / T below each limit, in ascending order
+        between 0 and 1; `precision` is that of the others.
 
     Raises
     ------
@@ -100,8 +104,16 @@ class Method:
     weight_bits: int | None = None
     experts: int = 1
     input_scales: bool = True
+    schedule: tuple[tuple[float, Precision], ...] = ()
 
     def __post_init__(self) -> None:
+        limits = [0.0, *(limit for limit, _ in self.schedule), 1.0]
+        if any(low >= high for low, high in pairwise(limits)):
+            raise ValueError(
+                f"limits of a schedule must ascend between 0 and 1, not {limits[1:-1]}"
+            )
+        if self.schedule and self.precision is None:
+            raise ValueError("a schedule of integers needs a precision for the rest of the times")
         if self.weight_bits not in (None, 4, 8):
             raise ValueError(f"weight_bits must be 4 or 8, not {self.weight_bits}")
         if self.trains == "tuneqdm":

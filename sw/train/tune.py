@@ -24,10 +24,11 @@ from hw.isa.numerics import INT8_MAX
 
 from ..quantise import Group
 from .arithmetic import round_, unit_entries
-from .context import Context
+from .context import Context, Range
 from .engine import Copy
 from .modules import QuantisedLinear
 from .operand import Operand, levels, quantise
+from .times import Times, by_key
 
 __all__ = ["Experts", "TuneLinear", "quantise_channels"]
 
@@ -84,7 +85,7 @@ class TuneLinear(QuantisedLinear):
         None: the same weight in floating point.
     bits : 4 or 8
     experts : int
-        Which one a sample takes is in `Experts`, shared by the layers of a model.
+        Shared by the layers of a model.
     input_scales : bool
 
     Raises
@@ -127,22 +128,27 @@ class TuneLinear(QuantisedLinear):
 
     def _output(self, x: Tensor) -> Tensor:
         """Return the output without the bias; with experts, the first axis is of samples."""
-        chosen = self._experts.of(x, self.name)
-        if chosen is None:
-            return self._rows(x, 0)
-        parts = [(chosen == expert).nonzero()[:, 0] for expert in chosen.unique().tolist()]
-        outputs = [self._rows(x[part], int(chosen[part[0]])) for part in parts]
-        return torch.cat(outputs)[torch.cat(parts).argsort()]
+        ranges = self.context.ranges if self.context else [None]
+        keys = self.context.keys(x, self.name) if self.context else None
+        if self._experts.count > 1:
+            chosen = self._experts.of(x, self.name)
+            keys = chosen * len(ranges) + (len(ranges) - 1 if keys is None else keys)
 
-    def _rows(self, x: Tensor, expert: int) -> Tensor:
+        def product(key: int, samples: Tensor) -> Tensor:
+            expert, index = divmod(key, len(ranges)) if keys is not None else (0, -1)
+            return self._rows(samples, expert, ranges[index])
+
+        return by_key(keys, (x,), product)
+
+    def _rows(self, x: Tensor, expert: int, context: Range | None) -> Tensor:
         """Return the output for samples that share an expert, without the bias."""
         rows, d_in = x.reshape(-1, self.in_features), self.gain_in[expert]
         d_out = self.gain_out[expert] * self.scale
-        if self.context is None:
+        if context is None:
             y = ((rows * d_in) @ self.values.T.to(rows.dtype)) * d_out
         else:
             name = self.name if self._experts.count == 1 else f"{self.name}[{expert}]"
-            y = _Tune.apply(rows, d_in, d_out, self.values.T, name, self.context)
+            y = _Tune.apply(rows, d_in, d_out, self.values.T, name, context)
         return y.reshape(*x.shape[:-1], self.out_features)
 
     def extra_repr(self) -> str:
@@ -160,39 +166,35 @@ class Experts:
     Parameters
     ----------
     count : int
-    times : int
-        T, the number of steps of noise.
+    times : Times
 
     Raises
     ------
     ValueError
-        `count` is not from 1 to `times`.
+        `count` is not from 1 to the number of times.
     """
 
-    def __init__(self, count: int = 1, times: int = 1000) -> None:
-        if not 1 <= count <= times:
-            raise ValueError(f"experts must be from 1 to {times}, not {count}")
-        self.count, self.times = count, times
-        self._chosen: Tensor | None = None
+    def __init__(self, count: int, times: Times) -> None:
+        if not 1 <= count <= times.total:
+            raise ValueError(f"experts must be from 1 to {times.total}, not {count}")
+        self.count, self._times = count, times
 
-    def choose(self, times: Tensor) -> None:
-        """Take the times of the samples of a batch, from 0 to T - 1."""
-        self._chosen = times.long() * self.count // self.times
+    def of(self, x: Tensor, name: str) -> Tensor:
+        """Return the expert of each sample of x (samples, ...).
 
-    def of(self, x: Tensor, name: str) -> Tensor | None:
-        """Return the experts of the samples of x; None if there is one for all."""
-        if self.count == 1:
-            return None
-        if self._chosen is None or len(self._chosen) != len(x) or x.dim() < 3:
-            raise ValueError(f"{name}: experts are chosen by the times of {len(x)} samples")
-        return self._chosen
+        Raises
+        ------
+        ValueError
+            As `Times.of`.
+        """
+        return (self._times.of(x, name) * self.count).long()
 
 
 class _Tune(Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, d_in: Tensor, d_out: Tensor, values: Tensor, name: str,
-        context: Context,
+        context: Range,
     ) -> Tensor:  # fmt: skip
         limit = levels(context.precision.activation_bits)
         left = quantise(x.double() * d_in, Group.ROW, limit=limit, name=f"{name}: X")
@@ -233,7 +235,7 @@ class _Tune(Function):
 
 
 def _product(
-    left: Operand, values: Tensor, context: Context, name: str, direction: str
+    left: Operand, values: Tensor, context: Range, name: str, direction: str
 ) -> tuple[Tensor, Copy]:
     """Return the sums of a product, and their column copy in the unit of the largest row."""
     # Units are made of float32 values, whose ratios a float64 tells exactly.
@@ -242,7 +244,7 @@ def _product(
     return context.engine.rescaled(left.values, values, units, context.precision.rounding, seed)
 
 
-def _dots(context: Context, column: Operand, copy: Copy, left: Operand) -> Tensor:
+def _dots(context: Range, column: Operand, copy: Copy, left: Operand) -> Tensor:
     """Return dot products of columns in real values, float64 (columns,)."""
     dots = context.engine.column_dots(column.values, copy.values)
     step = left.scale.max() * copy.maxima / INT8_MAX

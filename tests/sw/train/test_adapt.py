@@ -101,11 +101,11 @@ def test_full_training_takes_the_weight():
 def test_the_quantised_weight_follows_the_weight():
     model = block()
     adapt(model, "last", "int8-full")
-    first = model.last.quantised()
-    assert model.last.quantised() is first
+    first = model.last.quantised(8)
+    assert model.last.quantised(8) is first
     with torch.no_grad():
         model.last.weight.mul_(2)
-    assert model.last.quantised().scale.item() == 2 * first.scale.item()
+    assert model.last.quantised(8).scale.item() == 2 * first.scale.item()
 
 
 def test_the_first_row_is_detached():

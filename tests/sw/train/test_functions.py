@@ -121,7 +121,7 @@ def test_products_of_attention():
     expected = (exact.detach(), *torch.autograd.grad(exact, (left, right), gradient))
     results = []
     for engine in (None, DeviceEngine(Device(Config(rows=4, columns=3)))):
-        product = integer_matmul(left, right, "QK", Context(Precision(), engine))
+        product = integer_matmul(left, right, "QK", Context(Precision(), engine).ranges[0])
         found = (product.detach(), *torch.autograd.grad(product, (left, right), gradient))
         assert all(snr_db(*pair) > 36 for pair in zip(found, expected, strict=True))
         results.append(found)

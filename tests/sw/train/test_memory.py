@@ -28,7 +28,17 @@ def test_memory(method):
     assert found.optimiser == 8 * trained and found.total == weights + 12 * trained
 
 
+class Denoiser(nn.Module):
+    """A model that knows times, and so takes experts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.to_k = nn.Linear(10, 6)
+
+    def forward(self, images, times):
+        return self.to_k(images)
+
+
 def test_experts_multiply_what_trains():
-    model = nn.Sequential(nn.Linear(10, 6))
-    found = memory(adapt(model, "0", METHODS["int8-tuneqdm"]))
+    found = memory(adapt(Denoiser(), "to_k", METHODS["int8-tuneqdm"]))
     assert found.trained == 4 * 4 * 16

@@ -161,10 +161,10 @@ def test_each_sample_has_the_expert_of_its_time(method):
 
 def test_experts_need_times():
     model, one = denoiser("int8-tuneqdm")
-    with pytest.raises(ValueError, match="^experts need a model that is called with the times"):
+    with pytest.raises(ValueError, match="^experts and schedules need a model that is"):
         adapt(nn.Sequential(nn.Linear(5, 6)), "0", "int8-tuneqdm")
     model(IMAGES, torch.tensor(3), TEXT)
-    with pytest.raises(ValueError, match="^to_k: experts are chosen by the times of 4 samples$"):
+    with pytest.raises(ValueError, match="^to_k: times are needed, one for each of 4 samples$"):
         one(TEXT[:4])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
@@ -65,6 +66,33 @@ def test_every_format(shape, stochastic, manner) -> None:
     assert seen.saturations > 0
     if manner is ROUGH:
         assert seen.stalled_on_dram > 0 and seen.stalled_on_memory > 0
+
+
+@pytest.mark.parametrize("manner", [Manner(), ROUGH], ids=["smooth", "rough"])
+def test_words_that_are_multiplied_twice(manner) -> None:
+    """Between others, which need the lanes' one multiplier at other times, they lose no product."""
+    config = small(4, 4, 8)
+    world = World(config, seed=6, manner=manner)
+    rng = random.Random(6)
+    # Scales of rows from a quarter to one: most of a sum is left for that of its column.
+    places = range(config.row_scale_depth)
+    world.model.row_scale = [
+        rng.randrange(1 << 15, 1 << 16) | rng.choice((16, 17)) << 16 for _ in places
+    ]
+    once = {"format": Format.INT8_COLUMN, **matrix(config, 9, 4)}
+    twice = {"format": Format.INT8_ROW_COLUMN, **matrix(config, 30, 4, base=9)}
+    program = [
+        Store(dram=256 * number, pitch=8, row_scale=7, column_scale=number, **fields)
+        for number, fields in enumerate((once, twice, once, twice))
+    ]
+    scaled = Absmax(
+        axis=Axis.ROW, scaled=1, to_dram=1, dram=2048, row_scale=3, **matrix(config, 9, 4)
+    )
+    seen = world.run([*program, scaled, program[1]])
+    assert len({world.dram[256 + 8 * row + lane] for row in range(30) for lane in range(4)}) > 40
+    if manner is not ROUGH:
+        gaps = [later - earlier for earlier, later in itertools.pairwise(seen.reads[9:39])]
+        assert gaps == [1, 1, 4] * 9 + [1, 1]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

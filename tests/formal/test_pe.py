@@ -63,6 +63,36 @@ endmodule
 """
 
 
+ALONE = """
+// The same where sums leave before the next tile: one register, and no wave but those that add.
+module specification(
+  input clk, input rst,
+  input signed [7:0] a_in, input signed [7:0] b_in, input signed [31:0] p_in,
+  input valid, input os, input first, input shift_b,
+  output reg signed [7:0] a, output reg signed [7:0] b, output reg signed [31:0] p,
+  output reg [3:0] moved,
+  output reg signed [7:0] w
+);
+  reg signed [15:0] product;
+  always @* product = a * w;
+
+  always @(posedge clk) begin
+    if (valid) a <= a_in;
+    if (valid & (os | first)) w <= b;
+    if (shift_b) b <= b_in;
+    moved <= {shift_b & ~rst, first, os, valid & ~rst};
+
+    // The wave before: moved is {shift_b, first, os, valid}.
+    casez (moved)
+      4'b??01: p <= p_in + product;
+      4'b?111: p <= START + product;
+      4'b?011: p <= p + product;
+    endcase
+  end
+endmodule
+"""
+
+
 CONFIG = Config(drain_overlap=1)
 """Two sums, one of which drains under the other: all that an element can have."""
 CONTROL = control_layout(CONFIG)
@@ -71,12 +101,15 @@ CONTROL = control_layout(CONFIG)
 class Element(Proof):
     """`element` beside the specification, on the same free inputs."""
 
+    control = CONTROL
+    outputs = {"shift": 1, "a": 8, "b": 8, "p": 32, "moved": 6, "w": 8, "acc": 32, "duty": 3}
+
     def __init__(self, element: Any) -> None:
         self._element = element
 
     def describe(self, m: Module) -> None:
         m.submodules.dut = dut = self._element
-        control = self.free(m, CONTROL, "control")
+        control = self.free(m, self.control, "control")
         inputs = {
             "a_in": self.free(m, signed(8), "a_in"),
             "b_in": self.free(m, signed(8), "b_in"),
@@ -84,14 +117,13 @@ class Element(Proof):
         }
         m.d.comb += [getattr(dut, name).eq(value) for name, value in inputs.items()]
         m.d.comb += dut.control_in.eq(control)
-        outputs = {"shift": 1, "a": 8, "b": 8, "p": 32, "moved": 6, "w": 8, "acc": 32, "duty": 3}
-        expected = {name: Signal(width, name=f"spec_{name}") for name, width in outputs.items()}
+        expected = {n: Signal(width, name=f"spec_{n}") for n, width in self.outputs.items()}
         m.submodules.spec = Instance(
             "specification",
             i_clk=ClockSignal(),
             i_rst=ResetSignal(),
             **{f"i_{name}": value for name, value in inputs.items()},
-            **{f"i_{name}": getattr(control, name) for name in CONTROL.members},
+            **{f"i_{name}": getattr(control, name) for name in self.control.members},
             **{f"o_{name}": value for name, value in expected.items()},
         )
         self._compare(m, dut, expected)
@@ -115,6 +147,21 @@ class Element(Proof):
         self.keep(m, "shift", expected["shift"] == shift_p)
 
 
+class Plain(Element):
+    """The same for an element without `drain_overlap`."""
+
+    control = control_layout(Config())
+    outputs = {"a": 8, "b": 8, "p": 32, "moved": 4, "w": 8}
+
+    def _compare(self, m: Module, dut: Any, expected: dict[str, Signal]) -> None:
+        seen = {
+            "a": dut.a_out, "b": dut.b_out, "p": dut.p_out,
+            "moved": dut.control_out.as_value(), "w": self.tap(m, 8, "dut.w"),
+        }  # fmt: skip
+        for name, value in seen.items():
+            self.keep(m, name, value.as_unsigned() == expected[name])
+
+
 def outcome(folder: Path, element: Any, **options: Any) -> Outcome:
     sources = {"specification.v": SPECIFICATION.replace("START", str(BIAS))}
     return prove(Element(element), folder, mode="prove", sources=sources, **options)
@@ -129,6 +176,30 @@ def test_element_is_its_specification(tmp_path: Path) -> None:
     # Solved at once, z3 sees that both multiply the same; step by step it takes minutes.
     found = outcome(tmp_path, ProcessingElement(CONFIG), depth=1, engine="smtbmc z3 -- --noincr")
     assert str(found) == "PASS"
+
+
+def plain_outcome(folder: Path, element: Any, **options: Any) -> Outcome:
+    sources = {"specification.v": ALONE.replace("START", str(BIAS))}
+    return prove(Plain(element), folder, mode="prove", sources=sources, **options)
+
+
+def test_element_without_overlap_is_its_specification(tmp_path: Path) -> None:
+    element = ProcessingElement(Config())
+    found = plain_outcome(tmp_path, element, depth=1, engine="smtbmc z3 -- --noincr")
+    assert str(found) == "PASS"
+
+
+@pytest.mark.parametrize(
+    "change,claim",
+    [
+        (('is_os & ~control["first"]', "is_os"), "p"),
+        (("passes.eq(~is_os)", "passes.eq(1)"), "p"),
+        (('control.get("os", 0) | control["first"]', 'control["first"]'), "w"),
+    ],
+)
+def test_a_broken_element_without_overlap_is_found(tmp_path: Path, change, claim: str) -> None:
+    found = plain_outcome(tmp_path, mutant(ProcessingElement, change)(Config()), depth=6)
+    assert found.status == "FAIL" and claim in found.claims, found
 
 
 MUTATIONS = {

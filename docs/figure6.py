@@ -5,7 +5,7 @@ Tests hold both to it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +15,7 @@ from sw.compare.plot import draw_bars
 from sw.compare.roofline import draw_roofline, roofline_rows
 from sw.compare.step import ALL_MODELS, OURS, PAPER, SCHEMES, Comparison, compare
 from sw.compare.text import assumptions, bandwidth, heading
+from sw.markdown import table
 from sw.models import TrainingStep, load_step
 from sw.parallel import spread
 from sw.prices import Prices
@@ -175,7 +176,7 @@ def latency_table(found: Results) -> str:
         cycles = [f"{each.entries[name].cycles / 1e6:.2f}" for name in COLUMNS]
         milliseconds = f"{each.entries['lora_hybrid'].seconds * 1e3:.1f}"
         rows.append([*_labels(each), *cycles, milliseconds, *_factors(each, "seconds")])
-    return table(headings, [*rows, _paper("latency", before=len(COLUMNS) + 1)])
+    return table(headings, [*rows, _paper("latency", before=len(COLUMNS) + 1)], words=2)
 
 
 def edp_table(found: Results) -> str:
@@ -187,7 +188,7 @@ def edp_table(found: Results) -> str:
         own = (hybrid.energy * 1e3, hybrid.dram_energy * 1e3, hybrid.edp * 1e3)
         factors = *_factors(each, "edp"), *_factors(each, "edp_chip")
         rows.append([*_labels(each), *(f"{value:.2f}" for value in own), *factors])
-    return table(headings, [*rows, _paper("edp", before=3, after=len(FACTORS))])
+    return table(headings, [*rows, _paper("edp", before=3, after=len(FACTORS))], words=2)
 
 
 def optimiser_table(found: Results) -> str:
@@ -197,7 +198,7 @@ def optimiser_table(found: Results) -> str:
         [*_labels(row[0]), *(f"{each.ratio('seconds', 'full'):.2f}" for each in row)]
         for row in zip(*columns, strict=True)
     ]
-    return table(["DRAM", "model", *(f"{each} bytes" for each in OPTIMISERS)], rows)
+    return table(["DRAM", "model", *(f"{each} bytes" for each in OPTIMISERS)], rows, words=2)
 
 
 def product_table(found: Results) -> str:
@@ -216,7 +217,7 @@ def product_table(found: Results) -> str:
         "product", "MxKxN", "runs", "dataflow", "cycles", "of the step", "utilisation",
         "MACs a byte", "limit",
     ]  # fmt: skip
-    return table(headings, rows)
+    return table(headings, rows, words=2)
 
 
 def summary(found: Results) -> str:
@@ -230,7 +231,7 @@ def summary(found: Results) -> str:
     paper = [f"{value:.2f}" for figure in PAPER.values() for value in figure.values()]
     rows.append(["the paper", "", *paper])
     headings = ["cycle model", "LoRA-hybrid, ms", "full", "OS", "WS", "EDP: full", "OS", "WS"]
-    text = table(headings, rows)
+    text = table(headings, rows, words=2)
     return SUMMARY.format(begin=BEGIN, end=END, bandwidth=bandwidth(LIMITED), table=text)
 
 
@@ -238,12 +239,6 @@ def with_summary(readme: str, section: str) -> str:
     """Return the README with its section replaced."""
     before, _, rest = readme.partition(BEGIN)
     return before + section + rest.partition(END)[2]
-
-
-def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table: two columns of text, then numbers."""
-    rule = [":--" if column < 2 else "--:" for column in range(len(headings))]
-    return "\n".join(f"| {' | '.join(line)} |" for line in (headings, rule, *rows))
 
 
 def _over(prefix: str = "") -> list[str]:

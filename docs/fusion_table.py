@@ -7,7 +7,7 @@ minutes a step. A test holds the tables to what is said of them, another one, ni
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from sw.graph.figures import step_figures, time_figures
 from sw.graph.fusions import Fusions
 from sw.graph.program import StepProgram
 from sw.graph.timing import time_step
+from sw.markdown import table
 from sw.models import load_model, load_step
 from sw.models.layers import Model
 from sw.parallel import spread
@@ -120,7 +121,7 @@ def fusion_table(found: Mapping[Task, Measured]) -> str:
         "step", "`--fusions`", "cycles", "programs", "products", "DRAM read",
         "written", "instructions, bytes", "of `all`",
     ]  # fmt: skip
-    return table(2, headings, rows)
+    return table(headings, rows, words=2)
 
 
 def gap_table(found: Mapping[Task, Measured]) -> str:
@@ -137,7 +138,7 @@ def gap_table(found: Mapping[Task, Measured]) -> str:
                 rows.append([str(task), row["program"], row["product"], *map(_rounded, numbers)])
         rows.append([str(task), "**all**", "", *map(_rounded, total)])
     headings = ["step", "program", "product", "cycles", "ideal", "gap", "folds", "waits"]
-    return table(3, headings, rows)
+    return table(headings, rows, words=3)
 
 
 def _rounded(number: float) -> str:
@@ -182,13 +183,7 @@ def figure_table(found: Mapping[Task, Measured], others: Mapping[Task, Baselines
         "step", "ideal", "`overlap`", "`scalesim`", "product by product", "`--fusions none`",
         "**whole step**", f"at {bandwidth(LIMITED)}",
     ]  # fmt: skip
-    return table(1, headings, rows)
-
-
-def table(words: int, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table: columns of words, then of numbers."""
-    rule = [":--" if column < words else "--:" for column in range(len(headings))]
-    return "\n".join(f"| {' | '.join(line)} |" for line in (headings, rule, *rows))
+    return table(headings, rows, words=1)
 
 
 def with_tables(page: str, tables: Mapping[str, str]) -> str:

@@ -20,6 +20,7 @@ from sim.synth.design import DERATE
 from sw.graph.compile import compile_step
 from sw.graph.fusions import Fusions
 from sw.graph.timing import time_step
+from sw.markdown import table
 from sw.models import load_model
 from sw.parallel import spread
 
@@ -92,7 +93,7 @@ def table1() -> str:
         if name in AT_400:
             at.insert(0, (PAPER_CLOCK, "the paper's clock"))
         rows += [_row(chip, f"{called}, {what}", mhz) for mhz, what in at]
-    return _table(
+    return table(
         ("design", "technology", "V", "MHz", "mm2", "W, WS / OS", "TOPS",
          "TOPS/W zero-delay, WS / OS", "TOPS/W timed, WS / OS", "TOPS/mm2"),
         rows,
@@ -130,7 +131,7 @@ def units_table() -> str:
     rows.append(("memories", *(f"{each.memories:.3f}" for each in found)))
     rows.append(("all", *(f"{each.total:.2f} / {chip.period_ns:.2f}"
                           for each, chip in zip(found, chips.values(), strict=True))))  # fmt: skip
-    return _table(("mm2 / ns", *OURS.values()), rows)
+    return table(("mm2 / ns", *OURS.values()), rows)
 
 
 def limits_table() -> str:
@@ -142,7 +143,7 @@ def limits_table() -> str:
         rows.append((called, f"{chip.period_ns:.3f}", f"{best:.0f}", f"{derated:.0f}",
                      f"`{chip.start}`", f"`{chip.end}`"))  # fmt: skip
     heading = ("design", "ns", "MHz", f"MHz / {DERATE:g}", "longest path from", "to")
-    return _table(heading, rows)
+    return table(heading, rows)
 
 
 def arrays_table() -> str:
@@ -162,7 +163,7 @@ def arrays_table() -> str:
         )  # fmt: skip
     heading = ("array", "um2 a PE", "ns", "pJ a MAC, WS, zero-delay", "timed",
                "OS, zero-delay", "timed", "mm2 of elements", "mm2 in all")  # fmt: skip
-    return _table(heading, rows)
+    return table(heading, rows)
 
 
 def steps_table(found: Mapping[str, Mapping[str, Run]]) -> str:
@@ -184,7 +185,7 @@ def steps_table(found: Mapping[str, Mapping[str, Run]]) -> str:
             )  # fmt: skip
     heading = ("step", "array", "cycles", "of the first", "mJ on the chip", "EDP, of the first",
                "effective TOPS/mm2", "of the first")  # fmt: skip
-    return _table(heading, rows)
+    return table(heading, rows)
 
 
 def measure(work: tuple[str, str]) -> Run:
@@ -226,11 +227,6 @@ def with_tables(page: str, tables: Mapping[str, str]) -> str:
         return match[0] if made is None else f"{match[1]}\n\n{made}\n\n<!-- end -->"
 
     return MARK.sub(section, page)
-
-
-def _table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    rule = [":--", *["--:"] * (len(heading) - 1)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in (heading, rule, *rows))
 
 
 if __name__ == "__main__":

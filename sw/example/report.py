@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..markdown import table
 from ..plotting import figure_style, render
 from ..program_file import write_files
 from .grid import image_grid
@@ -114,7 +115,7 @@ def write_report(
 
 
 def _text(plan: Plan, outcomes: Sequence[Outcome], pictures: Iterable[str]) -> str:
-    reference = next(iter(plan.methods))
+    reference, shown = next(iter(plan.methods)), rows(outcomes)
     lines = [
         "# Fine-tuning the example",
         "",
@@ -123,7 +124,7 @@ def _text(plan: Plan, outcomes: Sequence[Outcome], pictures: Iterable[str]) -> s
         f"the largest less the least; changes are against {reference}. KB are of the layers that "
         "train: weights, parameters, and the optimiser's state.",
         "",
-        *_table(rows(outcomes)),
+        table(list(shown[0]), [list(row.values()) for row in shown]),
         "",
     ]
     for method, measures in summarise(outcomes).items():
@@ -138,13 +139,6 @@ def _text(plan: Plan, outcomes: Sequence[Outcome], pictures: Iterable[str]) -> s
     for name in pictures:
         lines += ["", f"![{Path(name).stem}]({name})"]
     return "\n".join(lines) + "\n"
-
-
-def _table(found: Sequence[Mapping[str, str]]) -> list[str]:
-    heading = list(found[0])
-    rule = [":--", *["--:"] * (len(heading) - 1)]
-    lines = [heading, rule, *(list(row.values()) for row in found)]
-    return [f"| {' | '.join(line)} |" for line in lines]
 
 
 def _curves(outcomes: Sequence[Outcome]) -> bytes:

@@ -16,7 +16,7 @@ from .requantise import Requantise
 from .shared import Builder
 from .sram import SinglePortSram
 
-__all__ = ["Accumulate", "Lane", "operation_layout"]
+__all__ = ["Accumulate", "Lane", "operation_layout", "passed_on"]
 
 
 def operation_layout(config: Config) -> data.StructLayout:
@@ -36,7 +36,7 @@ def operation_layout(config: Config) -> data.StructLayout:
     )
 
 
-def _passed_on(m: Module, operation: Any, name: str) -> Any:
+def passed_on(m: Module, operation: Any, name: str) -> Any:
     """Return an operation a cycle later; of one that is not valid, or not scaled, less moves."""
     layout = operation.shape()
     later, valid = Signal(layout, name=name), Signal(name=f"{name}_valid")
@@ -129,7 +129,7 @@ class Lane(wiring.Component):
             rescale.value.eq(self.value),
             rescale.plain.eq(~scaled),
             rescale.takes.eq(self.takes),
-            self.passes.eq(_passed_on(m, self.operation, "passed")),
+            self.passes.eq(passed_on(m, self.operation, "passed")),
         ]
         old, base = Signal(signed(32)), Signal(signed(32))
         exact, new = Signal(signed(33)), Signal(signed(32))
@@ -298,7 +298,7 @@ class Accumulate(wiring.Component):
             lanes.append(lane)
             chain.append(lane.passes)
         for age in range(len(chain), length):
-            chain.append(_passed_on(m, chain[-1], f"operation_{age}"))
+            chain.append(passed_on(m, chain[-1], f"operation_{age}"))
         return lanes, chain
 
     def _busy(self, m: Module) -> None:

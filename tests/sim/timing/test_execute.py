@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from amaranth.hdl import Fragment
 
+from hw.accumulate import passed_on
 from hw.execute import ExecuteEngine
 from hw.isa.config import Config
 from hw.isa.encoding import encode
@@ -39,9 +40,17 @@ SIGNALS = {
 
 
 class Hollow(Builder):
-    """Leaves out what is repeated, elements and lanes: nothing they do holds anything up."""
+    """Leaves out elements, and of lanes all but the way of operations: nothing else of theirs is
+    seen in time.
+    """
 
     def place(self, m, name, module, make, *, clocked=True):
+        if module == "cdmqta_lane":
+            # Amaranth warns of what is made and never elaborated.
+            Fragment.get(lane := make(), None)
+            hollow = lane.signature.create()
+            m.d.comb += hollow.passes.eq(passed_on(m, hollow.operation, name))
+            return hollow
         if module not in self.units:
             self.units[module] = make()
             # Amaranth warns of what is made and never elaborated.

@@ -101,7 +101,7 @@ class Scenes:
     def _look(self, index: int) -> str:
         first, second = COLOURS[self.colour[index]], COLOURS[self.second[index]]
         pattern = PATTERNS[self.pattern[index]]
-        return first if pattern == "plain" else f"{first} {second} {pattern}"
+        return first if pattern == "plain" else f"{first} {pattern} {second}"
 
 
 def is_held_out(scenes: Scenes) -> np.ndarray:

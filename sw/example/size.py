@@ -30,7 +30,7 @@ class Size:
     channels: tuple[int, int] = (32, 64)
     text: int = 64
     layers: int = 2
-    steps: int = 2400
+    steps: int = 3000
     batch: int = 32
     rate: float = 2e-3
     judge_steps: int = 600

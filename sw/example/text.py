@@ -32,7 +32,7 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.words = nn.Embedding(MODIFIER_ID, width)
         self.modifier = nn.Parameter(torch.zeros(width))
-        self.places = nn.Parameter(torch.randn(TOKENS, width) * 0.1)
+        self.places = nn.Parameter(torch.randn(TOKENS, width) * 0.5)
         self.layers = nn.ModuleList(_Layer(width) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
 

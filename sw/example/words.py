@@ -48,14 +48,14 @@ _IDS = {word: index for index, word in enumerate(WORDS)}
 def caption(
     shape: str, look: str, size: str | None = None, place: tuple[str, str] | None = None
 ) -> str:
-    """Return a caption such as ``a small red blue halved circle at the top left``.
+    """Return a caption such as ``a small red halved blue circle at the top left``.
 
     Parameters
     ----------
     shape : str
         A word of `SHAPES`.
     look : str
-        A word of `COLOURS`, or two and a pattern, as in ``red blue halved``, or the modifier.
+        A word of `COLOURS`, or two about a pattern, as in ``red halved blue``, or the modifier.
     size : str, optional
         A word of `SIZES`.
     place : (str, str), optional

@@ -132,7 +132,7 @@ def test_patterns_show_two_colours(pattern, colours):
     (image,) = render(scene("square", "red", pattern, "blue"))
     places = [(12, 11), (19, 11), (12, 15), (19, 15)]
     assert [colour_at(image, *place) for place in places] == colours
-    text = {"plain": "red", "halved": "red blue halved", "banded": "red blue banded"}[pattern]
+    text = {"plain": "red", "halved": "red halved blue", "banded": "red banded blue"}[pattern]
     (caption,) = scene("square", "red", pattern, "blue").captions()
     assert caption == f"a large {text} square at the middle centre"
 

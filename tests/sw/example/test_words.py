@@ -26,8 +26,8 @@ def test_a_caption_reads_as_a_sentence_and_its_tokens_as_its_words():
 
 
 def test_the_longest_caption_fits():
-    text = caption("circle", "red blue halved", "small", ("top", "left"))
-    assert text == "a small red blue halved circle at the top left"
+    text = caption("circle", "red halved blue", "small", ("top", "left"))
+    assert text == "a small red halved blue circle at the top left"
     (ids,) = tokenise([text])
     assert [WORDS[index] for index in ids] == ["<start>", *text.split(), "<end>"]
 

@@ -16,9 +16,11 @@ from torch import Tensor, nn
 from ..train.task import Task
 from .diffusion import Diffusion, even_times, losses
 from .shapes import CLASS_WORD, concept_images, concept_scenes, draw_scenes, render
-from .words import COLOURS, WORDS, tokenise
+from .words import WORDS, tokenise
 
 __all__ = ["Recipe", "concept_task", "teach_modifier"]
+
+_FIRST = "red"  # what the modifier means before it is taught
 
 
 @dataclass(frozen=True)
@@ -105,8 +107,12 @@ class _Batches:
 
 
 def teach_modifier(model: Diffusion) -> nn.Parameter:
-    """Return the modifier's embedding, set to the mean of the words it stands among."""
+    """Return the modifier's embedding, set to that of a word it stands among.
+
+    The word is a colour that the concept has not. A mean of words would be none of them: images
+    of it are of nothing, and the concept is learnt more slowly.
+    """
     text = model.text
     with torch.no_grad():
-        text.modifier.copy_(text.words.weight[[WORDS.index(word) for word in COLOURS]].mean(0))
+        text.modifier.copy_(text.words.weight[WORDS.index(_FIRST)])
     return text.modifier

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -95,6 +96,9 @@ def train_command(
     --backend functional or rtl, a model of one site is trained on the accelerator, and every loss
     compared with torch's; with --backend timing, steps are timed.
     """
+    # Threads of torch that spin while they wait take the cores from those that work. It is read
+    # when torch is imported, which is below.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if find_spec("torch") is None:
         raise click.UsageError("train needs torch: pip install 'cdmqta[train]'")
     if task is not None and backend != TORCH:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import translate
 from typing import Any
@@ -164,15 +165,58 @@ def adapt(
         raise NoLayers(
             f"no linear layer matches {_listed(match)}; the model has {_listed(linears) or 'none'}"
         )
-    generator = torch.Generator().manual_seed(seed)
     times, context = Times(), None
     if method.precision:
         context = Context(method.precision, engine, seed, schedule=method.schedule, times=times)
+    with _unchanged_if_refused(model):
+        make = _maker(
+            method, context, Experts(method.experts, times), detach_first=detach_first,
+            rank=rank, alpha=rank if alpha is None else alpha,
+            generator=torch.Generator().manual_seed(seed),
+        )  # fmt: skip
+        trained = {name: make(linears[name], name) for name in chosen}
+        modules = dict(model.named_modules())
+        attends = _matching(modules, attention) if context else []
+        changes = [replacement(name, modules[name], context) for name in attends]
+        timed = _denoisers(model) if method.experts > 1 or method.schedule else []
+    others = [name for name in _matching(linears, frozen) if name not in trained]
+    kept = {name: QuantisedLinear(linears[name], name, context) for name in others if context}
+    for change in changes:
+        change()
+    for name, layer in (trained | kept).items():
+        _replace(model, name, layer)
+    for module, signature in timed:
+        module.register_forward_pre_hook(_setter(times, signature), with_kwargs=True)
+    return Adapted(model, method, context, trained, kept)
 
-    experts = Experts(method.experts, times)
 
-    def trained(name: str) -> Trained:
-        base, common = linears[name], {"detach_first": detach_first}
+@contextmanager
+def _unchanged_if_refused(model: nn.Module) -> Iterator[None]:
+    """Freeze a model; let it be as it was if a ValueError comes."""
+    wanted = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    model.requires_grad_(False)
+    try:
+        yield
+    except ValueError:
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(wanted[name])
+        raise
+
+
+def _maker(
+    method: Method,
+    context: Context | None,
+    experts: Experts,
+    *,
+    rank: int,
+    alpha: float,
+    generator: torch.Generator,
+    detach_first: bool,
+) -> Callable[[nn.Linear, str], Trained]:
+    """Return what makes the layer that trains in the place of one."""
+    common = {"detach_first": detach_first}
+
+    def make(base: nn.Linear, name: str) -> Trained:
         if method.trains == "full":
             return FullLinear(base, name, context, **common)
         if method.trains == "tuneqdm":
@@ -181,31 +225,11 @@ def adapt(
                 input_scales=method.input_scales, **common,
             )  # fmt: skip
         return LoraLinear(
-            _rounded(base, method.weight_bits), name, context, rank=rank, generator=generator,
-            alpha=rank if alpha is None else alpha, **common,
+            _rounded(base, method.weight_bits), name, context, rank=rank, alpha=alpha,
+            generator=generator, **common,
         )  # fmt: skip
 
-    wanted = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
-    try:
-        model.requires_grad_(False)
-        adapters = {name: trained(name) for name in chosen}
-        modules = dict(model.named_modules())
-        attends = _matching(modules, attention) if context else []
-        changes = [replacement(name, modules[name], context) for name in attends]
-        denoisers = _denoisers(model) if experts.count > 1 or method.schedule else []
-    except ValueError:
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_(wanted[name])
-        raise
-    others = [name for name in _matching(linears, frozen) if name not in adapters]
-    kept = {name: QuantisedLinear(linears[name], name, context) for name in others if context}
-    for change in changes:
-        change()
-    for name, layer in (adapters | kept).items():
-        _replace(model, name, layer)
-    for module, signature in denoisers:
-        module.register_forward_pre_hook(_setter(times, signature), with_kwargs=True)
-    return Adapted(model, method, context, adapters, kept)
+    return make
 
 
 def _rounded(base: nn.Linear, bits: int | None) -> nn.Linear:
@@ -245,8 +269,9 @@ def _setter(into: Times, signature: inspect.Signature) -> Callable[..., None]:
 
     def take(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         given = signature.bind(*args, **kwargs).arguments
-        times = torch.as_tensor(next(given[name] for name in _ARGUMENTS if name in given))
-        into.set(times.expand(len(next(iter(given.values())))))
+        times = next((given[name] for name in _ARGUMENTS if given.get(name) is not None), None)
+        if times is not None:  # parts of a denoiser may take them, too, and are not given any
+            into.set(torch.as_tensor(times).expand(len(next(iter(given.values())))))
 
     return take
 

@@ -86,6 +86,15 @@ def test_one_call_wraps_trains_and_peft_loads_what_is_saved(tmp_path, method):
         assert torch.equal(again(*INPUTS).sample, expected)
 
 
+def test_experts_of_a_denoiser():
+    model = unet()
+    adapted = adapt(model, method="int8-tuneqdm")
+    model(*INPUTS).sample.square().mean().backward()
+    gains = [layer.gain_out.grad for layer in adapted.trained.values()]
+    # Times 3 and 700 of 1000 are those of the first and the third of four.
+    assert all(gain.any(1).tolist() == [True, False, True, False] for gain in gains)
+
+
 def test_attention_in_integers():
     exact = unet()(*INPUTS).sample
     model = unet()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -64,6 +64,22 @@ class Element:
     drain_shift: Price
     clock: Price
     leakage_mw: float
+
+
+@dataclass(frozen=True)
+class Narrow:
+    """A MAC of operands of fewer bits, in the element of the preset ``paper``.
+
+    Members
+    -------
+    left_bits, right_bits : int
+    mac_ws, mac_os : Price
+    """
+
+    left_bits: int
+    right_bits: int
+    mac_ws: Price
+    mac_os: Price
 
 
 @dataclass(frozen=True)
@@ -143,6 +159,8 @@ class Silicon:
     elements : dict of tuple of int to Element
         By the values of `VARIANT`.
     chips : dict of str to Chip
+    narrow : dict of (int, int) to Narrow
+        By the bits of the left and of the right operand.
     """
 
     library: str
@@ -150,6 +168,7 @@ class Silicon:
     clock_mhz: float
     elements: dict[tuple[int, ...], Element]
     chips: dict[str, Chip]
+    narrow: dict[tuple[int, int], Narrow] = field(default_factory=dict)
 
     def element(self, config: Config) -> Element:
         """Return the element of a configuration.
@@ -172,11 +191,12 @@ class Silicon:
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as what JSON can hold."""
-        held = dataclasses.asdict(dataclasses.replace(self, elements={}))
+        held = dataclasses.asdict(dataclasses.replace(self, elements={}, narrow={}))
         held["elements"] = [
             dict(zip(VARIANT, key, strict=True)) | dataclasses.asdict(element)
             for key, element in sorted(self.elements.items())
         ]
+        held["narrow"] = [dataclasses.asdict(each) for _, each in sorted(self.narrow.items())]
         return held
 
     @classmethod
@@ -192,7 +212,9 @@ class Silicon:
             })
             for name, each in held["chips"].items()
         }  # fmt: skip
-        return cls(held["library"], held["tool"], held["clock_mhz"], elements, chips)
+        listed = [_made(Narrow, each) for each in held["narrow"]]
+        narrow = {(each.left_bits, each.right_bits): each for each in listed}
+        return cls(held["library"], held["tool"], held["clock_mhz"], elements, chips, narrow)
 
 
 def _made(kind: type, held: Mapping[str, Any]) -> Any:

@@ -66,6 +66,8 @@ Watch = Callable[[str, int, int], None]
 @click.option("--experts", type=click.IntRange(1), show_default="4 for tuneqdm",
               help="Sets of scales, for parts of the noise schedule.")  # fmt: skip
 @click.option("--no-input-scales", is_flag=True, help="Of tuneqdm: scales of outputs only.")
+@click.option("--policies", is_flag=True,
+              help="Of the example: compare bit widths by tensor and by noise.")  # fmt: skip
 @click.option("--steps", type=click.IntRange(1), show_default="400; 3 on a device")
 @click.option("--rank", type=click.IntRange(1), default=4, show_default=True)
 @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, metavar="N",
@@ -126,6 +128,7 @@ class Asked(NamedTuple):
     weight_bits: str | None
     experts: int | None
     no_input_scales: bool
+    policies: bool
 
     def refuse(self) -> None:
         """Refuse all of them: nothing is trained."""
@@ -140,6 +143,8 @@ class Asked(NamedTuple):
         """Return the way to train."""
         from .train.precision import PRECISIONS, Method
 
+        if self.policies:
+            raise click.UsageError("--policies are for the built-in example")
         name, trains = self.precision or "int8", self.method_name or TRAINS[0]
         if name not in PRECISIONS:
             raise click.UsageError(
@@ -160,6 +165,10 @@ class Asked(NamedTuple):
         from .example.runs import methods_of
         from .train.precision import METHODS
 
+        if self.policies:
+            if any(self[:-1]):
+                raise click.UsageError("--policies are a set of methods: no other is taken")
+            return methods_of("schedule")
         if not any(self[1:]) and self.method_name != "full":
             return methods_of(self.method_name or TRAINS[0])
         made = self.method()

@@ -134,8 +134,13 @@ class Element:
         return cls(**{**held, **figures})
 
 
-def record_products(config: Config, seed: int = 0) -> Stimulus:
+def record_products(config: Config, seed: int = 0, *, bits: tuple[int, int] = (8, 8)) -> Stimulus:
     """Record elements of a column while the array computes X.W of normal data.
+
+    Parameters
+    ----------
+    bits : pair of int
+        Of values of X and of W.
 
     Returns
     -------
@@ -160,7 +165,7 @@ def record_products(config: Config, seed: int = 0) -> Stimulus:
     for dataflow, (m, k, n), units, renamed in runs:
         if dataflow not in config.dataflows:
             continue
-        left, right = normal_int8(rng, m, k), normal_int8(rng, n, k).T
+        left, right = normal_int8(rng, m, k, bits[0]), normal_int8(rng, n, k, bits[1]).T
         small = column_slice(config, left, right)
         for recording in record(small, left, right, dataflow, units).values():
             load = _loads(recording, dataflow)

@@ -18,7 +18,7 @@ from hw.isa.config import Config
 
 from .. import silicon
 from ..cache import lock
-from ..silicon import VARIANT, Chip, Lane, Price, Silicon, Unit, variant
+from ..silicon import VARIANT, Chip, Lane, Narrow, Price, Silicon, Unit, variant
 from .circuit import Circuit
 from .element import Element, measure, record_products
 from .flat import Flat, flatten
@@ -34,7 +34,8 @@ from .work import Rest, Work
 from .yosys import yosys_version
 
 __all__ = [
-    "CHIPS", "CLOCK_MHZ", "chip", "element_of", "element_prices", "lane_of", "lane_prices",
+    "BITS", "CHIPS", "CLOCK_MHZ", "chip", "element_of", "element_prices", "lane_of", "lane_prices",
+    "narrow_of",
     "rest_by_unit", "unit_periods", "units_of", "variants",
 ]  # fmt: skip
 
@@ -58,6 +59,9 @@ CHIPS: Mapping[str, Mapping[str, int]] = {
     "quarter": {"rows": 16, "columns": 16, "bus_bytes": 16},
 }
 """Designs, as changes of the preset ``paper``. The last tells how units grow with the array."""
+
+BITS = tuple(itertools.product((8, 6, 4), repeat=2))
+"""Of left and right operands, of which MACs are recorded."""
 
 _ELEMENT, _ACCUMULATE, _STORE = "cdmqta_pe", "cdmqta_lane", "cdmqta_post_lane"
 
@@ -91,6 +95,21 @@ def element_of(result: Synthesis) -> silicon.Element:
     circuit = Circuit(flat, result.library)
     found = measure(circuit, record_products(result.config), conditions_of(result))
     return element_prices(found, analyse(flat, result.wire_load).period_ns)
+
+
+def narrow_of(bits: tuple[int, int]) -> Narrow:
+    """Measure MACs of operands of so many bits in the element of the preset ``paper``.
+
+    Raises
+    ------
+    RuntimeError
+        The netlist does not do what the RTL did.
+    """
+    result = synthesise(Config.preset("paper"), "pe")
+    circuit = Circuit(flatten(result.netlist, _ELEMENT), result.library)
+    found = measure(circuit, record_products(result.config, bits=bits), conditions_of(result))
+    prices = element_prices(found, result.period_ns)
+    return Narrow(*bits, prices.mac_ws, prices.mac_os)
 
 
 def element_prices(found: Element, period_ns: float) -> silicon.Element:
@@ -217,12 +236,12 @@ def _recorded() -> Silicon:
 
 
 @click.command()
-@click.argument("names", nargs=-1, type=click.Choice(["elements", *CHIPS]))
+@click.argument("names", nargs=-1, type=click.Choice(["elements", "bits", *CHIPS]))
 @click.option("--missing", is_flag=True, help="Only what is not there yet.")
 def main(names: tuple[str, ...], missing: bool) -> None:
     """Measure NAMES, or everything, and write the file."""
     there = _recorded() if missing else None
-    chosen = names or ("elements", *CHIPS)
+    chosen = names or ("elements", "bits", *CHIPS)
     paper = Config.preset("paper")
     if "elements" in chosen:
         for fields in variants():
@@ -231,6 +250,10 @@ def main(names: tuple[str, ...], missing: bool) -> None:
                 continue
             click.echo(f"element {fields}")
             _keep(elements={variant(config): element_of(synthesise(config, "pe"))})
+    for bits in BITS if "bits" in chosen else ():
+        if there is None or bits not in there.narrow:
+            click.echo(f"operands of {bits[0]} and {bits[1]} bits")
+            _keep(narrow={bits: narrow_of(bits)})
     for name, changes in CHIPS.items():
         if name in chosen and (there is None or name not in there.chips):
             click.echo(f"design {name}")
@@ -240,6 +263,7 @@ def main(names: tuple[str, ...], missing: bool) -> None:
 def _keep(
     elements: Mapping[tuple[int, ...], silicon.Element] | None = None,
     chips: Mapping[str, Chip] | None = None,
+    narrow: Mapping[tuple[int, int], Narrow] | None = None,
 ) -> None:
     """Replace some of the file: what takes long is kept as soon as it is there."""
     library = find_library()
@@ -253,6 +277,7 @@ def _keep(
             CLOCK_MHZ,
             before.elements | dict(elements or {}),
             before.chips | dict(chips or {}),
+            before.narrow | dict(narrow or {}),
         )
         text = json.dumps(_rounded(found.as_json()), indent=1) + "\n"
         part = FILE.with_suffix(".part")

@@ -69,15 +69,21 @@ class Recording:
         return None
 
 
-def normal_int8(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
+def normal_int8(rng: np.random.Generator, rows: int, columns: int, bits: int = 8) -> np.ndarray:
     """Return normally distributed values, quantised symmetrically, each row by its maximum.
+
+    Parameters
+    ----------
+    bits : int
+        Of the values: with fewer than eight they are small integers.
 
     Returns
     -------
     int8, (rows, columns)
     """
     values = rng.normal(size=(rows, columns))
-    quotient = values * INT8_MAX / np.abs(values).max(axis=1, keepdims=True)
+    limit = INT8_MAX >> (8 - bits)
+    quotient = values * limit / np.abs(values).max(axis=1, keepdims=True)
     return np.trunc(quotient + np.copysign(0.5, quotient)).astype(np.int8)
 
 

@@ -49,6 +49,8 @@ def rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
             row[called] = f"{each.mean:.4f} ({each.spread:.4f})"
         held = next(o.memory for o in outcomes if o.method == method)
         row["KB"] = f"{held.total / 1024:.1f}"
+        spent = next(o.mac_pj for o in outcomes if o.method == method)
+        row["pJ a MAC"] = "" if spent is None else f"{spent:.3f}"
         row["loss of the concept"] = f"{measures['concept_loss'].change:+.2%}"
         row["of the prior"] = f"{measures['prior_loss'].change:+.2%}"
         found.append(row)
@@ -106,6 +108,8 @@ def write_report(
         folder / "grid.png": image_grid(images, captions),
         folder / "curves.png": _curves(outcomes),
     }
+    if len({o.mac_pj for o in outcomes if o.mac_pj is not None}) > 1:
+        files[folder / "energy.png"] = _trade(outcomes)
     quantised = [o for o in outcomes if o.history.quantisation and o.seed == plan.seeds[0]]
     if quantised:
         files[folder / "quantisation.png"] = _quantisation(quantised)
@@ -122,7 +126,8 @@ def _text(plan: Plan, outcomes: Sequence[Outcome], pictures: Iterable[str]) -> s
         f"{plan.steps} steps, rank {plan.rank}, seeds {', '.join(map(str, plan.seeds))}; "
         f"{plan.samples} images of concept and prior each. Means over the seeds, and in brackets "
         f"the largest less the least; changes are against {reference}. KB are of the layers that "
-        "train: weights, parameters, and the optimiser's state.",
+        "train: weights, parameters, and the optimiser's state; pJ a MAC are of the array's "
+        "elements.",
         "",
         table(list(shown[0]), [list(row.values()) for row in shown]),
         "",
@@ -159,6 +164,29 @@ def _curves(outcomes: Sequence[Outcome]) -> bytes:
                 smooth = np.convolve(values, np.full(width, 1 / width), "valid")
                 axes.plot(np.arange(len(smooth)) + width, smooth, label=method, linewidth=1)
             axes.set(title=f"training loss, {name}", xlabel="step", yscale="log")
+        axes.legend(fontsize=7)
+        return render(figure, ".png")
+
+
+def _trade(outcomes: Sequence[Outcome]) -> bytes:
+    """Return a picture of the held-out loss of the concept against the energy of a MAC."""
+    from matplotlib.figure import Figure
+
+    with figure_style():
+        figure = Figure(figsize=(6, 4), layout="constrained")
+        axes = figure.subplots()
+        summary = summarise(outcomes)
+        for method, measures in summary.items():
+            spent = next(o.mac_pj for o in outcomes if o.method == method)
+            if spent is None:
+                continue
+            each = measures["concept_loss"]
+            axes.errorbar(spent, each.mean, yerr=each.spread / 2, fmt="o", capsize=2)
+            axes.annotate(method, (spent, each.mean), xytext=(4, 4), fontsize=7,
+                          textcoords="offset points")  # fmt: skip
+        reference, measures = next(iter(summary.items()))
+        axes.axhline(measures["concept_loss"].mean, color="0.5", linewidth=0.8, label=reference)
+        axes.set(xlabel="pJ a MAC in the elements", ylabel="held-out loss of the concept")
         axes.legend(fontsize=7)
         return render(figure, ".png")
 

@@ -18,6 +18,7 @@ from ..program_file import write_file
 from ..train.adapt import adapt
 from ..train.adapter_file import save_adapter
 from ..train.history import History
+from ..train.mac_energy import mac_pj
 from ..train.memory import Memory, memory
 from ..train.precision import METHODS, Method
 from ..train.trainer import Settings, Trainer
@@ -61,6 +62,8 @@ SETS = {
     "lora": ("fp32", "int8", "int8-tensor", "int8-stochastic", "int8-full"),
     "tuneqdm": ("fp32", "int8-4bit", "fp32-tuneqdm", "int8-tuneqdm", "int8-tuneqdm-8bit",
                 "int8-tuneqdm-one", "int8-tuneqdm-out"),
+    "schedule": ("fp32", "int8", "int6", "int4", "int4-weights", "int4-activations",
+                 "int4-gradients", "int8-low-noise", "int8-high-noise"),
 }  # fmt: skip
 """Methods that are compared, by what is in question."""
 
@@ -116,13 +119,14 @@ def captions_shown() -> list[str]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a run."""
+    """What came of a run; pJ a MAC are those of `sw.train.mac_energy.mac_pj`."""
 
     method: str
     seed: int
     verdict: Verdict
     seconds: float
     memory: Memory
+    mac_pj: float | None
     history: History = field(repr=False)
 
 
@@ -166,7 +170,9 @@ def run(
         kept = evaluate(model, made, samples=plan.samples, count=plan.held_out)
         text = json.dumps({"facts": facts, "verdict": asdict(kept)}, indent=2) + "\n"
         write_file(os.fspath(folder / _VERDICT), text.encode())
-    return Outcome(method, seed, kept, seconds, memory(adapted), trainer.history), model
+    return Outcome(
+        method, seed, kept, seconds, memory(adapted), mac_pj(adapted), trainer.history
+    ), model
 
 
 def _kept(path: Path, facts: dict[str, Any]) -> Verdict | None:

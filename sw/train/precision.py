@@ -135,6 +135,13 @@ PRECISIONS: dict[str, Precision | None] = {
 }
 """Arithmetic by name."""
 
+
+def _bits(weight: int, activation: int, gradient: int) -> Precision:
+    return Precision(weight_bits=weight, activation_bits=activation, gradient_bits=gradient)
+
+
+_SIX, _FOUR = _bits(6, 6, 6), _bits(4, 4, 4)
+
 METHODS: dict[str, Method] = {
     **{name: Method(precision=precision) for name, precision in PRECISIONS.items()},
     "fp32-full": Method("full"),
@@ -147,8 +154,17 @@ METHODS: dict[str, Method] = {
     "int8-tuneqdm-out": Method(
         "tuneqdm", Precision(), weight_bits=4, experts=4, input_scales=False
     ),
+    "int6": Method(precision=_SIX),
+    "int4": Method(precision=_FOUR),
+    "int4-weights": Method(precision=_bits(4, 8, 8)),
+    "int4-activations": Method(precision=_bits(8, 4, 8)),
+    "int4-gradients": Method(precision=_bits(8, 8, 4)),
+    "int8-low-noise": Method(precision=_FOUR, schedule=((1 / 3, Precision()), (2 / 3, _SIX))),
+    "int8-high-noise": Method(precision=Precision(), schedule=((1 / 3, _FOUR), (2 / 3, _SIX))),
 }
-"""Ways to train that have a name: ``one`` is of one expert, ``out`` of scales of outputs only."""
+"""Ways to train that have a name: ``one`` is of one expert, ``out`` of scales of outputs only;
+``intN`` have N bits in all operands that the host quantises, or in some; ``noise`` have eight bits
+where it says, six in between, and four at the other end."""
 
 
 def method_named(name: str) -> Method:

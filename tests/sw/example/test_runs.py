@@ -93,7 +93,7 @@ def test_the_report(made, tmp_path):
 
 def outcome(method: str, seed: int, verdict, **changes) -> Outcome:
     """Return an outcome made up of a verdict and changes."""
-    return Outcome(method, seed, replace(verdict, **changes), 0.0, Memory(1, 2, 3), History())
+    return Outcome(method, seed, replace(verdict, **changes), 0.0, Memory(1, 2, 3), None, History())
 
 
 def test_summaries(made):
@@ -115,6 +115,6 @@ def test_summaries(made):
     assert rows(outcomes)[1]["loss of the concept"] == f"{1.17 / 1.1 - 1:+.2%}"
 
 
-@pytest.mark.parametrize("name", ["lora", "tuneqdm"])
+@pytest.mark.parametrize("name", ["lora", "tuneqdm", "schedule"])
 def test_sets_of_methods_start_with_float(name):
     assert next(iter(methods_of(name).values())).precision is None

@@ -42,6 +42,9 @@ BAD = {
         "--method full: experts and input_scales are of tuneqdm, not of full",
     ("--method", "tuneqdm", "--precision", "int8-tensor"):
         "--method tuneqdm: tuneqdm needs scales by channel: it trains them",
+    ("--policies", "--precision", "int8"):
+        "--policies are a set of methods: no other is taken",
+    (f"{TASKS}:small", "--policies"): "--policies are for the built-in example",
     ("--backend", "timing", "--no-input-scales"): "--no-input-scales is not for --backend timing",
     ("--precision", "int3"):
         "--precision must be one of fp32, int8, int8-tensor, int8-stochastic, not 'int3'",

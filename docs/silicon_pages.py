@@ -45,10 +45,9 @@ OURS = {
     "overlap": "drains overlapped",
     "fast": "product register",
     "four": "4 MACs a PE",
-    "four_overlap": "4 MACs a PE, drains overlapped",
 }
 """Designs of Table I; those of `AT_400` also at the paper's clock."""
-AT_400 = ("paper", "overlap", "four", "four_overlap")
+AT_400 = ("paper", "overlap", "four")
 PAPER_CLOCK = 400
 PAPER_ROW = (
     "CDM-QTA, as published",

@@ -44,9 +44,6 @@ CLOCK_MHZ = 400
 
 FILE = Path(silicon.__file__).parent / "data" / "silicon.json"
 
-_FOUR = {"rows": 16, "macs_per_element": 4, "input_depth": 16384}
-"""As many products in a quarter of the rows; as much input memory in words a quarter as wide."""
-
 CHIPS: Mapping[str, Mapping[str, int]] = {
     "paper": {},
     "overlap": {"drain_overlap": 1},
@@ -54,8 +51,8 @@ CHIPS: Mapping[str, Mapping[str, int]] = {
     "os_only": {"weight_stationary": 0},
     "os_only_overlap": {"weight_stationary": 0, "drain_overlap": 1},
     "fast": {"product_register": 1},
-    "four": _FOUR,
-    "four_overlap": {**_FOUR, "drain_overlap": 1},
+    # As many products in a quarter of the rows; as much input memory in words a quarter as wide.
+    "four": {"rows": 16, "macs_per_element": 4, "input_depth": 16384},
     "quarter": {"rows": 16, "columns": 16, "bus_bytes": 16},
 }
 """Designs, as changes of the preset ``paper``. The last tells how units grow with the array."""

@@ -17,7 +17,7 @@ from .command import COMPILE, GEMM, snapshot
 KEYS = ", ".join(Config.names())
 COMMANDS = (
     "demo, generate, gemm, compile, disassemble, assemble, run, compare, explore, firmware, "
-    "synth, workload"
+    "synth, train, workload"
 )
 
 

@@ -81,7 +81,7 @@ def test_the_stable_diffusion_site_on_the_paper_array_seed_2(column_copies):
     assert_equal(result, golden)
     rows = {p.name: p for p in result.programs[0].products}
     assert {name: row.dataflow for name, row in rows.items()} == {
-        "H": "ws", "dH": "ws", "Y": "ws", "dX": "ws", "dA": "ws", "dB": "os",
+        "H": "ws", "dH": "ws", "Y": "ws", "dX": "ws", "dA": "os", "dB": "os",
     }  # fmt: skip
     flows = {each.dataflow for each in result.programs[0].instructions if isinstance(each, Execute)}
     assert flows == set(Dataflow)

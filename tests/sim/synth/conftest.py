@@ -40,6 +40,13 @@ def element_netlist(map_unit) -> Netlist:
 
 
 @pytest.fixture(scope="session")
+def overlap_netlist(map_unit) -> Netlist:
+    """An element in full adders whose finished sum leaves under the next waves."""
+    config = CONFIG.replace(drain_overlap=1)
+    return map_unit(lambda builder: ProcessingElement(config, builder), adders=True)
+
+
+@pytest.fixture(scope="session")
 def element(element_netlist: Netlist) -> Circuit:
     """An element in full adders."""
     return opened(element_netlist)

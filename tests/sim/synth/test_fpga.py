@@ -57,12 +57,12 @@ def test_memories_become_block_memories(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TARGETS)
-@pytest.mark.parametrize("products", [1, 4])
-def test_a_product_is_a_dsp(name: str, products: int) -> None:
-    config = Config(macs_per_element=products)
+@pytest.mark.parametrize("products, overlap", [(1, 0), (4, 0), (4, 1)])
+def test_a_product_is_a_dsp(name: str, products: int, overlap: int) -> None:
+    config = Config(macs_per_element=products, drain_overlap=overlap)
     found = estimate(config, "pe", name)
     assert found.total.dsp == products and found.total.bram == found.total.lut_ram == 0
-    registers = 2 * 32 + 3 * 8 * products + 6
+    registers = (1 + overlap) * 32 + 3 * 8 * products + 4 + 2 * overlap
     assert found.total.flip_flops == registers
     assert {part.name for part in found.parts} == {"cdmqta_pe", "cdmqta_multiply_add"}
 

@@ -74,7 +74,7 @@ def test_prices_of_lanes() -> None:
     halves = [{name: fj / 2 for name, fj in each.items()} for each in (work, store)]
     found = lane_prices(Work(halves[0], work, {}), Work(halves[1], store, {}))
     assert found.accumulate == twice((3 + 5) / 2 - 1)
-    assert (found.requantise, found.rescale, found.reduce) == (twice(7), twice(3), twice(4))
+    assert (found.requantise, found.rescale, found.reduce) == (twice(7), twice(6), twice(4))
 
 
 def test_every_variant_and_every_design_is_recorded() -> None:

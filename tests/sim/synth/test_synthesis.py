@@ -114,7 +114,7 @@ def test_an_array_is_its_elements(liberty: Path) -> None:
     shares = {share.name: share for share in four.units}
     element = shares["cdmqta_pe"]
     assert element.instances == 4 and element.registers == 4 * one.census.modules[0].registers
-    assert one.census.modules[0].registers == 2 * 32 + 3 * 8 + 6
+    assert one.census.modules[0].registers == 32 + 3 * 8 + 4
     elements = sum(each.area_um2 for each in four.census.modules if each.name != "cdmqta_array")
     assert elements == pytest.approx(4e6 * one.cells_mm2, rel=0.05), "and buffers at most"
 

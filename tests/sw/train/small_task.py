@@ -32,8 +32,8 @@ def make_task(name: str = "small", width: int = 6) -> Task:
 
 
 def timeless(method: str) -> Method:
-    """Return a method by name, with one expert: for models that know no time."""
-    return replace(METHODS[method], experts=1)
+    """Return a method by name, with one expert and no schedule: for models that know no time."""
+    return replace(METHODS[method], experts=1, schedule=())
 
 
 def make_trainer(folder=None, method="int8-stochastic", rank=2, width=6, **settings) -> Trainer:

@@ -165,13 +165,20 @@ class LoadEngine(wiring.Component):
             region.beat.eq(word.dram >> exact_log2(bus)),
             region.pitch.eq(word.pitch >> exact_log2(bus)),
             region.rows.eq(word.rows),
-            region.row_beats.eq((word.columns + (bus - 1)) >> exact_log2(bus)),
+            region.row_beats.eq(
+                Mux(
+                    word.packed,
+                    (word.columns + (2 * bus - 1)) >> exact_log2(2 * bus),
+                    (word.columns + (bus - 1)) >> exact_log2(bus),
+                )
+            ),
             chunks.i.p.cut.eq(transpose),
             room.eq(takes.w_rdy & writes.w_rdy),
             chunks.i.valid.eq(self.i.valid & room),
             self.i.ready.eq(chunks.i.ready & room),
             taken.eq(self.i.valid & self.i.ready),
             take.columns.eq(word.columns),
+            take.packed.eq(word.packed),
             write.base.eq(word.base),
             write.step.eq(Mux(transpose, word.row_stride, self._along(m, word, take, write))),
             write.line_step.eq(Mux(transpose, word.block_stride, word.row_stride)),

@@ -24,7 +24,9 @@ def beats_layout(*, wide: bool = False) -> data.StructLayout:
     With `wide` also whether its words are made several at once.
     """
     more = {"wide": 1} if wide else {}
-    return data.StructLayout({"memory": 3, "transpose": 1, **more, "rows": 16, "columns": 16})
+    return data.StructLayout(
+        {"memory": 3, "transpose": 1, "packed": 1, **more, "rows": 16, "columns": 16}
+    )
 
 
 def word_layout(config: Config) -> data.StructLayout:
@@ -50,7 +52,8 @@ def word_layout(config: Config) -> data.StructLayout:
 class Regroup(wiring.Component):
     """Count an instruction's bytes as its beats come; send them through a gearbox or be transposed.
 
-    Beats of the next instruction are taken while words of the one before wait.
+    Beats of the next instruction are taken while words of the one before wait. A packed beat stays
+    for two cycles, and is a beat of its lower and one of its upper bytes, unless a row ends before.
 
     Members
     -------
@@ -100,14 +103,14 @@ class Regroup(wiring.Component):
         m = Module()
         bus = self._config.bus_bytes
         job = Signal(self._layout, reset_less=True)
-        active, taken, ready, job_ends = Signal(), Signal(), Signal(), Signal()
+        active, taken, ready, job_ends, leaves = (Signal() for _ in range(5))
         m.submodules.transposer = transposer = Transpose(
             bus, self._config.transpose_columns, self._builder
         )
         m.d.comb += [
             self.i.ready.eq(~active | (taken & job_ends)),
-            self.beats.ready.eq(active & ready),
-            taken.eq(self.beats.valid & self.beats.ready),
+            self.beats.ready.eq(active & ready & leaves),
+            taken.eq(self.beats.valid & active & ready),
             self.stalled.eq(active & ready & ~self.beats.valid),
             transposer.i.valid.eq(self.beats.valid & active & job.transpose),
         ]
@@ -116,6 +119,7 @@ class Regroup(wiring.Component):
         with m.If(job.transpose):
             m.d.comb += ready.eq(transposer.i.ready)
         row_ends, count = self._count(m, job, taken, job_ends, transposer)
+        beat = self._unpacked(m, job, taken, leaves, row_ends)
         boxes = {}
         for size in sorted({*self._sizes.values(), self._wide} - {0}):
             boxes[size] = box = Gearbox(bus, size)
@@ -123,7 +127,7 @@ class Regroup(wiring.Component):
             chosen = Signal(name=f"chosen_{size}")
             m.d.comb += [
                 chosen.eq(~job.transpose & Cat(self._makers(job, size)).any()),
-                box.i.p.data.eq(self.beats.p),
+                box.i.p.data.eq(beat),
                 box.i.p.count.eq(count),
                 box.i.p.last.eq(row_ends),
                 box.i.valid.eq(self.beats.valid & active & chosen),
@@ -132,6 +136,24 @@ class Regroup(wiring.Component):
                 m.d.comb += ready.eq(box.i.ready)
         self._give(m, boxes, transposer)
         return m
+
+    def _unpacked(
+        self, m: Module, job: Any, taken: Signal, leaves: Signal, row_ends: Signal
+    ) -> Signal:
+        """Return the beat in bytes; a packed one leaves with its upper half, or with its row."""
+        beat, upper = Signal.like(self.beats.p, name="beat"), Signal()
+        half = len(beat) // 2
+        m.d.comb += [
+            leaves.eq(~job.packed | upper | row_ends),
+            beat.eq(self.beats.p),
+        ]
+        with m.If(job.packed):
+            packed = Mux(upper, self.beats.p[half:], self.beats.p[:half])
+            elements = (packed[start : start + 4].as_signed() for start in range(0, half, 4))
+            m.d.comb += beat.eq(Cat(Cat(each, each[3].replicate(4)) for each in elements))
+        with m.If(taken):
+            m.d.sync += upper.eq(~leaves)
+        return beat
 
     def _makers(self, job: Any, size: int) -> list[Any]:
         """Return what makes words of an instruction so large, if it does not transpose."""

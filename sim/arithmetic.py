@@ -23,14 +23,33 @@ __all__ = [
     "magnitudes",
     "matmul",
     "noise",
+    "pack4",
     "requantise",
     "requantise8",
     "requantise32",
     "rescale",
     "rescale_stochastic",
     "scale_accumulate",
+    "unpack4",
     "update_entries",
 ]
+
+
+def pack4(values: np.ndarray) -> np.ndarray:
+    """Return int8 (rows, columns) from -8 to 7 as bytes, uint8 (rows, ceil(columns / 2)).
+
+    A byte is two elements, the first in its lower half; the half that a row does not need is 0.
+    """
+    even = values if values.shape[1] % 2 == 0 else np.pad(values, ((0, 0), (0, 1)))
+    halves = even.view(np.uint8) & 15
+    return halves[:, ::2] | halves[:, 1::2] << 4
+
+
+def unpack4(packed: np.ndarray, columns: int) -> np.ndarray:
+    """Return so many columns of what `pack4` packed, int8."""
+    signed = packed.view(np.int8)
+    values = np.stack((signed << 4 >> 4, signed >> 4), -1)
+    return values.reshape(len(packed), -1)[:, :columns]
 
 
 def decode_scales(entries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

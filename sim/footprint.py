@@ -150,7 +150,8 @@ def dram_bytes(instruction: Load | Store | Absmax) -> tuple[int, int, int]:
     """
     match instruction:
         case Load():
-            return instruction.rows, instruction.columns, instruction.pitch
+            size = blocks(instruction.columns, 2) if instruction.packed else instruction.columns
+            return instruction.rows, size, instruction.pitch
         case Store():
             size = 4 if instruction.format is Format.INT32 else 1
             return instruction.rows, size * instruction.columns, instruction.pitch

@@ -34,6 +34,7 @@ from .arithmetic import (
     rescale,
     rescale_stochastic,
     scale_accumulate,
+    unpack4,
     update_entries,
 )
 from .footprint import Access, Space, beat_bytes, dram_bytes, footprint
@@ -162,7 +163,7 @@ class Machine:
         (_, target) = accesses
         data = self._rows(load)
         if load.memory in _OPERANDS:
-            data = data.view(np.int8)
+            data = unpack4(data, load.columns) if load.packed else data.view(np.int8)
             self.memories.write_padded(target, data.T if load.transpose else data)
         else:
             entries = np.ascontiguousarray(data).view("<u4")

@@ -41,9 +41,9 @@ def compile_jobs(
     return Program(name, config, tokened.instructions, layout, lowered.products, meta)
 
 
-def input_matrix(name: str, shape: tuple[int, int]) -> Request:
-    """Return the request for an INT8 matrix of the host."""
-    return Request(name, "int8", *shape, Role.INPUT)
+def input_matrix(name: str, shape: tuple[int, int], *, packed: bool = False) -> Request:
+    """Return the request for an INT8 matrix of the host; `packed` it takes four bits an element."""
+    return Request(name, "int4" if packed else "int8", *shape, Role.INPUT)
 
 
 def input_table(name: str, entries: int) -> Request:

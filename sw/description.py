@@ -10,7 +10,7 @@ from hw.isa.instructions import Axis, Instruction
 
 from .graph.ir import Copy, Host, Maxima, Output, Sums, Updates, Value, View
 from .graph.program import StepProgram
-from .place import DTYPES, Buffer, Layout, PlacementError, Role
+from .place import Buffer, Layout, PlacementError, Role, row_bytes
 from .program import ProductSpan, Program
 from .tile import Span
 
@@ -142,7 +142,7 @@ def build_program(
 
 def _buffer(fields: Mapping[str, Any], program_address: int) -> Buffer:
     buffer = Buffer(**fields | {"role": Role(fields["role"])})
-    needed = buffer.columns * DTYPES[buffer.dtype]
+    needed = row_bytes(buffer.dtype, buffer.columns)
     if min(buffer.rows, buffer.columns) < 1 or buffer.pitch < needed or buffer.address < 0:
         raise ValueError(f"buffer {buffer.name} has no possible shape")
     if buffer.end > program_address:

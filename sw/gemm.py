@@ -181,6 +181,7 @@ def draft_gemm(
         group=axes[0] if axes else None, late=bool(late),
         out_bytes=sum(sizes), narrowest=min(sizes),
         left_transposed=left.transposed, right_transposed=right.transposed,
+        right_packed=right.packed,
     )  # fmt: skip
     tiling = Tiling(dataflow, gemm.m, gemm.k, gemm.n, 1, 1, 1)
     job = Job(
@@ -192,7 +193,9 @@ def draft_gemm(
 def operands(gemm: Gemm, dataflow: Dataflow) -> tuple[Operand, Operand]:
     """Return a product's operands as they lie, and whether the dataflow wants them transposed."""
     views = (gemm.left if dataflow is Dataflow.WS else gemm.left.T), gemm.right
-    left, right = (Operand(view.tensor, *view.lies, view.transposed) for view in views)
+    left, right = (
+        Operand(view.tensor, *view.lies, view.transposed, view.packed) for view in views
+    )
     return left, right
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from sim.arithmetic import pack4
+
 from .place import Buffer
 from .program import Program
 
@@ -94,16 +96,19 @@ def write_inputs(
         elif name not in kept:
             raise InputError(f"input {name!r} of program {program.name} is missing")
     for name, array in arrays.items():
-        expected[name].window(dram)[:] = array
+        buffer = expected[name]
+        buffer.window(dram)[:] = pack4(array) if buffer.dtype == "int4" else array
 
 
 def _fitting(name: str, buffer: Buffer, value: Any) -> np.ndarray:
     """Return an input as an array of the type and the shape of its buffer."""
     array = as_array(name, value)
-    if array.dtype != buffer.dtype:
-        raise InputError(f"input {name!r} must be {buffer.dtype}, not {array.dtype}")
+    if array.dtype != buffer.host_dtype:
+        raise InputError(f"input {name!r} must be {buffer.host_dtype}, not {array.dtype}")
     if array.shape != buffer.host_shape:
         wanted = "x".join(map(str, buffer.host_shape))
         given = "x".join(map(str, array.shape)) or "a single number"
         raise InputError(f"input {name!r} must be {wanted}, not {given}")
+    if buffer.dtype == "int4" and not (array.min() >= -8 and array.max() <= 7):
+        raise InputError(f"input {name!r} must be from -8 to 7: it lies in memory with four bits")
     return array

@@ -23,12 +23,15 @@ class Operand:
         As it lies there.
     transposed : bool
         Whether the array wants its transpose, so that loads transpose it.
+    packed : bool
+        Whether its elements have four bits, two a byte; then it must not be transposed.
     """
 
     buffer: str
     rows: int
     columns: int
     transposed: bool = False
+    packed: bool = False
 
 
 @dataclass(frozen=True)

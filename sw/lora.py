@@ -9,7 +9,7 @@ With X n x d1, W d1 x d2, A d1 x r, B r x d2 and dY n x d2 (all as they multiply
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 __all__ = ["Gemm", "Site", "View", "site_products"]
 
@@ -26,17 +26,20 @@ class View:
         Of the matrix as it multiplies.
     transposed : bool
         Whether the tensor is the transpose of this matrix.
+    packed : bool
+        Whether its elements lie in DRAM with four bits.
     """
 
     tensor: str
     rows: int
     columns: int
     transposed: bool = False
+    packed: bool = False
 
     @property
     def T(self) -> View:
         """The transposed view."""
-        return View(self.tensor, self.columns, self.rows, not self.transposed)
+        return replace(self, rows=self.columns, columns=self.rows, transposed=not self.transposed)
 
     @property
     def lies(self) -> tuple[int, int]:

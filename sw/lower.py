@@ -109,6 +109,7 @@ def _fetch(buffer: Buffer, step: Fetch) -> Load:
         dram=buffer.at(rows.start, columns.start), pitch=buffer.pitch,
         rows=rows.size, columns=columns.size,
         base=step.base, row_stride=step.row_stride, block_stride=step.block_stride,
+        packed=int(step.operand.packed),
     )  # fmt: skip
 
 

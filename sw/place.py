@@ -10,11 +10,22 @@ import numpy as np
 
 from hw.isa.config import Config
 
-__all__ = ["Buffer", "Layout", "PlacementError", "Request", "Role", "align", "place"]
+__all__ = [
+    "BITS",
+    "Buffer",
+    "Layout",
+    "PlacementError",
+    "Request",
+    "Role",
+    "align",
+    "place",
+    "row_bytes",
+]
 
 LINE = 64
 """Buffers start at multiples of this, and of the bus width."""
-DTYPES = {"int8": 1, "int32": 4, "uint32": 4}
+BITS = {"int4": 4, "int8": 8, "int32": 32, "uint32": 32}
+"""Of an element in DRAM. Elements of ``int4`` are int8 on the host, from -8 to 7; two are a byte."""
 
 
 class PlacementError(ValueError):
@@ -40,7 +51,7 @@ class Request:
     -------
     name : str
     dtype : str
-        int8, int32 or uint32.
+        One of `BITS`.
     rows, columns : int
         As it lies in DRAM.
     role : Role
@@ -74,6 +85,11 @@ class Buffer(Request):
         return self.address + self.size
 
     @property
+    def host_dtype(self) -> str:
+        """Type of the matrix on the host."""
+        return "int8" if self.dtype == "int4" else self.dtype
+
+    @property
     def host_shape(self) -> tuple[int, int]:
         """Shape of the matrix on the host."""
         shape = self.rows, self.columns
@@ -81,10 +97,16 @@ class Buffer(Request):
 
     def at(self, row: int, column: int) -> int:
         """Return the address of an element."""
-        return self.address + row * self.pitch + column * DTYPES[self.dtype]
+        return self.address + row * self.pitch + column * BITS[self.dtype] // 8
 
     def window(self, dram: np.ndarray) -> np.ndarray:
-        """Return its elements in a DRAM image (uint8) as a view (rows, columns)."""
+        """Return its elements in a DRAM image (uint8) as a view (rows, columns).
+
+        Of ``int4``, the bytes that hold them, uint8 (rows, ceil(columns / 2)).
+        """
+        if self.dtype == "int4":
+            rows = dram[self.address : self.end].reshape(self.rows, self.pitch)
+            return rows[:, : row_bytes(self.dtype, self.columns)]
         kind = np.dtype(self.dtype).newbyteorder("<")
         rows = dram[self.address : self.end].reshape(self.rows, self.pitch)
         return rows[:, : self.columns * kind.itemsize].view(kind)
@@ -114,6 +136,11 @@ class Layout:
         return "\n".join(str(buffer) for buffer in self.buffers)
 
 
+def row_bytes(dtype: str, columns: int) -> int:
+    """Return the bytes of so many elements of a row in DRAM."""
+    return -(-columns * BITS[dtype] // 8)
+
+
 def align(value: int, step: int) -> int:
     """Return `value` rounded up to a multiple of `step`."""
     return -(-value // step) * step
@@ -130,7 +157,7 @@ def place(config: Config, requests: Iterable[Request]) -> Layout:
     step = max(config.bus_bytes, LINE)
     address, buffers = 0, []
     for request in requests:
-        pitch = align(request.columns * DTYPES[request.dtype], config.bus_bytes)
+        pitch = align(row_bytes(request.dtype, request.columns), config.bus_bytes)
         buffers.append(Buffer(**vars(request), pitch=pitch, address=address))
         address = align(buffers[-1].end, step)
     check_fits(config, address, "the buffers")

@@ -23,6 +23,7 @@ def compile_rescaled(
     k: int,
     n: int,
     *,
+    weight_bits: int = 8,
     rounding: Rounding = "nearest",
     objective: Objective = "latency",
 ) -> Program:
@@ -32,19 +33,29 @@ def compile_rescaled(
     rows come to the unit of the largest. Outputs are ``C``, int32 (M, N), ``C.column``, int8
     (M, N), and ``C.column_maxima``, uint32 (1, N).
 
+    Parameters
+    ----------
+    weight_bits : 8 or 4
+        Of an element of B in DRAM. Four bits are values from -8 to 7, unpacked as they are loaded.
+
     Raises
     ------
+    ValueError
+        `weight_bits` is neither.
     TileError, PlacementError
         The product does not fit the memories, or DRAM.
     """
-    gemm = Gemm("C", View("A", m, k), View("B", k, n))
+    if weight_bits not in (4, 8):
+        raise ValueError(f"weight_bits must be 4 or 8, not {weight_bits}")
+    packed = weight_bits == 4
+    gemm = Gemm("C", View("A", m, k), View("B", k, n, packed=packed))
     unit, scales, stochastic = "unit_scales", "C.column_scales", rounding == "stochastic"
     outputs = Maxima(Axis.COLUMN, "C.column_maxima", scales, unit=unit), Sums("C")
     late = (Copy("C.column", Axis.COLUMN, scales, unit=unit, stochastic=stochastic),)
     job = decide(
         config, "auto", partial(draft_gemm, config, gemm, outputs, late), objective=objective
     ).job
-    meta: dict[str, int | str] = {"kind": "rescaled", "m": m, "k": k, "n": n, "rounding": rounding}
-    requests = {name: input_matrix(name, shape) for name, shape in (("A", (m, k)), ("B", (k, n)))}
-    requests |= {request.name: request for request in output_requests(job)}
-    return compile_jobs(config, "rescaled", [job], requests.values(), meta)
+    meta: dict[str, int | str] = {"kind": "rescaled", "m": m, "k": k, "n": n,
+                                  "weight_bits": weight_bits, "rounding": rounding}  # fmt: skip
+    requests = [input_matrix("A", (m, k)), input_matrix("B", (k, n), packed=packed)]
+    return compile_jobs(config, "rescaled", [job], [*requests, *output_requests(job)], meta)

@@ -228,30 +228,45 @@ class Counts:
         part = np.where(own_outer, own.rest / own.extent, 1.0)
         lost = np.maximum(0.0, 1 - depth / (words * part))
         outer, inner = (columns, rows) if transposed else (rows, columns)
-        beats = outer.extent * inner.total(lambda extent: blocks(extent, config.bus_bytes))
+        packed = memory == "weight" and self.problem.demand.right_packed
+        beat = config.bus_bytes * (1 + packed)
+        beats = outer.extent * inner.total(lambda extent: blocks(extent, beat))
+        # A packed beat is two beats on its way to the memory.
+        paces = (at_once, config.bus_bytes) if packed else (at_once,)
+        writes, first_writes = (
+            rows.extent * columns.total(lambda extent: _slowest(extent, paces)),
+            rows.size * _slowest(columns.size, paces),
+        )
         return Matrix(
             loads=rows.count * columns.count,
             words=words,
-            writes=rows.extent * columns.total(lambda extent: blocks(extent, at_once)),
+            writes=writes,
             beats=beats,
-            bursts=self._bursts(outer, inner, transposed, beats),
+            bursts=self._bursts(outer, inner, transposed, beats, beat),
             turned=transposed,
-            first_beats=outer.size * blocks(inner.size, config.bus_bytes),
-            first_writes=rows.size * blocks(columns.size, at_once),
+            first_beats=outer.size * blocks(inner.size, beat),
+            first_writes=first_writes,
             times=times,
             least_times=1 + (times - 1) * lost,
         )
 
-    def _bursts(self, outer: Cut, inner: Cut, transposed: bool, beats: np.ndarray) -> np.ndarray:
-        """Return the bursts of a matrix that lies in rows of `inner`.
+    def _bursts(
+        self, outer: Cut, inner: Cut, transposed: bool, beats: np.ndarray, beat: int
+    ) -> np.ndarray:
+        """Return the bursts of a matrix that lies in rows of `inner`, `beat` elements a beat.
 
         A tile that has whole rows of it is one piece of DRAM; else each row is a burst or more, and
         so is each part of it that the transposer takes at a time.
         """
-        bus, longest = self.config.bus_bytes, self.config.burst_beats
+        longest = self.config.burst_beats
         part = np.minimum(inner.size, self.config.transpose_columns) if transposed else inner.size
-        pieces = -(-inner.extent // part) * blocks(blocks(part, bus), longest)
+        pieces = -(-inner.extent // part) * blocks(blocks(part, beat), longest)
         return np.where(part >= inner.extent, blocks(beats, longest), outer.extent * pieces)
+
+
+def _slowest(extent: np.ndarray, paces: tuple[int, ...]) -> np.ndarray:
+    """Return the cycles of an extent at the slowest of some paces."""
+    return np.maximum.reduce([blocks(extent, pace) for pace in paces])
 
 
 def operand_loads(

@@ -45,6 +45,8 @@ class Demand:
         Bytes stored for each element in all, and in the smallest format.
     left_transposed, right_transposed, update_left_transposed, update_right_transposed : bool
         Operands that loads transpose.
+    right_packed : bool
+        Whether the right operand lies in DRAM with four bits an element.
     """
 
     update_reduction: int = 0
@@ -64,6 +66,7 @@ class Demand:
     right_transposed: bool = False
     update_left_transposed: bool = False
     update_right_transposed: bool = False
+    right_packed: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,18 +93,18 @@ class Problem:
         found = {"m": 1, "k": 1, "n": max(1, bus // demand.narrowest)}
         left = "mk" if self.dataflow is Dataflow.WS else "km"
         operands = [
-            (left, demand.left_transposed, self._left_lanes(self.dataflow)),
-            ("kn", demand.right_transposed, config.columns),
+            (left, demand.left_transposed, self._left_lanes(self.dataflow), bus),
+            ("kn", demand.right_transposed, config.columns, bus * (1 + demand.right_packed)),
         ]
         if demand.update_reduction:
             # Its reduction, r, is never cut.
             left = "mr" if demand.update_dataflow is Dataflow.WS else "rm"
             lanes = self._left_lanes(demand.update_dataflow)
-            operands.append((left, demand.update_left_transposed, lanes))
-            operands.append(("rn", demand.update_right_transposed, config.columns))
-        for (rows, columns), transposed, lanes in operands:
+            operands.append((left, demand.update_left_transposed, lanes, bus))
+            operands.append(("rn", demand.update_right_transposed, config.columns, bus))
+        for (rows, columns), transposed, lanes, elements in operands:
             along = rows if transposed else columns
-            found[along] = math.lcm(found.get(along, 1), bus)
+            found[along] = math.lcm(found.get(along, 1), elements)
             if self.whole_words:
                 found[columns] = math.lcm(found.get(columns, 1), lanes)
         if self.whole_words and self.dataflow is Dataflow.OS:

@@ -201,6 +201,9 @@ class Load(Instruction):
     With `transpose`, for the input and the weight memory only, what lands there is the transpose
     of what lies in DRAM: row ``r`` on the chip is byte ``r`` of every DRAM row. There are then
     `columns` rows on the chip, each of `rows` bytes in ``ceil(rows / lanes)`` blocks.
+
+    With `packed`, for the same memories and not with `transpose`, a byte in DRAM is two elements
+    of four bits, from -8 to 7, the first in its lower half: a row is ``ceil(columns / 2)`` bytes.
     """
 
     opcode = Opcode.LOAD
@@ -215,6 +218,7 @@ class Load(Instruction):
     base: U16 = 0
     row_stride: U16 = 0
     block_stride: U16 = 0
+    packed: U1 = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -90,6 +90,7 @@ def _settle_dram(config: Config, code: np.ndarray) -> None:
         np.where((code["opcode"] == Opcode.STORE) & (code["format"] == Format.INT32), 4, 1)
         * code["columns"]
     )
+    size = np.where(is_load & (code["packed"] == 1), -(-size // 2), size)
     maxima = np.select(
         [code["axis"] == Axis.ROW, code["axis"] == Axis.COLUMN], [code["rows"], code["columns"]], 1
     )

@@ -24,7 +24,7 @@ _INPUT, _WEIGHT = int(Memory.INPUT), int(Memory.WEIGHT)
 _ACCUMULATE_SCALE, _ROW_SCALE = int(Memory.ACCUMULATE_SCALE), int(Memory.ROW_SCALE)
 
 _TASK = record(
-    memory=1, transpose=1, wide=1, rows=1, columns=1, base=1, step=1, line_step=1,
+    memory=1, transpose=1, packed=1, wide=1, rows=1, columns=1, base=1, step=1, line_step=1,
     signal_execute=1, signal_store=1,
 )  # fmt: skip
 """An instruction that waits: what `hw.load` queues for the beats and for the words. Of places in
@@ -165,7 +165,8 @@ def _request(s, h, w, load, room):
                 load.pitch >> h.bus_bits,
                 load.rows,
             )
-            rest.row_beats = (load.columns + h.bus - 1) >> h.bus_bits
+            size = (load.columns + 1) >> 1 if load.packed else load.columns
+            rest.row_beats = (size + h.bus - 1) >> h.bus_bits
             cut = _transposes(load)
         else:
             cut = True
@@ -207,7 +208,7 @@ def _is_wide(h, load):
 def _note(task, h, load):
     """Keep what counts of an instruction that is taken."""
     task.memory, task.rows, task.columns = load.memory, load.rows, load.columns
-    task.transpose = 1 if _transposes(load) else 0
+    task.transpose, task.packed = 1 if _transposes(load) else 0, load.packed
     task.signal_execute, task.signal_store = load.signal_execute, load.signal_store
     task.base = task.step = task.line_step = task.wide = 0
     if load.memory == _INPUT or load.memory == _WEIGHT:

@@ -23,12 +23,13 @@ _INPUT, _WEIGHT = int(Memory.INPUT), int(Memory.WEIGHT)
 _COLUMN_SCALE = int(Memory.COLUMN_SCALE)
 
 REGROUP = record(
-    active=1, transpose=1, size=1, rows=1, height=1,
+    active=1, transpose=1, packed=1, upper=1, size=1, rows=1, height=1,
     bytes_left=1, rows_left=1, columns_left=1, block_row=1,
     boxes=(GEARBOX, 5), transposer=TRANSPOSE,
 )  # fmt: skip
 """The instruction whose beats are taken, and what waits of it and of those before. `size` is bytes
-of a word; transposed, it is 0, and `height` rows make a block. There is a gearbox for the size of
+of a word; transposed, it is 0, and `height` rows make a block. Of a packed beat the lower half is
+taken first, then, as `upper` says, the upper one. There is a gearbox for the size of
 a word of the input memory, of the weight memory, of a scale entry, of a group of column scales and
 of as many words of the input memory as are read at once, as far as these differ."""
 
@@ -95,13 +96,15 @@ def step(g, h, w, word_taken, follows, following):
             room = transpose.ready(t, column_read)
         else:
             room = gearbox.ready(_box(g, h, g.size), g.size)
-    w.beat_ready = 1 if room else 0
+    row_ends = g.bytes_left <= h.bus
+    leaves = not g.packed or g.upper or row_ends
+    w.beat_ready = 1 if room and leaves else 0
     taken = room and w.beat_valid
     w.load_stalled_on_dram = 1 if room and not taken else 0
     row_comes = block_comes = job_ends = 0
     width = tag = 0
     if taken:
-        row_ends = g.bytes_left <= h.bus
+        g.upper = 0 if leaves else 1
         last_row = g.rows_left == 1
         if g.transpose:
             row_comes = row_ends
@@ -149,6 +152,7 @@ def _next_row(g, h, width, last_row, block_ends):
 def _begin(g, h, following):
     """Begin an instruction."""
     g.active, g.transpose, g.block_row = 1, following.transpose, 0
+    g.packed = following.packed
     g.rows_left, g.columns_left = following.rows, following.columns
     if following.transpose:
         # Only these come back to the first row.
@@ -163,5 +167,5 @@ def _begin(g, h, following):
 @compiled
 def _clear(g):
     """Wait for an instruction; the buffers keep what they hold."""
-    g.active = g.transpose = g.size = g.rows = g.height = 0
+    g.active = g.transpose = g.packed = g.size = g.rows = g.height = 0
     g.bytes_left = g.rows_left = g.columns_left = g.block_row = 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hw.isa.config import Config
 
-from ..place import DTYPES, LINE, Buffer, Layout, PlacementError, Request, Role, align, place
+from ..place import LINE, Buffer, Layout, PlacementError, Request, Role, align, place, row_bytes
 from .ir import Copy, Fused, Maxima, Product, Segment, Sums, Updates
 
 __all__ = ["Lifetime", "Placed", "place_values", "read_by", "used_by", "written_by"]
@@ -110,7 +110,7 @@ def place_values(config: Config, fused: Fused) -> Placed:
 
 def _pitch(config: Config, fused: Fused, name: str) -> int:
     value = fused.values[name]
-    return align(value.columns * DTYPES[value.dtype], config.bus_bytes)
+    return align(row_bytes(value.dtype, value.columns), config.bus_bytes)
 
 
 def _lifetimes(fused: Fused, segments: list[Segment]) -> dict[str, Lifetime]:

@@ -40,13 +40,12 @@ def quantise_channels(weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:
     ----------
     weight : float (out, in)
     bits : 4 or 8
-        Four are asymmetric: integers from 0 to 15, less a zero point in that range. Eight are
-        symmetric, since asymmetric ones would not fit INT8.
+        Both without a zero point, so that integers from memory are operands as they are.
 
     Returns
     -------
     values : int8 (out, in)
-        Zero points taken off: from -15 to 15, or from -127 to 127.
+        From -8 to 7, or from -127 to 127.
     scale : float32 (out,)
         Real value of a step; 1 for a channel of zeros.
 
@@ -60,15 +59,12 @@ def quantise_channels(weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:
     if not bool(weight.isfinite().all()):
         raise ValueError("a weight to quantise must be finite")
     exact = weight.double()
-    # The range holds 0, so that 0 is represented exactly and the zero point is in range.
-    low, high = exact.amin(1).clamp(max=0), exact.amax(1).clamp(min=0)
-    steps = torch.maximum(-low, high) / INT8_MAX if bits == 8 else (high - low) / 15
+    # Of so few integers as four bits have, one more on the side of the negatives counts.
+    least, most = (-8, 7) if bits == 4 else (-INT8_MAX, INT8_MAX)
+    steps = torch.maximum(exact.amin(1) / least, exact.amax(1) / most)
     scale = torch.where(steps > 0, steps, 1.0).float()
     whole = round_(exact / scale.double()[:, None])
-    if bits == 8:
-        return whole.clamp(-INT8_MAX, INT8_MAX).to(torch.int8), scale
-    zero = round_(-low / scale.double())[:, None]
-    return ((whole + zero).clamp(0, 15) - zero).to(torch.int8), scale
+    return whole.clamp(least, most).to(torch.int8), scale
 
 
 class TuneLinear(QuantisedLinear):

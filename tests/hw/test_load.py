@@ -36,6 +36,12 @@ def small(rows: int, columns: int, bus: int, products: int = 1) -> Config:
     )
 
 
+def four_bits(row: np.ndarray, index: int) -> int:
+    """Return an element of a packed row: the lower half of a byte comes first."""
+    value = int(row[index // 2]) >> 4 * (index % 2) & 15
+    return value - 16 if value > 7 else value
+
+
 class World:
     """A load engine between a DRAM and memories that keep it waiting at random.
 
@@ -56,6 +62,7 @@ class World:
         self.waiting: deque[int] = deque()
         self.writes: list[tuple] = []
         self.first_beat: int | None = None
+        self.beats_taken = 0
         self.ends: list[int] = []
         self.tokens: list[tuple[int, int]] = []
         self.stalls = {"dram": 0, "memory": 0}
@@ -70,6 +77,7 @@ class World:
             if offered and took:
                 self.first_beat = cycle if self.first_beat is None else self.first_beat
                 self.waiting.popleft()
+                self.beats_taken += 1
                 offered = False
             if asks:
                 self.waiting.extend(range(burst.beat, burst.beat + burst.beats))
@@ -153,6 +161,9 @@ class World:
         """Return the writes an instruction asks for, in any order."""
         rows, columns = load.rows, load.columns
         matrix = np.stack([self.dram[load.dram + r * load.pitch :][:columns] for r in range(rows)])
+        if load.packed:
+            matrix = np.array([[four_bits(row, index) for index in range(columns)]
+                               for row in matrix], np.int8).view(np.uint8)  # fmt: skip
         lanes = {Memory.INPUT: self.config.rows, Memory.WEIGHT: self.config.columns}
         size = lanes.get(load.memory, 4)
         if load.transpose and load.memory in lanes:
@@ -203,9 +214,11 @@ def draw(world: World, rng: random.Random) -> Load:
     columns = size * rng.choice((1, rng.randint(1, 9), rng.randint(1, 40)))
     pitch = -(-columns // bus) * bus + bus * rng.choice((0, 0, 1, 2))
     across = -(-(rows if memory <= Memory.WEIGHT else columns) // 2)
+    transpose = int(rng.random() < 0.7)
     return Load(
         memory=memory,
-        transpose=int(rng.random() < 0.7),
+        transpose=transpose,
+        packed=int(memory <= Memory.WEIGHT and not transpose and rng.random() < 0.6),
         dram=bus * rng.randint(0, (DRAM_BYTES - rows * pitch) // bus),
         pitch=pitch,
         rows=rows,
@@ -241,6 +254,8 @@ def test_words_that_are_read_at_once_are_written_at_once(
         load = draw(world, rng)
         if rng.random() < 0.7:
             aligned = {"base": products * rng.randint(0, 5), "row_stride": 20 * products}
+            if load.memory <= Memory.WEIGHT:
+                aligned["packed"] = rng.randint(0, 1)
             load = dataclasses.replace(load, **aligned, block_stride=1, transpose=0)
         chain.append(load)
     world.run(chain)
@@ -258,6 +273,22 @@ def test_a_row_that_is_written_wide_takes_a_beat_a_cycle(width: int) -> None:
     world.run([load])
     world.check([load])
     assert world.ends[-1] - world.first_beat == 5 * -(-width // 16)
+
+
+@pytest.mark.parametrize("width", [1, 7, 8, 9, 16, 17, 40])
+@pytest.mark.parametrize("memory", [Memory.INPUT, Memory.WEIGHT])
+def test_packed_rows_take_half_the_beats_and_no_more_cycles(memory: Memory, width: int) -> None:
+    """Each row begins with a beat of its own, whose upper half is passed over if it needs none."""
+    world = World(small(8, 8, 8))
+    load = Load(
+        memory=memory, dram=0, pitch=40, rows=5, columns=width, base=8, row_stride=12,
+        block_stride=1, packed=1,
+    )  # fmt: skip
+    world.run([load] * 2)
+    world.check([load] * 2)
+    assert world.beats_taken == 2 * 5 * -(-width // 16)
+    # The first beat leaves with its upper half, if the row needs that.
+    assert world.ends[-1] - world.first_beat == 2 * 5 * -(-width // 8) - (width > 8)
 
 
 @pytest.mark.parametrize("memory", [Memory.ACCUMULATE_SCALE, Memory.ROW_SCALE, Memory.COLUMN_SCALE])

@@ -29,7 +29,7 @@ from hw.isa.instructions import (
     fields_of,
 )
 
-ENDS = {Load: 187, Execute: 234, Store: 251, Absmax: 222, Halt: 23}
+ENDS = {Load: 188, Execute: 234, Store: 251, Absmax: 222, Halt: 23}
 """Bits of each instruction, its opcode included."""
 ENGINES = {
     Load: Engine.LOAD,
@@ -151,7 +151,7 @@ def test_enumerations_keep_their_values():
 
 
 FLAGS = {
-    Load: {"transpose"},
+    Load: {"transpose", "packed"},
     Execute: {"accumulate", "scale"},
     Store: {"stochastic"},
     Absmax: {"scaled", "merge", "to_dram", "to_scales", "to_updates"},

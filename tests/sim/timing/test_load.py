@@ -160,9 +160,11 @@ def draw(config: Config, rng: random.Random) -> Load:
     # Words that may be written at once, or look as if they might.
     aligned = {"base": together * rng.randint(0, 9), "row_stride": together * rng.randint(0, 9)}
     aligned |= {"block_stride": rng.choice((1, 1, 1 + 2 * together)), "transpose": 0}
+    packed = memory <= Memory.WEIGHT and rng.random() < 0.4
     found = Load(
         memory=memory,
-        transpose=rng.randint(0, 1),
+        transpose=0 if packed else rng.randint(0, 1),
+        packed=int(packed),
         dram=bus * rng.choice((rng.randint(0, 4096 // bus), 4096 // bus - rng.randint(0, 40))),
         pitch=bus * (row_beats + rng.choice((0, 0, 1, rng.randint(0, 2 * 4096 // bus)))),
         rows=rows,
@@ -215,6 +217,19 @@ def test_transposed_loads(rows: int) -> None:
     seen = check(config, chain, Shares())
     words = sum(widths) * -(-rows // 4)
     assert seen["left_write"] == seen["right_write"] == words
+
+
+@pytest.mark.parametrize("shape", ["tiny", "narrow bus", "wide bus", "odd", "equal"])
+@pytest.mark.parametrize("memory", [Memory.INPUT, Memory.WEIGHT])
+def test_packed_loads(shape: str, memory: Memory) -> None:
+    """Of part of a beat and of several; beats and memories hinder them as others."""
+    config, chain = SHAPES[shape], []
+    for width in (1, config.bus_bytes, 2 * config.bus_bytes + 1, 5 * config.bus_bytes):
+        pitch = -(-width // (2 * config.bus_bytes)) * config.bus_bytes
+        chain += [load(config, memory, 3, width, packed=1, pitch=pitch),
+                  load(config, memory, 2, width)]  # fmt: skip
+    check(config, chain, Shares())
+    check(config, chain, Shares(read=0.7, beat=0.5))
 
 
 @pytest.mark.parametrize("shape", ["tiny", "narrow bus", "wide bus", "odd"])

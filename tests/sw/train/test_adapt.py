@@ -151,7 +151,7 @@ def test_state_of_another_model_is_refused(options, message):
     "options,message",
     [
         ({"match": "*.to_x"}, r"^no linear layer matches \*.to_x; the model has attn2.to_q, attn2"),
-        ({"method": "int4"}, r"^method must be one of fp32\|int8\|.*, not 'int4'$"),
+        ({"method": "int3"}, r"^method must be one of fp32\|int8\|.*, not 'int3'$"),
         ({"rank": 0}, "^rank must be at least 1, not 0$"),
         ({"alpha": 0}, "^alpha must be above 0, not 0$"),
     ],

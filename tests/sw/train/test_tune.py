@@ -25,20 +25,22 @@ def test_weights_are_near_what_they_were(bits):
     weight[1] = weight[1].abs() + 3  # all of one sign
     weight[2] = 0
     values, scale = quantise_channels(weight, bits)
-    limit = 15 if bits == 4 else 127
-    assert values.dtype == torch.int8 and values.abs().max() <= limit
+    least, most = (-8, 7) if bits == 4 else (-127, 127)
+    assert values.dtype == torch.int8 and values.min() == least and values.max() == most
     error = (values * scale[:, None] - weight).abs()
     assert (error <= 0.5001 * scale[:, None]).all()
     assert not values[2].any() and scale[2] == 1
-    if bits == 4:
-        spans = values.long().amax(1) - values.long().amin(1)
-        assert (spans <= 15).all() and spans[0] == 15
 
 
-def test_four_bits_are_a_zero_point_and_sixteen_steps():
-    values, scale = quantise_channels(torch.tensor([[-5.0, 0.0, 10.0, 2.5, -2.5]]), 4)
-    assert scale.item() == 1
-    assert values.tolist() == [[-5, 0, 10, 3, -3]]  # half a step goes away from zero
+@pytest.mark.parametrize(
+    "weight, scale, expected",
+    [([-8.0, 0, 6, 2.5, -2.5], 1, [-8, 0, 6, 3, -3]), ([7.0, 3.5, -7.4, 1], 1, [7, 4, -7, 1])],
+    ids=["down to -8", "up to 7"],
+)
+def test_four_bits_are_sixteen_steps(weight, scale, expected):
+    """Half a step goes away from zero."""
+    values, scales = quantise_channels(torch.tensor([weight]), 4)
+    assert scales.item() == scale and values.tolist() == [expected]
 
 
 @pytest.mark.parametrize("bits", [3, 16])

@@ -57,6 +57,8 @@ class Copy:
         Whether it is a buffer.
     unit : str
         With COLUMN: buffer of entries, (1, M), by which sums are rescaled by row before.
+    unit_row : int
+        Row of that buffer, if it has several.
     stochastic : bool
         Whether rounding is stochastic, or to nearest.
     """
@@ -67,6 +69,7 @@ class Copy:
     loaded: bool = False
     unit: str = ""
     stochastic: bool = False
+    unit_row: int = 0
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,8 @@ class Maxima:
         Whether the table is made at all.
     unit : str
         Buffer of entries, (1, M), by which sums are rescaled by row before.
+    unit_row : int
+        Row of that buffer, if it has several.
     updates, factor : str
         Name of the table of update scales that is made of maxima of rows, with the one entry in
         the buffer `factor`.
@@ -101,6 +106,7 @@ class Maxima:
     updates: str = ""
     factor: str = ""
     kept: bool = False
+    unit_row: int = 0
 
 
 Output = Sums | Copy | Maxima
@@ -128,6 +134,9 @@ class Job:
         The update's operands.
     update_scales : str
         Its table of row scales, made on the chip; empty without an update.
+    diagonal : bool
+        Whether the left matrix is zero but for its diagonal: it lies as the tiles on that, below one
+        another, and the reduction of a tile of the result is its own rows.
     swapped : bool
         Whether `gemm` is the transpose of the product that was asked for.
     frees : tuple of str
@@ -147,6 +156,7 @@ class Job:
     update_left: Operand | None = None
     update_right: Operand | None = None
     update_scales: str = ""
+    diagonal: bool = False
     swapped: bool = False
     frees: tuple[str, ...] = ()
     choice: str = ""

@@ -57,5 +57,7 @@ def compile_rescaled(
     ).job
     meta: dict[str, int | str] = {"kind": "rescaled", "m": m, "k": k, "n": n,
                                   "weight_bits": weight_bits, "rounding": rounding}  # fmt: skip
-    requests = [input_matrix("A", (m, k)), input_matrix("B", (k, n), packed=packed)]
-    return compile_jobs(config, "rescaled", [job], [*requests, *output_requests(job)], meta)
+    inputs = [input_matrix("A", (m, k)), input_matrix("B", (k, n), packed=packed)]
+    # Maxima and copy take the same table.
+    requests = {request.name: request for request in (*inputs, *output_requests(job))}
+    return compile_jobs(config, "rescaled", [job], requests.values(), meta)

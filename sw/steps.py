@@ -79,15 +79,23 @@ class Stager:
 
     def _sums(self, job: Job, tile: Tile, base: int) -> None:
         """Compute one tile of the result."""
+        dataflow = job.tiling.dataflow
+        if job.diagonal:
+            # Transposed, a tile on the diagonal is the same.
+            part = tile.m, Span(0, tile.m.size)
+            self._multiply(dataflow, job.left, part, job.right, tile, tile.m, base, 0)
+            return
         for piece in tile.reduction:
-            self._multiply(
-                job.tiling.dataflow, job.left, job.right, tile, piece, base, int(piece.start > 0)
-            )
+            part = _left_part(dataflow, tile, piece)
+            accumulates = int(piece.start > 0)
+            self._multiply(dataflow, job.left, part, job.right, tile, piece, base, accumulates)
         if job.update_left is not None and job.update_right is not None:
             whole = Span(0, job.gemm.update.k)
             scales = self._made(Memory.ACCUMULATE_SCALE, job.update_scales, job.tiling.rows)
+            part = _left_part(job.update_dataflow, tile, whole)
             self._multiply(
-                job.update_dataflow, job.update_left, job.update_right, tile, whole, base, 1, 1,
+                job.update_dataflow, job.update_left, part, job.update_right, tile, whole, base,
+                1, 1,
                 scales + tile.m.start - job.tiling.first_row,
             )  # fmt: skip
 
@@ -95,16 +103,19 @@ class Stager:
         self,
         dataflow: Dataflow,
         left: Operand,
+        left_part: tuple[Span, Span],
         right: Operand,
         tile: Tile,
         piece: Span,
         base: int,
         *fields: int,
     ) -> None:
-        """Fetch the operands of one piece of the reduction unless they are there, and multiply."""
-        along, across = (tile.m, piece) if dataflow is Dataflow.WS else (piece, tile.m)
+        """Fetch the operands of one piece of the reduction unless they are there, and multiply.
+
+        `left_part` are the rows and columns of the left operand, as the dataflow wants it.
+        """
         by_row = dataflow is Dataflow.WS
-        *left_place, lies = self._operand(Memory.INPUT, left, along, across, by_row)
+        *left_place, lies = self._operand(Memory.INPUT, left, *left_part, by_row)
         *right_place, other = self._operand(Memory.WEIGHT, right, piece, tile.n, False)
         self._steps.append(
             Multiply(
@@ -168,7 +179,9 @@ class Stager:
         places = {Memory.ROW_SCALE: 0, Memory.COLUMN_SCALE: 0}
         if isinstance(output, Copy):
             if output.unit:
-                places[Memory.ROW_SCALE] = self._loaded(Memory.ROW_SCALE, output.unit, tile.m)
+                places[Memory.ROW_SCALE] = self._loaded(
+                    Memory.ROW_SCALE, output.unit, tile.m, output.unit_row
+                )
             memory, part = _TABLES[output.axis], _part(output.axis, tile)
             table = self._loaded if output.loaded else self._made
             places[memory] = table(memory, output.scales, part)
@@ -179,7 +192,7 @@ class Stager:
         unit = updates = factor = 0
         place = self._made(_TABLES[output.axis], output.scales, _part(output.axis, tile))
         if output.unit:
-            unit = self._loaded(Memory.ROW_SCALE, output.unit, tile.m)
+            unit = self._loaded(Memory.ROW_SCALE, output.unit, tile.m, output.unit_row)
         if output.updates:
             factor = self._loaded(Memory.ROW_SCALE, output.factor, ONE)
             updates = self._made(Memory.ACCUMULATE_SCALE, output.updates, job.tiling.rows)
@@ -191,12 +204,12 @@ class Stager:
             )
         )  # fmt: skip
 
-    def _loaded(self, memory: Memory, buffer: str, part: Span) -> int:
+    def _loaded(self, memory: Memory, buffer: str, part: Span, row: int = 0) -> int:
         """Have a part of a table of a buffer on the chip; return its first word."""
         words = self._words(memory, part)
-        base, missing = self._resident[memory].get((buffer, part), words)
+        base, missing = self._resident[memory].get((buffer, part, row), words)
         if missing:
-            self._steps.append(Table(memory, buffer, part, base, words))
+            self._steps.append(Table(memory, buffer, part, base, words, row))
         return base
 
     def _made(self, memory: Memory, name: str, part: Span) -> int:
@@ -210,6 +223,11 @@ class Stager:
     def _free(self, name: str) -> None:
         for memory in (Memory.ACCUMULATE_SCALE, Memory.ROW_SCALE, Memory.COLUMN_SCALE):
             self._resident[memory].free(lambda key: key[0] == name)
+
+
+def _left_part(dataflow: Dataflow, tile: Tile, piece: Span) -> tuple[Span, Span]:
+    """Return the rows and columns of the left operand of a piece, as the dataflow wants it."""
+    return (tile.m, piece) if dataflow is Dataflow.WS else (piece, tile.m)
 
 
 def _groups(job: Job) -> list[list[Tile]]:

@@ -23,7 +23,9 @@ from hw.isa.numerics import (
 )
 
 __all__ = [
+    "PRESCALE",
     "absmax",
+    "column_entries",
     "fresh_entries",
     "gemm",
     "noise",
@@ -36,6 +38,9 @@ __all__ = [
     "unit_entries",
     "update_entries",
 ]
+
+PRESCALE = 1 << 16
+"""What the largest scale of columns becomes on the chip: INT8 elements keep their digits then."""
 
 _EXPONENT_BIAS, _FRACTION_BITS = 1023, 52
 """Of a float64, for powers of two that are exact by construction."""
@@ -113,6 +118,18 @@ def unit_entries(maxima: Tensor) -> tuple[Tensor, Tensor]:
     """
     top = maxima.max()
     return ratio_entries(maxima / torch.where(top > 0, top, 1.0))
+
+
+def column_entries(scales: Tensor) -> tuple[Tensor, Tensor]:
+    """Return m and s of columns' scales, each set of them brought to `PRESCALE` for its largest.
+
+    Parameters
+    ----------
+    scales : float32 (sets, columns)
+        Without a sign; as with `unit_entries`, their ratios are told exactly.
+    """
+    top = scales.double().amax(-1, keepdim=True)
+    return ratio_entries(scales.double() / torch.where(top > 0, top, 1.0) * PRESCALE)
 
 
 def fresh_entries(maxima: Tensor) -> tuple[Tensor, Tensor]:

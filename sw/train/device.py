@@ -15,6 +15,7 @@ from sim.result import RunResult
 from ..driver import Device, Run, Session
 from ..gemm import Rounding, compile_gemm
 from ..layer import Part, compile_layer
+from ..prescaled import compile_prescaled, diagonal
 from ..program import Program
 from ..quantise import Group
 from ..rescaled import compile_rescaled
@@ -76,16 +77,37 @@ class DeviceEngine(Engine):
         units: Entries,
         rounding: Rounding = "nearest",
         seed: int = 0,
+        *,
+        weight_bits: int = 8,
     ) -> tuple[Tensor, Copy]:
         """Return a product, int32, and its column copy, in which rows have one unit."""
         config, sizes = self._device.config, (*left.shape, right.shape[1])
 
         def compiled() -> Program:
-            return compile_rescaled(config, *sizes, rounding=rounding)
+            return compile_rescaled(config, *sizes, weight_bits=weight_bits, rounding=rounding)
 
         inputs = {"A": left, "B": right, "unit_scales": _table(units)}
-        run = self._run(("rescaled", *sizes, rounding), compiled, inputs, seed)
+        run = self._run(("rescaled", *sizes, weight_bits, rounding), compiled, inputs, seed)
         return _tensor(run.outputs["C"], left), _column(run.outputs, "C", left)
+
+    def prescaled(self, left: Tensor, signs: Tensor, scales: Entries, expert: int = 0) -> Copy:
+        """Return the row copy of a matrix whose columns are scaled: rounded to int32 between.
+
+        Entries of all experts lie in DRAM; which are loaded is an address in the program.
+        """
+        config, experts = self._device.config, len(scales[0])
+
+        def compiled() -> Program:
+            return compile_prescaled(config, *left.shape, experts=experts, expert=expert)
+
+        inputs = {
+            "X": left,
+            "signs": diagonal(config, signs.cpu().numpy()),
+            "scales": _table(scales).reshape(experts, -1),
+        }
+        run = self._run(("prescaled", *left.shape, experts, expert), compiled, inputs, 0)
+        maxima = run.outputs["maxima"].astype(np.int64).reshape(-1, 1)
+        return Copy(_tensor(run.outputs["P"], left), _tensor(maxima, left))
 
     def column_dots(self, left: Tensor, right: Tensor) -> Tensor:
         """Return the dot products of equal columns of two int8 (M, N), int32 (N,).

@@ -126,6 +126,8 @@ class Engine(ABC):
         units: Entries,
         rounding: Rounding = "nearest",
         seed: int = 0,
+        *,
+        weight_bits: int = 8,
     ) -> tuple[Tensor, Copy]:
         """Return a product, int32, and its column copy, in which rows have one unit.
 
@@ -135,6 +137,23 @@ class Engine(ABC):
         right : int8 (K, N)
         units : pair of int64 (M, 1)
             Entries by which rows come to one unit.
+        weight_bits : 8 or 4
+            Of elements of `right` in DRAM; with 4 they are from -8 to 7.
+        """
+
+    @abstractmethod
+    def prescaled(self, left: Tensor, signs: Tensor, scales: Entries, expert: int = 0) -> Copy:
+        """Return the row copy of a matrix whose columns are scaled: rounded to int32 between.
+
+        Parameters
+        ----------
+        left : int8 (M, K)
+        signs : int8 (K,)
+            1 or -1.
+        scales : pair of int64 (experts, K)
+            Entries of `sw.train.arithmetic.column_entries`.
+        expert : int
+            The set that is used.
         """
 
     @abstractmethod
@@ -204,10 +223,18 @@ class TorchEngine(Engine):
         units: Entries,
         rounding: Rounding = "nearest",
         seed: int = 0,
+        *,
+        weight_bits: int = 8,
     ) -> tuple[Tensor, Copy]:
         """Return a product, int32, and its column copy, in which rows have one unit."""
         sums = gemm(left, right)
         return sums, self._copy(requantise32(sums, *units), Group.COLUMN, rounding, seed)
+
+    def prescaled(self, left: Tensor, signs: Tensor, scales: Entries, expert: int = 0) -> Copy:
+        """Return the row copy of a matrix whose columns are scaled: rounded to int32 between."""
+        entries = (each[expert] for each in scales)
+        sums = requantise32(left.int() * signs.int(), *entries)
+        return self._copy(sums, Group.ROW, "nearest", 0)
 
     def column_dots(self, left: Tensor, right: Tensor) -> Tensor:
         """Return the dot products of equal columns of two int8 (M, N), int32 (N,)."""

@@ -9,11 +9,15 @@ products of columns::
 
 in which tokens are the reduction: so U and V, whose rows have scales of their own, are brought to
 one unit before their column copies are made, as H and dH are in LoRA.
+
+Columns of X and of dY are scaled on the chip, of their INT8 copies (`sw.prescaled`): what the host
+quantises is the same for all layers and experts that share it, and a weight lies in DRAM with the
+bits that it has.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,11 +27,11 @@ from torch.autograd.function import once_differentiable
 from hw.isa.numerics import INT8_MAX
 
 from ..quantise import Group
-from .arithmetic import round_, unit_entries
+from .arithmetic import PRESCALE, column_entries, round_, unit_entries
 from .context import Context, Range
 from .engine import Copy
 from .modules import QuantisedLinear
-from .operand import Operand, levels, quantise
+from .operand import NotFinite, Operand, levels, quantise
 from .times import Times, by_key
 
 __all__ = ["Experts", "TuneLinear", "quantise_channels"]
@@ -139,12 +143,15 @@ class TuneLinear(QuantisedLinear):
     def _rows(self, x: Tensor, expert: int, context: Range | None) -> Tensor:
         """Return the output for samples that share an expert, without the bias."""
         rows, d_in = x.reshape(-1, self.in_features), self.gain_in[expert]
-        d_out = self.gain_out[expert] * self.scale
+        every_out = self.gain_out * self.scale
+        d_out = every_out[expert]
         if context is None:
             y = ((rows * d_in) @ self.values.T.to(rows.dtype)) * d_out
         else:
             name = self.name if self._experts.count == 1 else f"{self.name}[{expert}]"
-            y = _Tune.apply(rows, d_in, d_out, self.values.T, name, context)
+            sets = tuple(_Sets(each.detach(), expert) for each in (self.gain_in, every_out))
+            weight = _Weight(self.values.T, self.bits)
+            y = _Tune.apply(rows, d_in, d_out, sets, weight, name, context)
         return y.reshape(*x.shape[:-1], self.out_features)
 
     def extra_repr(self) -> str:
@@ -186,37 +193,68 @@ class Experts:
         return (self._times.of(x, name) * self.count).long()
 
 
+class _Sets(NamedTuple):
+    """Scales of columns, float32 (experts, columns), of which one set is used."""
+
+    all: Tensor
+    expert: int
+
+    @property
+    def used(self) -> Tensor:
+        """Return the set that is used."""
+        return self.all[self.expert]
+
+    def apply(self, left: Operand, context: Range, name: str) -> Operand:
+        """Return the row copy of an operand whose columns are scaled on the chip.
+
+        Raises
+        ------
+        NotFinite
+            A scale is not; the message tells `name`.
+        """
+        if not bool(self.all.isfinite().all()):
+            raise NotFinite(f"{name} is not finite: it holds NaN or an infinity")
+        signs = torch.where(self.used < 0, -1, 1).to(torch.int8)
+        entries = column_entries(self.all.abs())
+        copy = context.engine.prescaled(left.values, signs, entries, self.expert)
+        unit = self.used.abs().max().double() / PRESCALE
+        return Operand(copy.values, left.scale * unit * copy.maxima, Group.ROW)
+
+
 class _Tune(Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, d_in: Tensor, d_out: Tensor, values: Tensor, name: str,
-        context: Range,
+        ctx: Any, x: Tensor, d_in: Tensor, d_out: Tensor, sets: tuple[_Sets, _Sets],
+        weight: _Weight, name: str, context: Range,
     ) -> Tensor:  # fmt: skip
         limit = levels(context.precision.activation_bits)
-        left = quantise(x.double() * d_in, Group.ROW, limit=limit, name=f"{name}: X")
-        sums, copy = _product(left, values, context, name, "forward")
+        host = quantise(x, Group.ROW, limit=limit, name=f"{name}: X")
+        left = sets[0].apply(host, context, f"{name}: d_in")
+        sums, copy = weight.multiply(left, context, name, "forward")
         y = (sums.double() * left.scale * d_out).to(x.dtype)
-        monitor = context.monitor
-        monitor.absmax(name, "X", left.absmax)
+        monitor, real = context.monitor, weight.values.to(x.dtype)
+        monitor.absmax(name, "X", host.absmax)
         monitor.absmax(name, "U", copy.maxima)
-        monitor.product(name, "Y", y, lambda: ((x * d_in) @ values.to(x.dtype)) * d_out)
-        ctx.save_for_backward(x, d_in, d_out, values)
-        ctx.left, ctx.copy, ctx.name, ctx.context = left, copy, name, context
+        monitor.product(name, "Y", y, lambda: ((x * d_in) @ real) * d_out)
+        ctx.save_for_backward(x, d_in, d_out)
+        ctx.left, ctx.copy, ctx.weight, ctx.sets = left, copy, weight, sets
+        ctx.name, ctx.context = name, context
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        x, d_in, d_out, values = ctx.saved_tensors
+        x, d_in, d_out = ctx.saved_tensors
         name, context, monitor = ctx.name, ctx.context, ctx.context.monitor
-        precision = context.precision
+        precision, weight = context.precision, ctx.weight
         limit, x_limit = levels(precision.gradient_bits), levels(precision.activation_bits)
-        left = quantise(dy.double() * d_out, Group.ROW, limit=limit, name=f"{name}: dY")
-        sums, copy = _product(left, values.T, context, name, "backward")
+        host = quantise(dy, Group.ROW, limit=limit, name=f"{name}: dY")
+        left = ctx.sets[1].apply(host, context, f"{name}: d_out")
+        sums, copy = weight.T.multiply(left, context, name, "backward")
         dx = (sums.double() * left.scale * d_in).to(x.dtype)
-        monitor.absmax(name, "dY", left.absmax)
+        monitor.absmax(name, "dY", host.absmax)
         monitor.absmax(name, "V", copy.maxima)
-        real = values.to(x.dtype)
+        real = weight.values.to(x.dtype)
         monitor.product(name, "dX", dx, lambda: ((dy * d_out) @ real.T) * d_in)
         g_in = g_out = None
         if ctx.needs_input_grad[1]:
@@ -227,17 +265,30 @@ class _Tune(Function):
             column = quantise(dy, Group.COLUMN, limit=limit, name=f"{name}: dY")
             g_out = _dots(context, column, ctx.copy, ctx.left).to(d_out.dtype)
             monitor.product(name, "d_out", g_out, lambda: (dy * ((x * d_in) @ real)).sum(0))
-        return dx, g_in, g_out, None, None, None
+        return dx, g_in, g_out, None, None, None, None
 
 
-def _product(
-    left: Operand, values: Tensor, context: Range, name: str, direction: str
-) -> tuple[Tensor, Copy]:
-    """Return the sums of a product, and their column copy in the unit of the largest row."""
-    # Units are made of float32 values, whose ratios a float64 tells exactly.
-    seed = context.noise_seed(name, direction)
-    units = unit_entries(left.absmax.float().double())
-    return context.engine.rescaled(left.values, values, units, context.precision.rounding, seed)
+class _Weight(NamedTuple):
+    """A frozen weight as it multiplies, int8 (K, N), and the bits of its elements."""
+
+    values: Tensor
+    bits: int
+
+    @property
+    def T(self) -> _Weight:
+        """The transpose."""
+        return _Weight(self.values.T, self.bits)
+
+    def multiply(
+        self, left: Operand, context: Range, name: str, direction: str
+    ) -> tuple[Tensor, Copy]:
+        """Return the sums of a product, and their column copy in the unit of the largest row."""
+        # Units are made of float32 values, whose ratios a float64 tells exactly.
+        units = unit_entries(left.absmax.float().double())
+        seed, rounding = context.noise_seed(name, direction), context.precision.rounding
+        return context.engine.rescaled(
+            left.values, self.values, units, rounding, seed, weight_bits=self.bits
+        )
 
 
 def _dots(context: Range, column: Operand, copy: Copy, left: Operand) -> Tensor:

@@ -193,6 +193,23 @@ class Experts:
         return (self._times.of(x, name) * self.count).long()
 
 
+class _Scaled(NamedTuple):
+    """The row copy of an operand whose columns were scaled.
+
+    Members
+    -------
+    values : int8 (M, K)
+    scale : float64 (M, 1)
+        Real value of one step.
+    weight : float64 (M, 1)
+        What rows have to do with one another: scales without a factor that all share, exact.
+    """
+
+    values: Tensor
+    scale: Tensor
+    weight: Tensor
+
+
 class _Sets(NamedTuple):
     """Scales of columns, float32 (experts, columns), of which one set is used."""
 
@@ -204,7 +221,7 @@ class _Sets(NamedTuple):
         """Return the set that is used."""
         return self.all[self.expert]
 
-    def apply(self, left: Operand, context: Range, name: str) -> Operand:
+    def apply(self, left: Operand, context: Range, name: str) -> _Scaled:
         """Return the row copy of an operand whose columns are scaled on the chip.
 
         Raises
@@ -217,8 +234,10 @@ class _Sets(NamedTuple):
         signs = torch.where(self.used < 0, -1, 1).to(torch.int8)
         entries = column_entries(self.all.abs())
         copy = context.engine.prescaled(left.values, signs, entries, self.expert)
-        unit = self.used.abs().max().double() / PRESCALE
-        return Operand(copy.values, left.scale * unit * copy.maxima, Group.ROW)
+        # Of 24 bits each.
+        weight = left.absmax * copy.maxima
+        unit = self.used.abs().max().double() / (PRESCALE * left.limit * INT8_MAX)
+        return _Scaled(copy.values, weight * unit, weight)
 
 
 class _Tune(Function):
@@ -280,18 +299,18 @@ class _Weight(NamedTuple):
         return _Weight(self.values.T, self.bits)
 
     def multiply(
-        self, left: Operand, context: Range, name: str, direction: str
+        self, left: _Scaled, context: Range, name: str, direction: str
     ) -> tuple[Tensor, Copy]:
         """Return the sums of a product, and their column copy in the unit of the largest row."""
         # Units are made of float32 values, whose ratios a float64 tells exactly.
-        units = unit_entries(left.absmax.float().double())
+        units = unit_entries(left.weight.float().double())
         seed, rounding = context.noise_seed(name, direction), context.precision.rounding
         return context.engine.rescaled(
             left.values, self.values, units, rounding, seed, weight_bits=self.bits
         )
 
 
-def _dots(context: Range, column: Operand, copy: Copy, left: Operand) -> Tensor:
+def _dots(context: Range, column: Operand, copy: Copy, left: _Scaled) -> Tensor:
     """Return dot products of columns in real values, float64 (columns,)."""
     dots = context.engine.column_dots(column.values, copy.values)
     step = left.scale.max() * copy.maxima / INT8_MAX

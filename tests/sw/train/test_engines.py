@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 import torch
 
 from hw.isa.config import Config
 from sw.driver import Device
 from sw.quantise import Group
-from sw.train.arithmetic import unit_entries
+from sw.train.arithmetic import column_entries, unit_entries
 from sw.train.device import DeviceEngine
 from sw.train.engine import TorchEngine
 from tests.golden.lora import lora_site
+from tests.golden.tune import column_copy, prescaled
 
 from .sites import make
 
@@ -100,6 +103,43 @@ def test_products_with_a_copy_of_one_unit(shape, rounding):
     real = sums * left.scale
     step = left.scale.max() * copy.maxima / 127
     assert ((copy.values * step - real).abs() <= 1.01 * step).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (9, 13, 11), (33, 20, 17)])
+def test_packed_weights_are_the_same_weights(shape):
+    """Those of four bits, read as they lie and as they multiply, beside the golden model."""
+    m, k, n = shape
+    generator = torch.Generator().manual_seed(m)
+    left = torch.randint(-127, 128, (m, k), generator=generator, dtype=torch.int8)
+    right = torch.randint(-8, 8, (n, k), generator=generator, dtype=torch.int8).T
+    weights = torch.rand(m, 1, generator=generator)
+    device, reference = DeviceEngine(Device(SMALL)), TorchEngine()
+    units = unit_entries(weights.double())
+    sums, copy = reference.rescaled(left, right, units, weight_bits=4)
+    found, found_copy = device.rescaled(left, right, units, weight_bits=4)
+    assert torch.equal(found, sums)
+    assert_equal(found_copy, copy)
+    golden, maxima = column_copy(sums, [Fraction(value) for value in weights.flatten().tolist()])
+    assert torch.equal(copy.values, golden) and torch.equal(copy.maxima, maxima)
+
+
+@pytest.mark.parametrize("expert", [0, 2])
+@pytest.mark.parametrize("shape", [(1, 1), (9, 13), (70, 20)])
+def test_columns_scaled_on_the_chip(shape, expert):
+    generator = torch.Generator().manual_seed(expert)
+    left = torch.randint(-127, 128, shape, generator=generator, dtype=torch.int8)
+    left[0] = 0
+    scales = torch.randn(3, shape[1], generator=generator) ** 3
+    scales[:, ::5] = 0
+    signs = torch.where(scales[expert] < 0, -1, 1).to(torch.int8)
+    device, reference = DeviceEngine(Device(SMALL)), TorchEngine()
+    entries = column_entries(scales.abs())
+    copy = reference.prescaled(left, signs, entries, expert)
+    assert_equal(device.prescaled(left, signs, entries, expert), copy)
+    golden = prescaled(left, scales[expert]) if scales[expert].any() else None
+    if golden is not None:
+        assert torch.equal(copy.values, golden.values)
+        assert torch.equal(copy.maxima, golden.maxima)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (9, 7), (33, 12)])

@@ -13,8 +13,11 @@ from sw.driver import Device
 from sw.train.adapt import adapt
 from sw.train.device import DeviceEngine
 from sw.train.monitor import snr_db
+from sw.train.operand import NotFinite
 from sw.train.precision import METHODS, Method, Precision
 from sw.train.tune import TuneLinear, quantise_channels
+
+from tests.golden.tune import tune_site
 
 from .sites import make
 
@@ -89,6 +92,23 @@ def test_gradients_are_those_of_the_formula():
 
 
 @pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (9, 13, 11), (33, 20, 17)])
+def test_real_values_are_those_of_the_golden_model(shape, bits):
+    site = make(*shape, 1)
+    one = layer(site, replace(INTEGER, weight_bits=bits))
+    with torch.no_grad():
+        one.gain_in[0, ::3] *= -1  # what a column is scaled by may have either sign
+        one.gain_out[0, ::4] *= -0.01
+    d_in, d_out = one.gain_in[0].detach(), one.gain_out[0].detach() * one.scale
+    golden = tune_site(site.real["x"], one.values.T, d_in, d_out, site.real["dy"])
+    found = step(one, site)
+    expected = {"y": golden.y, "dx": golden.dx, "in": golden.d_in[None],
+                "out": golden.d_out[None] * one.scale.double()}  # fmt: skip
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name].double(), value, rtol=3e-7, atol=1e-30, msg=name)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
 @pytest.mark.parametrize("rounding,least", [("nearest", 26), ("stochastic", 22)])
 def test_integers_are_near_float(bits, rounding, least):
     site = make(77, 128, 64, 1)
@@ -111,6 +131,16 @@ def test_a_device_computes_the_same_bits(backend, rounding):
     for name, value in expected.items():
         assert torch.equal(found[name], value), name
     assert engine.runs > 4
+
+
+@pytest.mark.parametrize("gain", ["gain_in", "gain_out"])
+def test_scales_that_are_not_finite(gain):
+    site = make(9, 13, 11, 1)
+    one = layer(site, INTEGER)
+    with torch.no_grad():
+        getattr(one, gain)[0, 2] = torch.nan
+    with pytest.raises(NotFinite, match=f"^0: {gain.replace('gain', 'd')} is not finite"):
+        step(one, site)
 
 
 def test_input_scales_may_stay():

@@ -50,6 +50,13 @@ def figures(session: nox.Session) -> None:
 
 
 @nox.session
+def reports(session: nox.Session) -> None:
+    """Fine-tune the built-in example by every method with three seeds, and write docs/reports."""
+    install(session, "train")
+    session.run("python", "docs/training_reports.py", *session.posargs)
+
+
+@nox.session
 def silicon(session: nox.Session) -> None:
     """Measure elements and designs again, and write docs/table1.md and docs/flexibility.md."""
     install(session, "plot")

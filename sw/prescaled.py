@@ -111,11 +111,20 @@ def _job(config: Config, m: int, k: int, expert: int) -> Job:
 
 def _width(problem: Problem, side: int) -> int:
     """Return the rows of X that are worked on together: all, or as many as find room."""
-    capacities, best = problem.capacities(), 0
-    for width in problem.candidates()[2].tolist():
-        words = problem.words(side, side, width)
-        if all(words[memory] <= capacities[memory] for memory in words):
-            best = max(best, width)
-    if not best:
-        raise TileError(problem.complaint())
-    return best
+    widths = problem.candidates()[2].tolist()
+    words = [problem.words(side, side, width) for width in widths]
+    depths = {memory: problem.depth(memory) for memory in words[0]}
+    for room in (problem.capacities(), depths):
+        fitting = [
+            width
+            for width, taken in zip(widths, words, strict=True)
+            if all(taken[memory] <= room[memory] for memory in taken)
+        ]
+        if fitting:
+            return max(fitting)
+    least = words[widths.index(min(widths))]
+    memory = max(least, key=lambda each: least[each] / depths[each])
+    raise TileError(
+        f"columns of {problem.n}x{problem.m} cannot be scaled: {side} at a time take {least[memory]} "
+        f"words of the {memory.replace('_', '-')} memory, which has {depths[memory]}"
+    )

@@ -12,13 +12,14 @@ from rich.table import Table
 from hw.emit import emit
 from hw.isa.config import Config
 
-from . import choice, model, rates, speed, step
+from . import choice, model, rates, speed, step, train
 
 MARKS = {True: "yes", False: "NO", None: ""}
 SUBJECTS = {
     "the project's own speed": (speed.encoding, speed.generation, speed.simulation),
     "choosing tilings": (choice.decisions,),
     "whole training steps": (step.compiled,),
+    "training in integers: CPU time of a LoRA layer": (train.layers,),
     "the timing model": (model.against_rtl, model.steps),
     "array cycles of products on the 64x64 RTL, DRAM unlimited, latency 1": (rates.products,),
     "DRAM at 64 bytes a cycle, latency 60: all cycles, start to interrupt": (rates.hidden_dram,),

@@ -17,7 +17,7 @@ def requests(seed: int) -> list[Request]:
     """Return matrices of random shapes."""
     rng = random.Random(seed)
     return [
-        Request(f"m{i}", rng.choice(["int8", "int32", "uint32"]), rng.randint(1, 40),
+        Request(f"m{i}", rng.choice(["int4", "int8", "int32", "uint32"]), rng.randint(1, 40),
                 rng.randint(1, 70), rng.choice(list(Role)))
         for i in range(20)
     ]  # fmt: skip
@@ -31,9 +31,9 @@ def test_buffers_are_aligned_and_apart(bus, seed):
     for buffer in layout.buffers:
         assert buffer.address % 64 == 0 and buffer.address % bus == 0 and buffer.pitch % bus == 0
         used[buffer.address : buffer.end] += 1
-        assert buffer.at(2, 3) == buffer.address + 2 * buffer.pitch + 3 * (
-            1 if buffer.dtype == "int8" else 4
-        )
+        bits = {"int4": 4, "int8": 8}.get(buffer.dtype, 32)
+        assert buffer.at(2, 6) == buffer.address + 2 * buffer.pitch + 6 * bits // 8
+        assert bus > buffer.pitch - buffer.columns * bits / 8 >= 0
     assert used.max() == 1
     assert layout.program_address % max(bus, 64) == 0
 
@@ -43,6 +43,11 @@ def test_windows_are_the_elements_of_a_buffer():
     dram = np.zeros(128, np.uint8)
     buffer.window(dram)[:] = [[1, -2, 3], [4, 5, 6]]
     assert dram.view("<i4")[:8].tolist() == [1, -2, 3, 0, 4, 5, 6, 0]
+
+
+def test_elements_of_four_bits_are_two_a_byte():
+    (buffer,) = place(Config(), [Request("a", "int4", 2, 3, Role.INPUT)]).buffers
+    assert buffer.host_dtype == "int8" and buffer.window(np.zeros(128, np.uint8)).shape == (2, 2)
 
 
 def test_dram_has_an_end():

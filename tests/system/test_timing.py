@@ -14,7 +14,9 @@ from sim.result import DramTiming, RunResult
 from sw.demo import SHAPE
 from sw.gemm import compile_gemm
 from sw.layer import compile_layer
+from sw.prescaled import compile_prescaled
 from sw.program import Program
+from sw.rescaled import compile_rescaled
 from tests.bench.rates import PRODUCTS
 
 from .random_programs.draw import draw
@@ -112,6 +114,15 @@ def test_a_site_on_a_small_array(choice: int) -> None:
     config = Config.preset("small")
     layer = compile_layer(config, 20, 48, 32, 4, column_copies="rescaled")
     assert_program_equal(layer.program, timings(config)[choice])
+
+
+@pytest.mark.parametrize("choice", range(3))
+def test_packed_weights_and_scaled_columns(choice: int) -> None:
+    """What a TuneQDM layer runs on a device."""
+    config = Config.preset("small")
+    dram = timings(config)[choice]
+    assert_program_equal(compile_rescaled(config, 20, 33, 50, weight_bits=4), dram)
+    assert_program_equal(compile_prescaled(config, 20, 33, experts=2, expert=1), dram)
 
 
 PAPER = Config.preset("paper")

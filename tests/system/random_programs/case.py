@@ -130,6 +130,8 @@ class Operand:
     source: int = 0
     piece: int = 0
     place: Place = Place()
+    packed: bool = False
+    """Whether it lies in DRAM with four bits an element; not with `transpose` or `source`."""
 
 
 @dataclass(frozen=True)

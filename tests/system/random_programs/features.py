@@ -56,6 +56,7 @@ LEAST: dict[str, int] = {
     **{
         f"transposed {memory}, {flow}": 100 for memory in ("left", "right") for flow in ("ws", "os")
     },
+    **{f"packed {memory}, {flow}": 80 for memory in ("left", "right") for flow in ("ws", "os")},
     **{f"copy as {role}": 100 for role in ("left", "right")},
     "copy as transposed operand": 50,
     **{f"lanes beyond {role}, {flow}": 60 for role in ("left", "right") for flow in ("ws", "os")},
@@ -204,6 +205,8 @@ def _of_product(product: Product) -> Iterator[str]:
                 yield "copy as transposed operand"
         else:
             yield f"operand fill {operand.fill}"
+            if operand.packed:
+                yield f"packed {role}, {product.dataflow}"
         if operand.transpose:
             yield f"transposed {role}, {product.dataflow}"
         if operand.place != Place(operand.place.base) and operand.place.by_block:

@@ -26,7 +26,7 @@ class Matrix:
     """A matrix in DRAM, cut into pieces of whole columns that each start on a bus word.
 
     Without such pieces no tile but the first could be read or written: addresses are multiples of
-    the bus width.
+    the bus width. Of what is `packed` two elements are a byte, the first its lower half.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Matrix:
     pitch: int
     element: int
     bus: int
+    packed: bool = False
 
     @property
     def columns(self) -> int:
@@ -53,8 +54,8 @@ class Matrix:
             if column < piece:
                 break
             column -= piece
-            offset += round_up(piece * self.element, self.bus)
-        return offset + column * self.element
+            offset += round_up(piece_bytes(piece, self.element, self.packed), self.bus)
+        return offset + (column // 2 if self.packed else column * self.element)
 
     def at(self, row: int, columns: tuple[int, int]) -> int:
         """Return the address of some columns of a row.
@@ -65,9 +66,16 @@ class Matrix:
             They do not start on a bus word, or do not lie behind one another.
         """
         first, last = (self.offset(column) for column in (columns[0], columns[1] - 1))
-        if first % self.bus or last - first != (columns[1] - 1 - columns[0]) * self.element:
+        size = columns[1] - columns[0]
+        expected = (size - 1) // 2 if self.packed else (size - 1) * self.element
+        if first % self.bus or last - first != expected or not self._even(columns[0]):
             raise Misfit(f"{self.name}: columns {columns} are no run of bus words")
         return self.address + row * self.pitch + first
+
+    def _even(self, column: int) -> bool:
+        """Return whether a column begins a byte."""
+        start = max(each for each in self._starts() if each <= column)
+        return not self.packed or (column - start) % 2 == 0
 
     def places(self) -> np.ndarray:
         """Return the address of every byte, (rows, columns * element)."""
@@ -77,12 +85,28 @@ class Matrix:
 
     def read(self, image: np.ndarray) -> np.ndarray:
         """Return the elements: int8, or little-endian int32."""
+        if self.packed:
+            high = np.arange(self.columns) - np.repeat(self._starts(), self.pieces)
+            halves = image[self.places()].astype(np.int64) >> 4 * (high % 2) & 15
+            return (halves - 16 * (halves > 7)).astype(np.int8)
         kind = np.int8 if self.element == 1 else np.dtype("<i4")
         return np.ascontiguousarray(image[self.places()]).view(kind)
 
     def write(self, image: np.ndarray, values: np.ndarray) -> None:
         """Write all elements; the bytes between stay as they are."""
+        if self.packed:
+            places, parity = self.places(), np.arange(self.columns)
+            parity = (parity - np.repeat(self._starts(), self.pieces)) % 2
+            for half in (0, 1):
+                at, kept = places[:, parity == half], 0xF0 if half == 0 else 0x0F
+                image[at] = image[at] & kept | (values[:, parity == half] & 15) << 4 * half
+            return
         image[self.places()] = np.ascontiguousarray(values).view(np.uint8)
+
+
+    def _starts(self) -> list[int]:
+        """Return the first column of each piece."""
+        return list(accumulate(self.pieces[:-1], initial=0))
 
 
 @dataclass
@@ -138,11 +162,13 @@ class Layout:
         return found
 
     def _new(
-        self, spot: Spot, rows: int, pieces: tuple[int, ...], *, element: int = 1, pad: int = 0
-    ) -> Matrix:
+        self, spot: Spot, rows: int, pieces: tuple[int, ...], *, element: int = 1, pad: int = 0,
+        packed: bool = False,
+    ) -> Matrix:  # fmt: skip
         bus = self.config.bus_bytes
-        pitch = sum(round_up(piece * element, bus) for piece in pieces) + pad * bus
-        matrix = Matrix(_title(spot), self._end, rows, pieces, pitch, element, bus)
+        sizes = (piece_bytes(piece, element, packed) for piece in pieces)
+        pitch = sum(round_up(size, bus) for size in sizes) + pad * bus
+        matrix = Matrix(_title(spot), self._end, rows, pieces, pitch, element, bus, packed)
         self._end += matrix.size
         self.matrices[spot] = matrix
         return matrix
@@ -163,7 +189,9 @@ class Layout:
         if not operand.source:
             room = round_up(operand.beyond, self.config.bus_bytes) // self.config.bus_bytes
             pad = operand.pad + (0 if operand.transpose else room)
-            matrix = self._new(spot, sum(rows), lanes, pad=pad)
+            if operand.packed and operand.transpose:
+                raise Misfit(f"{spot}: what is packed is not transposed")
+            matrix = self._new(spot, sum(rows), lanes, pad=pad, packed=operand.packed)
             if operand.transpose:
                 self._end += operand.beyond * matrix.pitch
             return
@@ -254,7 +282,7 @@ def operand_values(operand: Operand, rows: int, columns: int) -> np.ndarray:
         case "sparse":
             values[rng.random(rows) < 0.5] = 0
             values[:, rng.random(columns) < 0.3] = 0
-    return values
+    return ((values & 15) ^ 8) - 8 if operand.packed else values
 
 
 def table_entries(table: Table, count: int, role: str) -> list[tuple[int, int]]:
@@ -275,6 +303,11 @@ def table_entries(table: Table, count: int, role: str) -> list[tuple[int, int]]:
                 s = rng.randint(*shifts[fill])
         entries.append((m, s))
     return entries
+
+
+def piece_bytes(columns: int, element: int, packed: bool) -> int:
+    """Return the bytes of so many elements side by side."""
+    return -(-columns // 2) if packed else columns * element
 
 
 def spans(sizes: tuple[int, ...]) -> list[tuple[int, int]]:

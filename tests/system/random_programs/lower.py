@@ -200,6 +200,7 @@ class _Lowering(Emitter):
                 rows=first[1] - first[0] + beyond * operand.transpose,
                 columns=across[1] - across[0] + beyond * (not operand.transpose),
                 base=region.base, row_stride=region.row_stride, block_stride=region.block_stride,
+                packed=int(operand.packed and not operand.source),
             )
         )  # fmt: skip
         return region

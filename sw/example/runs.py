@@ -153,7 +153,8 @@ def run(
     model = pretrained(plan.size, progress=watch)
     task, way = concept_task(model), plan.methods[method]
     adapted = adapt(model, task.match, way, rank=plan.rank, frozen=FROZEN, seed=seed)
-    settings = Settings(learning_rate=RATES[way.trains], seed=seed)
+    # What is judged is the end of a run: a rate that stays would leave it to its last batches.
+    settings = Settings(learning_rate=RATES[way.trains], decay_steps=plan.steps, seed=seed)
     trainer = Trainer(task, adapted, settings, folder)
     trainer.resume()
     name, start = f"{method}, seed {seed}", time.perf_counter()

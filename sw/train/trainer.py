@@ -36,6 +36,8 @@ class Settings:
     learning_rate : float
         Of Adam with decoupled weight decay (Loshchilov and Hutter, 2019).
     weight_decay : float
+    decay_steps : int
+        Steps over which the learning rate falls linearly to zero; 0: it stays.
     seed : int
         Of the batches.
     measure_every : int
@@ -51,16 +53,22 @@ class Settings:
 
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
+    decay_steps: int = 0
     seed: int = 0
     measure_every: int = 25
     checkpoint_every: int = 100
 
     def __post_init__(self) -> None:
-        for name, least in (("measure_every", 0), ("checkpoint_every", 1)):
+        for name, least in (("decay_steps", 0), ("measure_every", 0), ("checkpoint_every", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
         if not self.learning_rate > 0 or not self.weight_decay >= 0:
             raise ValueError("learning_rate must be above 0, and weight_decay not below")
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step."""
+        left = 1 - step / self.decay_steps if self.decay_steps else 1.0
+        return self.learning_rate * max(0.0, left)
 
 
 class Trainer:
@@ -143,6 +151,8 @@ class Trainer:
             raise StepRefused(f"step {self.step} is refused: {error}") from None
         gradients = {f"the gradient of {n}": p.grad for n, p in self._parameters.items()}
         self._check({name: value for name, value in gradients.items() if value is not None})
+        for group in self._optimiser.param_groups:
+            group["lr"] = settings.rate(self.step)
         self._optimiser.step()
         values = {name: loss.item() for name, loss in losses.items()}
         if context is not None:

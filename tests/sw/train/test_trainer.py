@@ -15,7 +15,7 @@ from tensorboardX.proto.event_pb2 import Event
 from sw.train import checkpoint
 from sw.train.checkpoint import CheckpointError
 from sw.train.precision import METHODS
-from sw.train.trainer import StepRefused
+from sw.train.trainer import Settings, StepRefused
 
 from .small_task import make_trainer
 
@@ -46,6 +46,21 @@ def test_a_resumed_run_is_the_run_that_never_stopped(tmp_path, method):
     assert_same(whole, second)
     losses = [row["loss"] for row in whole.history.losses]
     assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
+
+
+def test_the_learning_rate_may_fall(tmp_path):
+    settings = Settings(learning_rate=0.5, decay_steps=4)
+    assert [settings.rate(step) for step in range(6)] == [0.5, 0.375, 0.25, 0.125, 0, 0]
+    whole, first = make_trainer(decay_steps=12), make_trainer(tmp_path, decay_steps=12)
+    whole.run(12)
+    first.run(5)
+    second = make_trainer(tmp_path, decay_steps=12)
+    assert second.resume()
+    second.run(12)
+    assert_same(whole, second)
+    weights = [value.clone() for value in whole.adapted.parameters()]
+    whole.run(14)  # beyond its end nothing moves any more
+    assert all(map(torch.equal, weights, whole.adapted.parameters()))
 
 
 def test_another_seed_is_another_run():
@@ -216,6 +231,7 @@ def events(file):
     "settings,message",
     [
         ({"checkpoint_every": 0}, "^checkpoint_every must be at least 1, not 0$"),
+        ({"decay_steps": -1}, "^decay_steps must be at least 0, not -1$"),
         ({"measure_every": -1}, "^measure_every must be at least 0, not -1$"),
         ({"learning_rate": 0.0}, "^learning_rate must be above 0, and weight_decay not below$"),
     ],

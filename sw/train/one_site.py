@@ -17,6 +17,7 @@ from .adapt import adapt
 from .engine import Engine
 from .precision import Method
 from .task import Task
+from .times import Times
 from .trainer import Settings, Trainer
 
 __all__ = ["Compared", "compare", "make_task"]
@@ -28,21 +29,34 @@ def make_task(n: int, d1: int, d2: int, r: int, seed: int = 0) -> Task:
     Parameters
     ----------
     n, d1, d2, r : int
-        Tokens of a batch, width in, width out, rank of what is to be learnt.
+        Tokens of the one sample of a batch, width in, width out, rank of what is to be learnt.
     seed : int
         Of everything.
     """
     tensors = {k: torch.from_numpy(v) for k, v in make_site(n, d1, d2, r, seed).items()}
-    model = nn.Sequential(nn.Linear(d1, d2, bias=False))
+    model = _Site(d1, d2)
     with torch.no_grad():
-        model[0].weight.copy_(tensors["w"].T)
+        model.to_k.weight.copy_(tensors["w"].T)
     target = tensors["w"] + tensors["a"] @ tensors["b"]
 
     def losses(draw: torch.Generator) -> dict[str, Tensor]:
-        x = tensors["x"][torch.randperm(n, generator=draw)]
-        return {"loss": (model(x) - x @ target).square().mean()}
+        x = tensors["x"][None, torch.randperm(n, generator=draw)]
+        times = torch.randint(Times().total, (1,), generator=draw)
+        return {"loss": (model(x, times) - x @ target).square().mean()}
 
-    return Task(f"site {n}x{d1}x{d2}", model, losses, match=("0",))
+    return Task(f"site {n}x{d1}x{d2}", model, losses, match=("to_k",))
+
+
+class _Site(nn.Module):
+    """A linear layer that is called as denoisers are: with tokens of samples, and their times."""
+
+    def __init__(self, d1: int, d2: int) -> None:
+        super().__init__()
+        self.to_k = nn.Linear(d1, d2, bias=False)
+
+    def forward(self, x: Tensor, times: Tensor) -> Tensor:
+        """Return (samples, n, d2) of x (samples, n, d1); times are for experts and schedules."""
+        return self.to_k(x)
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ __all__ = [
 FROZEN = ("*attn2.to_q", "*attn2.to_out")
 """Projections that are quantised without being trained, where the method quantises."""
 
-RATES = {"lora": 2e-2, "full": 2e-3, "tuneqdm": 3e-2}
+RATES = {"lora": 2e-2, "full": 2e-3, "tuneqdm": 5e-2}
 """Learning rates: a weight moves as far in a step as a product of two that both move; gains are
 about 1."""
 

@@ -193,9 +193,7 @@ def draft_gemm(
 def operands(gemm: Gemm, dataflow: Dataflow) -> tuple[Operand, Operand]:
     """Return a product's operands as they lie, and whether the dataflow wants them transposed."""
     views = (gemm.left if dataflow is Dataflow.WS else gemm.left.T), gemm.right
-    left, right = (
-        Operand(view.tensor, *view.lies, view.transposed, view.packed) for view in views
-    )
+    left, right = (Operand(view.tensor, *view.lies, view.transposed, view.packed) for view in views)
     return left, right
 
 

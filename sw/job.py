@@ -135,8 +135,8 @@ class Job:
     update_scales : str
         Its table of row scales, made on the chip; empty without an update.
     diagonal : bool
-        Whether the left matrix is zero but for its diagonal: it lies as the tiles on that, below one
-        another, and the reduction of a tile of the result is its own rows.
+        Whether the left matrix is zero but for its diagonal: it lies as the tiles on that, below
+        one another, and the reduction of a tile of the result is its own rows.
     swapped : bool
         Whether `gemm` is the transpose of the product that was asked for.
     frees : tuple of str

@@ -25,7 +25,7 @@ __all__ = [
 LINE = 64
 """Buffers start at multiples of this, and of the bus width."""
 BITS = {"int4": 4, "int8": 8, "int32": 32, "uint32": 32}
-"""Of an element in DRAM. Elements of ``int4`` are int8 on the host, from -8 to 7; two are a byte."""
+"""Of an element in DRAM. Those of ``int4`` are int8 on the host, from -8 to 7; two are a byte."""
 
 
 class PlacementError(ValueError):

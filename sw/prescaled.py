@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from hw.isa.config import Config
-from hw.isa.instructions import Axis, Dataflow
+from hw.isa.instructions import Axis
 
 from .compile import compile_jobs, input_matrix, output_requests
 from .dataflow import available
@@ -125,6 +125,6 @@ def _width(problem: Problem, side: int) -> int:
     least = words[widths.index(min(widths))]
     memory = max(least, key=lambda each: least[each] / depths[each])
     raise TileError(
-        f"columns of {problem.n}x{problem.m} cannot be scaled: {side} at a time take {least[memory]} "
-        f"words of the {memory.replace('_', '-')} memory, which has {depths[memory]}"
+        f"columns of {problem.n}x{problem.m} cannot be scaled: {side} at a time take "
+        f"{least[memory]} words of the {memory.replace('_', '-')} memory, which has {depths[memory]}"
     )

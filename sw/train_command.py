@@ -105,11 +105,11 @@ def train_command(
         raise click.UsageError("train needs torch: pip install 'cdmqta[train]'")
     if task is not None and backend != TORCH:
         raise click.UsageError(f"a task of your own is for --backend {TORCH}, not {backend}")
+    _refuse_what_has_no_effect(task, backend)
     config = config.replace(**dram_values(dram_gbps, dram_latency))
     report.keep_clear({})
     asked = Asked(trains, precision, *(options[name] for name in Asked._fields[2:]))
     if backend == "timing":
-        asked.refuse()
         report.json({"steps": _timed(config, report, options["rank"])})
     elif backend != TORCH:
         _on_device(Device(config, backend, DramTiming.of(config)), report,
@@ -129,15 +129,6 @@ class Asked(NamedTuple):
     experts: int | None
     no_input_scales: bool
     policies: bool
-
-    def refuse(self) -> None:
-        """Refuse all of them: nothing is trained."""
-        names = ("method", *self._fields[1:])
-        for name, value in zip(names, self, strict=True):
-            if value not in (None, False):
-                given = "" if value is True else f" {value}"
-                option = name.replace("_", "-")
-                raise click.UsageError(f"--{option}{given} is not for --backend timing")
 
     def method(self) -> Method:
         """Return the way to train."""
@@ -175,6 +166,31 @@ class Asked(NamedTuple):
         known = {each: name for name, each in METHODS.items()}
         words = (str(value) for value in self if value not in (None, False, True))
         return {"fp32": METHODS["fp32"], known.get(made, "-".join(words)): made}
+
+
+_WAY = {"trains", "precision", "weight_bits", "experts", "no_input_scales", "policies"}
+_ON_A_DEVICE = {"policies", "seeds", "samples", "output", "learning_rate"}
+_WITHOUT_EFFECT = {
+    "the built-in example": {"learning_rate"},
+    "a task of your own": {"seeds", "samples"},
+    "--backend functional": _ON_A_DEVICE,
+    "--backend rtl": _ON_A_DEVICE,
+    "--backend timing": _ON_A_DEVICE | _WAY | {"steps"},
+}
+"""Options, by what is trained or computed by whom."""
+
+
+def _refuse_what_has_no_effect(task: str | None, backend: str) -> None:
+    """Refuse options that were given for nothing."""
+    kind = f"--backend {backend}"
+    if backend == TORCH:
+        kind = "the built-in example" if task is None else "a task of your own"
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        if given and name in _WITHOUT_EFFECT[kind]:
+            raise click.UsageError(f"{parameter.opts[0]} is not for {kind}")
 
 
 def _folder(output: str) -> Path:
@@ -239,17 +255,17 @@ def _own_task(name: str, report: Report, method: Method, options: dict[str, Any]
             report.line(f"{folder}: goes on from step {trainer.step}")
         with _bar() as watch:
             trainer.run(steps, lambda step, _: watch(task.name, step, steps))
+        if method.trains == "lora":
+            save_adapter(adapted, folder / "adapter", also=task.also, base=task.name)
     except CheckpointError as error:
         raise click.UsageError(f"--output: {error}; another folder starts anew") from None
     except StepRefused as error:
         fail(str(error))
     except ValueError as error:
         raise click.UsageError(f"{name}: {error}") from None
-    if method.trains == "lora":
-        save_adapter(adapted, folder / "adapter", also=task.also, base=task.name)
     losses = trainer.history.losses
-    report.line(f"{len(adapted.trained)} layers, {steps} steps: loss {losses[0]['loss']:.6g} at "
-                f"first, {losses[-1]['loss']:.6g} at last")  # fmt: skip
+    report.line(f"{len(adapted.trained)} layers, {trainer.step} steps: loss "
+                f"{losses[0]['loss']:.6g} at first, {losses[-1]['loss']:.6g} at last")  # fmt: skip
     report.line(f"written: {folder}")
     report.json({"task": task.name, "layers": list(adapted.trained), "losses": losses})
 

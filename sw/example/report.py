@@ -27,6 +27,7 @@ MEASURES = {
     "concept_place": "at its place",
     "prior_shape": "prior: shape",
     "prior_colour": "prior: colour",
+    "prior_place": "prior: place",
     "concept_distance": "distance, concept",
     "prior_distance": "distance, prior",
 }
@@ -136,11 +137,11 @@ def _text(plan: Plan, outcomes: Sequence[Outcome], pictures: Iterable[str]) -> s
         if method == reference:
             continue
         found = _verdict(measures)
-        lines.append(
-            f"- {method}: held-out losses {'within' if found['losses'] else 'NOT within'} "
-            f"{GOAL:.0%} of {reference}'s, other measures "
-            f"{'within' if found['others'] else 'NOT all within'} the spread over seeds."
-        )
+        held = f"held-out losses {'within' if found['losses'] else 'NOT within'} {GOAL:.0%} of "
+        others = f"{'within' if found['others'] else 'NOT all within'} the spread over seeds"
+        if len(plan.seeds) == 1:
+            others = "of one seed, which has no spread"
+        lines.append(f"- {method}: {held}{reference}'s, other measures {others}.")
     for name in pictures:
         lines += ["", f"![{Path(name).stem}]({name})"]
     return "\n".join(lines) + "\n"

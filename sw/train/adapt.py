@@ -61,6 +61,12 @@ class Adapted:
         ranks = {layer.rank for layer in self.trained.values() if isinstance(layer, LoraLinear)}
         return next(iter(ranks), None)
 
+    @property
+    def alpha(self) -> float | None:
+        """Of LoRA; None if something else is trained."""
+        alphas = {layer.alpha for layer in self.trained.values() if isinstance(layer, LoraLinear)}
+        return next(iter(alphas), None)
+
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Yield the trained parameters of the layers, by dotted name."""
         for name, layer in self.trained.items():
@@ -159,6 +165,8 @@ def adapt(
         Another argument is not as above, or a weight is all zero. The model is as it was then.
     """
     method = method_named(method) if isinstance(method, str) else method
+    if any(isinstance(each, QuantisedLinear) for each in model.modules()):
+        raise ValueError("the model is adapted already: adapt a new one, or match all at once")
     linears = {name: m for name, m in model.named_modules() if type(m) is nn.Linear}
     chosen = _matching(linears, match)
     if not chosen:
@@ -225,18 +233,18 @@ def _maker(
                 input_scales=method.input_scales, **common,
             )  # fmt: skip
         return LoraLinear(
-            _rounded(base, method.weight_bits), name, context, rank=rank, alpha=alpha,
+            _rounded(base, method.weight_bits, name), name, context, rank=rank, alpha=alpha,
             generator=generator, **common,
         )  # fmt: skip
 
     return make
 
 
-def _rounded(base: nn.Linear, bits: int | None) -> nn.Linear:
+def _rounded(base: nn.Linear, bits: int | None, name: str) -> nn.Linear:
     """Return a layer whose weight is what so many bits keep of it; the layer itself if None."""
     if bits is None:
         return base
-    values, scale = quantise_channels(base.weight.detach(), bits)
+    values, scale = quantise_channels(base.weight.detach(), bits, f"{name}: W")
     made = nn.Linear(base.in_features, base.out_features, base.bias is not None, device="meta")
     made.weight, made.bias = nn.Parameter(values * scale[:, None]), base.bias
     return made

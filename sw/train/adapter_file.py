@@ -21,6 +21,8 @@ __all__ = ["AdapterError", "load_adapter", "save_adapter"]
 
 _TENSORS, _CONFIG = "adapter_model.safetensors", "adapter_config.json"
 _ALSO = "learned_tokens.safetensors"
+_UNKNOWN = ("use_rslora", "use_dora", "rank_pattern", "alpha_pattern", "fan_in_fan_out")
+"""What `peft` may do that changes what the tensors mean."""
 _PREFIX = "base_model.model."
 """What `peft` puts before the names of the model's own modules."""
 
@@ -47,14 +49,17 @@ def save_adapter(
     Raises
     ------
     AdapterError
-        The weights themselves were trained, and there is no adapter.
+        The weights themselves were trained, and there is no adapter; or the folder cannot be made.
     ProgramFileError
         A file cannot be written; none is then.
     """
     layers = {name: layer for name, layer in adapted.trained.items()}
     if not all(isinstance(layer, LoraLinear) for layer in layers.values()):
         raise AdapterError("the weights themselves were trained: there is no adapter to save")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AdapterError(f"cannot make {folder}: {error.strerror}") from None
     files = {
         folder / _TENSORS: save(_tensors(adapted), {"format": "pt"}),
         folder / _CONFIG: (json.dumps(_config(layers, base), indent=2) + "\n").encode(),
@@ -81,10 +86,10 @@ def load_adapter(
         A file is missing or damaged, or of another rank, scaling or model. Nothing has changed.
     """
     config = _read_config(folder)
-    layers = list(adapted.trained.values())
-    for layer in layers:
-        own = {"r": getattr(layer, "rank", None), "lora_alpha": getattr(layer, "alpha", None)}
-        for key, value in own.items():
+    for layer in adapted.trained.values():
+        if not isinstance(layer, LoraLinear):
+            raise AdapterError(f"the model has no LoRA that {folder} could be put into")
+        for key, value in {"r": layer.rank, "lora_alpha": layer.alpha}.items():
             if config.get(key) != value:
                 what = {"r": "rank", "lora_alpha": "alpha"}[key]
                 raise AdapterError(
@@ -139,6 +144,9 @@ def _read_config(folder: Path) -> dict[str, Any]:
         raise AdapterError(f"{path} is no JSON") from None
     if not isinstance(config, dict) or config.get("peft_type") != "LORA":
         raise AdapterError(f"{path} is not of a LoRA adapter")
+    for key in _UNKNOWN:
+        if config.get(key):
+            raise AdapterError(f"{path} has {key} {config[key]!r}, which is not supported")
     return config
 
 

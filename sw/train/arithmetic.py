@@ -69,10 +69,13 @@ def gemm(left: Tensor, right: Tensor) -> Tensor:
     ValueError
         The reduction is so long that a sum could leave int32.
     """
-    k = left.shape[-1]
+    k, device = left.shape[-1], left.device.type
     if k > MAX_REDUCTION:
         raise ValueError(f"a reduction may be {MAX_REDUCTION} long at most, not {k}")
-    if torch.get_float32_matmul_precision() != "highest":
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        with torch.autocast(device, enabled=False):
+            return gemm(left, right)
+    if not _float32_is_whole():
         # Then torch may multiply with fewer bits than a float32 has. Float64 is left alone.
         return (left.double() @ right.double()).to(torch.int32)
     if k <= _EXACT_REDUCTION:
@@ -80,6 +83,14 @@ def gemm(left: Tensor, right: Tensor) -> Tensor:
     lefts, rights = left.split(_EXACT_REDUCTION, -1), right.split(_EXACT_REDUCTION, -2)
     parts = (a.float() @ b.float() for a, b in zip(lefts, rights, strict=True))
     return reduce(add, (part.to(torch.int32) for part in parts))
+
+
+def _float32_is_whole() -> bool:
+    """Return whether torch multiplies matrices of float32 with all their bits."""
+    try:
+        return torch.get_float32_matmul_precision() == "highest"
+    except RuntimeError:  # set for some backends by the newer way, which the older cannot tell
+        return False
 
 
 def absmax(sums: Tensor, axes: tuple[int, ...]) -> Tensor:

@@ -7,10 +7,12 @@ import io
 import os
 import pickle
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..program_file import write_file
 from .adapt import Adapted
@@ -25,16 +27,22 @@ class CheckpointError(ValueError):
     """A checkpoint cannot be read, or belongs to something else."""
 
 
-def fingerprint(adapted: Adapted) -> str:
-    """Return a digest of what a model is made of: its tensors' names, shapes and frozen values."""
+def fingerprint(adapted: Adapted, also: Iterable[Tensor] = ()) -> str:
+    """Return a digest of what a model is made of: its layers, its tensors, and frozen values.
+
+    Parameters
+    ----------
+    also : iterable of Tensor
+        What trains beside the layers.
+    """
     value = hashlib.sha256()
+    for layer in (*adapted.trained.values(), *adapted.frozen.values()):
+        value.update(f"{layer.name} {type(layer).__name__} {layer.detach_first};".encode())
+    trains = {each.data_ptr() for each in (*adapted.parameters(), *also)}
     for name, tensor in adapted.model.state_dict().items():
         value.update(f"{name} {tuple(tensor.shape)} {tensor.dtype};".encode())
-    for name, layer in adapted.trained.items():
-        if layer.trains != "full":
-            value.update(name.encode())
-            frozen = layer.values if layer.trains == "tuneqdm" else layer.weight.detach()
-            value.update(frozen.cpu().contiguous().view(torch.uint8).numpy())
+        if tensor.numel() and tensor.data_ptr() not in trains:
+            value.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return value.hexdigest()[:16]
 
 
@@ -81,6 +89,8 @@ def read(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
         )
     if missing := _KEYS - state.keys():
         raise CheckpointError(f"{path} lacks {', '.join(sorted(missing))}")
+    if not isinstance(state["identity"], dict):
+        raise CheckpointError(f"{path} does not say what run it is of")
     for key, own in identity.items():
         if (other := state["identity"].get(key)) != own:
             raise CheckpointError(f"{path} is of another run: its {key} is {other}, not {own}")

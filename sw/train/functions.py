@@ -103,7 +103,8 @@ class _Lora(Function):
         monitor.absmax(name, "A", qa.absmax)
         monitor.absmax(name, "B", qb.absmax)
         monitor.absmax(name, "H", h.maxima)
-        monitor.product(name, "Y", y, lambda: x @ low.real + low.scaling * ((x @ a) @ b))
+        real, exact = low.real.to(a.dtype), x.to(a.dtype)
+        monitor.product(name, "Y", y, lambda: exact @ real + low.scaling * ((exact @ a) @ b))
         ctx.save_for_backward(x, a, b)
         ctx.low, ctx.x_row, ctx.qa, ctx.qb, ctx.h = low, x_row, qa, qb, h
         return y
@@ -137,7 +138,8 @@ class _Lora(Function):
         db = _real(db, dy_column.scale.T, h_scale * low.scaling, b.dtype).T
         monitor.absmax(name, "dY", dy_row.absmax)
         monitor.absmax(name, "dH", dh_maxima)
-        monitor.product(name, "dX", dx, lambda: dy @ low.real.T + low.scaling * ((dy @ b.T) @ a.T))
+        x, dy, real = (each.to(a.dtype) for each in (x, dy, low.real))
+        monitor.product(name, "dX", dx, lambda: dy @ real.T + low.scaling * ((dy @ b.T) @ a.T))
         monitor.product(name, "dA", da, lambda: low.scaling * (x.T @ (dy @ b.T)))
         monitor.product(name, "dB", db, lambda: low.scaling * ((x @ a).T @ dy))
         return dx, da, db, None

@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
+from hw.isa.config import Config
 from sim.silicon import silicon
 
 from .adapt import Adapted
 from .modules import FullLinear, LoraLinear, QuantisedLinear
 from .precision import Precision
+from .tune import TuneLinear
 
 __all__ = ["mac_pj", "products"]
 
@@ -21,7 +23,11 @@ _Bits = tuple[int, int]
 
 
 def products(layer: QuantisedLinear, precision: Precision) -> Counter[_Bits]:
-    """Return the MACs that a layer's step takes for a row of X, by the bits of both operands."""
+    """Return the MACs that a layer's step takes for a row of X, by the bits of both operands.
+
+    Those of TuneQDM that pass a diagonal are counted as the array of the preset ``paper`` does
+    them.
+    """
     d1, d2 = layer.in_features, layer.out_features
     found: Counter[_Bits] = Counter()
     for bits, macs in _products(layer, d1, d2, precision):
@@ -33,6 +39,16 @@ def _products(
     layer: QuantisedLinear, d1: int, d2: int, precision: Precision
 ) -> Iterator[tuple[_Bits, int]]:
     x, dy, w = precision.activation_bits, precision.gradient_bits, precision.weight_bits
+    if isinstance(layer, TuneLinear):
+        side = Config.preset("paper").columns
+        yield (_COPIES, layer.bits), 2 * d1 * d2
+        # A diagonal of 1 and -1 in front, and diagonals of products for the scales' gradients: of
+        # both an array's columns are made at a time.
+        yield (x, 4), d1 * side
+        yield (dy, 4), d2 * side
+        yield (x, _COPIES), d1 * side
+        yield (dy, _COPIES), d2 * side
+        return
     yield (x, w), d1 * d2
     yield (dy, w), d1 * d2
     if isinstance(layer, FullLinear):

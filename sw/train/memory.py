@@ -21,8 +21,10 @@ class Memory:
     Members
     -------
     weights : int
-        Frozen weights as the products take them, with their scales; of full training, the copy that
-        the products take, where they are in integers.
+        Frozen weights as they lie in DRAM for the products, with their scales; of full training,
+        the copy that the products take, where they are in integers. Weights of four bits that
+        multiply as such lie there in both directions, since packed loads do not transpose; those of
+        LoRA, whose products have one scale a weight, are INT8 there.
     trained : int
         Parameters that train.
     optimiser : int
@@ -46,11 +48,10 @@ def memory(adapted: Adapted) -> Memory:
     for layer in adapted.trained.values():
         count = layer.in_features * layer.out_features
         if isinstance(layer, TuneLinear):
-            bits += layer.weight_bits + 8 * _FLOAT * layer.out_features
+            copies = 2 if method.precision and layer.bits == 4 else 1
+            bits += copies * layer.weight_bits + 8 * _FLOAT * layer.out_features
         elif isinstance(layer, FullLinear):
             bits += 8 * count + 8 * _FLOAT if method.precision else 0
-        elif method.weight_bits:
-            bits += method.weight_bits * count + 8 * _FLOAT * layer.out_features
         else:
             bits += 8 * count + 8 * _FLOAT if method.precision else 8 * _FLOAT * count
     return Memory(bits // 8, trained, 2 * trained)

@@ -175,7 +175,8 @@ class LoraLinear(QuantisedLinear):
 
     def _product(self, x: Tensor, context: Range | None) -> Tensor:
         if context is None:
-            low_rank = functional.linear(functional.linear(x, self.lora_A), self.lora_B)
+            a, b = (each.to(x.dtype) for each in (self.lora_A, self.lora_B))
+            low_rank = functional.linear(functional.linear(x, a), b)
             return functional.linear(x, self.weight) + self.scaling * low_rank
         quantised = self.quantised(context.precision.weight_bits)
         low = Low(self.name, quantised, self.weight.T, self.scaling, context)

@@ -92,7 +92,11 @@ def quantise(x: Tensor, group: Group, *, limit: int = INT8_MAX, name: str = "a t
     ------
     NotFinite
         The message tells `name`.
+    ValueError
+        It has no elements.
     """
+    if not x.numel():
+        raise ValueError(f"{name} is empty: it is {'x'.join(map(str, x.shape))}")
     largest = x.abs().amax([axis - 2 for axis in group.axes], keepdim=True).double()
     if not bool(largest.isfinite().all()):
         raise NotFinite(f"{name} is not finite: it holds NaN or an infinity")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import zlib
 from collections.abc import Callable
@@ -21,6 +22,8 @@ from .task import Task
 __all__ = ["Settings", "StepRefused", "Trainer"]
 
 _CHECKPOINT = "checkpoint.pt"
+_COLUMNS = {"step", "saturations"}
+"""Of a row of losses, what is no loss."""
 
 
 class StepRefused(RuntimeError):
@@ -98,6 +101,8 @@ class Trainer:
     ) -> None:
         self.task, self.adapted, self.settings, self.folder = task, adapted, settings, folder
         self.step, self.history = 0, History()
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
         self._parameters = dict(adapted.named_parameters()) | task.also
         for parameter in task.also.values():
             parameter.requires_grad_(True)
@@ -106,6 +111,7 @@ class Trainer:
             lr=settings.learning_rate, weight_decay=settings.weight_decay,
         )  # fmt: skip
         self._written = 0
+        self._model = ""
 
     def run(self, steps: int, watch: Callable[[int, float], None] | None = None) -> None:
         """Train until so many steps are done, counted from the start of the run.
@@ -120,6 +126,8 @@ class Trainer:
         StepRefused
             A loss or gradient, or what goes into a product, is not finite. The steps before are
             kept, and in the checkpoint if there is a folder.
+        ValueError
+            The task's losses cannot be trained on.
         """
         try:
             while self.step < steps:
@@ -141,10 +149,11 @@ class Trainer:
             context.step = self.step
             every = settings.measure_every
             context.monitor.listening = every > 0 and self.step % every == 0
+            context.monitor.take()  # what a step that was refused has left
         limited = context.engine.saturations if context else 0
         self._optimiser.zero_grad(set_to_none=True)
         try:
-            losses = self.task.losses(generator)
+            losses = self._usable(self.task.losses(generator))
             self._check({name: loss.detach() for name, loss in losses.items()})
             losses["loss"].backward()
         except NotFinite as error:
@@ -161,6 +170,31 @@ class Trainer:
         self.step += 1
         return values["loss"]
 
+    def _usable(self, losses: Any) -> dict[str, Tensor]:
+        """Return the losses of a task.
+
+        Raises
+        ------
+        ValueError
+            They are none that can be trained on, or logged.
+        """
+        name, rows = self.task.name, self.history.losses
+        if not isinstance(losses, dict) or not isinstance(losses.get("loss"), Tensor):
+            raise ValueError(f"{name}: losses must be tensors by name, 'loss' among them")
+        if taken := _COLUMNS & losses.keys():
+            raise ValueError(f"{name}: no loss may be called {' or '.join(sorted(taken))}")
+        if rows and losses.keys() != rows[0].keys() - _COLUMNS:
+            raise ValueError(
+                f"{name}: losses of step {self.step} are {', '.join(losses)}, those of the first "
+                f"were {', '.join(key for key in rows[0] if key not in _COLUMNS)}"
+            )
+        for key, value in losses.items():
+            if value.numel() != 1:
+                raise ValueError(f"{name}: {key} must be a single number, not {value.numel()}")
+        if not losses["loss"].requires_grad:
+            raise ValueError(f"{name}: the loss depends on nothing that trains")
+        return dict(losses)
+
     def _check(self, tensors: dict[str, Tensor]) -> None:
         for name, value in tensors.items():
             if not bool(value.isfinite().all()):
@@ -171,34 +205,33 @@ class Trainer:
 
     def _identity(self) -> dict[str, Any]:
         """Return what a checkpoint must be of."""
+        if not self._model:
+            # What is frozen stays: it is looked at once.
+            self._model = checkpoint.fingerprint(self.adapted, self.task.also.values())
         return {
             "task": self.task.name,
             **asdict(self.adapted.method),
             "rank": self.adapted.rank,
+            "alpha": self.adapted.alpha,
             "settings": {
                 name: value
                 for name, value in asdict(self.settings).items()
                 if name not in ("measure_every", "checkpoint_every")
             },
-            "model": checkpoint.fingerprint(self.adapted),
+            "model": self._model,
         }
 
     def save(self) -> None:
         """Write the checkpoint and the logs, if there is a folder."""
         if self.folder is None:
             return
-        state = {
-            "step": self.step,
-            "adapted": self.adapted.state_dict(),
-            "also": {name: value.detach().clone() for name, value in self.task.also.items()},
-            "optimiser": self._optimiser.state_dict(),
-            "history": self.history.state_dict(),
-        }
-        checkpoint.write(self.folder / _CHECKPOINT, self._identity(), state)
+        state = self._state()
         self.history.write(self.folder)
         if self._written < self.step:
+            # A run that is killed behind this writes these rows again: none is lost.
             self.history.to_tensorboard(self.folder, self._written)
             self._written = self.step
+        checkpoint.write(self.folder / _CHECKPOINT, self._identity(), state)
 
     def resume(self) -> bool:
         """Go on from the checkpoint in the folder; return whether there is one.
@@ -211,19 +244,37 @@ class Trainer:
         if self.folder is None or not (self.folder / _CHECKPOINT).exists():
             return False
         path = self.folder / _CHECKPOINT
-        state = checkpoint.read(path, self._identity())
+        state, before = checkpoint.read(path, self._identity()), copy.deepcopy(self._state())
         try:
             check_tensors(dict(self.task.also), state["also"], os.fspath(path))
-            self.adapted.load_state_dict(state["adapted"])
+            self._take(state)
         except ValueError as error:
+            self._take(before)
             raise checkpoint.CheckpointError(f"{path} is of another run: {error}") from None
+        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError):
+            self._take(before)
+            raise checkpoint.CheckpointError(f"{path} is damaged: its parts do not fit") from None
+        return True
+
+    def _state(self) -> dict[str, Any]:
+        """Return all that a run goes on from."""
+        return {
+            "step": self.step,
+            "adapted": self.adapted.state_dict(),
+            "also": {name: value.detach().clone() for name, value in self.task.also.items()},
+            "optimiser": self._optimiser.state_dict(),
+            "history": self.history.state_dict(),
+        }
+
+    def _take(self, state: dict[str, Any]) -> None:
+        """Take back what `_state` gave."""
+        self.adapted.load_state_dict(state["adapted"])
         with torch.no_grad():
             for name, parameter in self.task.also.items():
                 parameter.copy_(state["also"][name])
         self._optimiser.load_state_dict(state["optimiser"])
         self.history.load_state_dict(state["history"])
-        self.step = self._written = state["step"]
-        return True
+        self.step = self._written = int(state["step"])
 
 
 def _mixed(seed: int, step: int) -> int:

@@ -37,7 +37,7 @@ from .times import Times, by_key
 __all__ = ["Experts", "TuneLinear", "quantise_channels"]
 
 
-def quantise_channels(weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+def quantise_channels(weight: Tensor, bits: int, name: str = "a weight") -> tuple[Tensor, Tensor]:
     """Quantise a weight per output channel.
 
     Parameters
@@ -56,12 +56,14 @@ def quantise_channels(weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:
     Raises
     ------
     ValueError
-        `bits` is neither 4 nor 8, or the weight is not finite.
+        `bits` is neither 4 nor 8.
+    NotFinite
+        The weight is not; the message tells `name`.
     """
     if bits not in (4, 8):
         raise ValueError(f"weights have 4 or 8 bits, not {bits}")
     if not bool(weight.isfinite().all()):
-        raise ValueError("a weight to quantise must be finite")
+        raise NotFinite(f"{name} is not finite: it holds NaN or an infinity")
     exact = weight.double()
     # Of so few integers as four bits have, one more on the side of the negatives counts.
     least, most = (-8, 7) if bits == 4 else (-INT8_MAX, INT8_MAX)
@@ -110,7 +112,7 @@ class TuneLinear(QuantisedLinear):
         **options: Any,
     ) -> None:
         super().__init__(base, name, context, **options)
-        values, scale = quantise_channels(self.weight.detach(), bits)
+        values, scale = quantise_channels(self.weight.detach(), bits, f"{name}: W")
         # The integers take the place of the weight: what was rounded away is gone.
         self.weight = None
         self.register_buffer("values", values)
@@ -146,7 +148,7 @@ class TuneLinear(QuantisedLinear):
         every_out = self.gain_out * self.scale
         d_out = every_out[expert]
         if context is None:
-            y = ((rows * d_in) @ self.values.T.to(rows.dtype)) * d_out
+            y = ((rows * d_in) @ self.values.T.to(d_in.dtype) * d_out).to(x.dtype)
         else:
             name = self.name if self._experts.count == 1 else f"{self.name}[{expert}]"
             sets = tuple(_Sets(each.detach(), expert) for each in (self.gain_in, every_out))
@@ -251,7 +253,7 @@ class _Tune(Function):
         left = sets[0].apply(host, context, f"{name}: d_in")
         sums, copy = weight.multiply(left, context, name, "forward")
         y = (sums.double() * left.scale * d_out).to(x.dtype)
-        monitor, real = context.monitor, weight.values.to(x.dtype)
+        monitor, real = context.monitor, weight.values.to(d_in.dtype)
         monitor.absmax(name, "X", host.absmax)
         monitor.absmax(name, "U", copy.maxima)
         monitor.product(name, "Y", y, lambda: ((x * d_in) @ real) * d_out)
@@ -273,7 +275,7 @@ class _Tune(Function):
         dx = (sums.double() * left.scale * d_in).to(x.dtype)
         monitor.absmax(name, "dY", host.absmax)
         monitor.absmax(name, "V", copy.maxima)
-        real = weight.values.to(x.dtype)
+        real = weight.values.to(d_in.dtype)
         monitor.product(name, "dX", dx, lambda: ((dy * d_out) @ real.T) * d_in)
         g_in = g_out = None
         if ctx.needs_input_grad[1]:

@@ -1,4 +1,4 @@
-"""How fast a layer trains in the accelerator's integers, beside the same layer in floating point."""
+"""How fast a layer trains in the accelerator's integers, beside the same layer in float."""
 
 from __future__ import annotations
 

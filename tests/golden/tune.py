@@ -1,4 +1,4 @@
-"""Golden model of one TuneQDM site: ``Y = ((X o d_in).Wq) o d_out`` and the gradients of both scales.
+"""Golden model of a TuneQDM site: ``Y = ((X o d_in).Wq) o d_out``, and gradients of both scales.
 
 Written from docs/numerics.md alone. The chip scales columns of INT8 copies in integers, with 65536
 for the largest scale, and makes the row copies that it multiplies; the rows of the sums are brought

@@ -164,6 +164,34 @@ def test_bad_arguments_leave_the_model_alone(options, message):
     assert not any(isinstance(module, QuantisedLinear) for module in model.modules())
 
 
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("method", METHODS)
+def test_models_of_half_precision(method, kind):
+    """What is quantised, and what trains, is as exact as before."""
+    model = block().to(kind)
+    adapted = adapt(model, method=timeless(method), frozen="*")
+    if adapted.context is not None:
+        adapted.context.monitor.listening = True
+    x = torch.randn(2, 3, model.attn2.to_q.in_features, generator=torch.Generator().manual_seed(0))
+    text = torch.randn(2, 5, model.attn2.to_k.in_features, dtype=kind)
+    y = model(x.to(kind), text)
+    assert y.dtype == kind
+    y.float().square().mean().backward()
+    assert all(each.grad is not None and bool(each.grad.isfinite().all())
+               for each in adapted.parameters())  # fmt: skip
+    if adapted.context is not None:
+        snr = [each.value for each in adapted.context.monitor.take() if each.kind == "snr_db"]
+        assert snr and min(snr) > 0
+
+
+def test_a_model_is_adapted_once():
+    model = block()
+    adapted = adapt(model)
+    with pytest.raises(ValueError, match="^the model is adapted already: "):
+        adapt(model, "*to_q")
+    assert all(parameter.requires_grad for parameter in adapted.parameters())
+
+
 def test_a_model_without_linear_layers():
     with pytest.raises(NoLayers, match="the model has none$"):
         adapt(nn.Sequential(nn.Conv2d(3, 3, 1)), "*")

@@ -37,6 +37,53 @@ ACC, M, S, BITS = (torch.tensor(column) for column in zip(*CASES, strict=True))
 ACC = ACC.to(torch.int32)
 
 
+@pytest.fixture
+def operands():
+    generator = torch.Generator().manual_seed(0)
+    shapes = (64, 768), (768, 64)
+    return tuple(torch.randint(-128, 128, shape, generator=generator, dtype=torch.int8)
+                 for shape in shapes)  # fmt: skip
+
+
+def exact(left, right):
+    return (left.double() @ right.double()).to(torch.int32)
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_products_under_autocast(operands, kind):
+    with torch.autocast("cpu", dtype=kind):
+        found = arithmetic.gemm(*operands)
+        assert torch.is_autocast_enabled("cpu")
+    assert torch.equal(found, exact(*operands))
+
+
+@pytest.mark.parametrize("precision", ["high", "medium"])
+def test_products_where_torch_may_round(operands, precision):
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        assert torch.equal(arithmetic.gemm(*operands), exact(*operands))
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def test_products_where_a_backend_may_round(operands):
+    backend = getattr(torch.backends.mkldnn, "matmul", None)
+    if not hasattr(backend, "fp32_precision"):
+        pytest.skip("this torch has no precision of a backend")
+    before, backend.fp32_precision = backend.fp32_precision, "bf16"
+    try:
+        assert torch.equal(arithmetic.gemm(*operands), exact(*operands))
+    finally:
+        backend.fp32_precision = before
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (2, 0)])
+def test_nothing_to_quantise(shape):
+    with pytest.raises(ValueError, match=f"^X is empty: it is {shape[0]}x{shape[1]}$"):
+        quantise(torch.zeros(shape), Group.ROW, name="X")
+
+
 def test_requantise_to_8_bits():
     values, limited = arithmetic.requantise8(ACC, M, S)
     assert values.tolist() == [isa.requantise8(*case[:3]) for case in CASES]

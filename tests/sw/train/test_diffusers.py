@@ -165,14 +165,29 @@ def test_the_configuration_is_that_of_lora(saved):
         load_adapter(adapt(unet(), rank=2), saved)
 
 
+@pytest.mark.parametrize("key,value", [("use_rslora", True), ("rank_pattern", {"to_k": 8})])
+def test_adapters_that_mean_something_else(saved, key, value):
+    path = saved / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    with pytest.raises(AdapterError, match=f"{path} has {key} .*, which is not supported$"):
+        load_adapter(adapt(unet(), rank=2), saved)
+
+
+def test_models_without_lora(saved):
+    with pytest.raises(AdapterError, match="^the model has no LoRA that .* could be put into$"):
+        load_adapter(adapt(unet(), method="int8-full"), saved)
+
+
 def test_trained_weights_are_no_adapter(tmp_path):
     with pytest.raises(AdapterError, match="the weights themselves were trained"):
         save_adapter(adapt(unet(), method="int8-full"), tmp_path)
 
 
 def test_modules_whose_attention_cannot_be_replaced():
+    model, before = unet(), [type(module) for module in unet().modules()]
     with pytest.raises(
         ValueError, match="^conv_in is a Conv2d, whose attention cannot be replaced"
     ):
-        adapt(model := unet(), attention=("*attn2", "conv_in"))
-    adapt(model, "conv_in", frozen="*") if False else None
+        adapt(model, attention=("*attn2", "conv_in"))
+    assert [type(module) for module in model.modules()] == before
+    assert all(parameter.requires_grad for parameter in model.parameters())

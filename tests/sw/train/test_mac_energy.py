@@ -33,6 +33,12 @@ def test_products_of_full_training():
     assert found == {(8, 8): 180}
 
 
+def test_products_of_tuneqdm():
+    method = replace(METHODS["int8-tuneqdm"], experts=1)
+    found = products(linear(method)[1], Precision())
+    assert found == {(8, 4): 120 + 64 * 16, (8, 8): 64 * 16}
+
+
 def test_fewer_bits_take_less():
     spent = {name: mac_pj(linear(METHODS[name])[0]) for name in ("int8", "int6", "int4")}
     assert spent["int8"] == pytest.approx(silicon().narrow[8, 8].mac_ws.timed)

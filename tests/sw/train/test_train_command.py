@@ -49,8 +49,13 @@ BAD = {
     ("--precision", "int3"):
         "--precision must be one of fp32, int8, int8-tensor, int8-stochastic, not 'int3'",
     ("--backend", "timing", "--precision", "int8"):
-        "--precision int8 is not for --backend timing",
-    ("--backend", "timing", "--method", "lora"): "--method lora is not for --backend timing",
+        "--precision is not for --backend timing",
+    ("--backend", "timing", "--method", "lora"): "--method is not for --backend timing",
+    ("--backend", "timing", "--steps", "2"): "--steps is not for --backend timing",
+    ("--backend", "rtl", "--seeds", "2"): "--seeds is not for --backend rtl",
+    ("--backend", "functional", "--policies"): "--policies is not for --backend functional",
+    ("--learning-rate", "1"): "--learning-rate is not for the built-in example",
+    (f"{TASKS}:small", "--samples", "9"): "--samples is not for a task of your own",
     ("--backend", "functional", "--precision", "fp32"):
         "--precision fp32 has no integer products for a device to compute",
 }  # fmt: skip
@@ -74,6 +79,13 @@ def test_a_checkpoint_of_another_run_is_refused(command, refused):
         (*words, "--rank", "3"),
         "--output: run/checkpoint.pt is of another run: its rank is 4, not 3; another folder "
         "starts anew",
+    )
+
+
+def test_a_task_without_a_loss(command):
+    done = command("train", f"{TASKS}:lossless", "-o", "run")
+    assert done.code == 2 and done.err == (
+        f"cdmqta: {TASKS}:lossless: small: losses must be tensors by name, 'loss' among them\n"
     )
 
 

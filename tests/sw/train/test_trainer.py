@@ -125,6 +125,70 @@ def test_checkpoints_of_other_runs_are_refused(tmp_path, changes, message):
     assert other.step == 0
 
 
+@pytest.mark.parametrize("what", ["frozen weight", "alpha"])
+def test_a_checkpoint_of_another_model_is_refused(tmp_path, what):
+    """Whatever is frozen belongs to the model, and what an update is scaled by to the run."""
+    make_trainer(tmp_path).run(2)
+    other = make_trainer(tmp_path)
+    if what == "alpha":
+        other.adapted.trained["0"].alpha = 64.0
+    else:
+        with torch.no_grad():
+            other.task.model[1].weight.mul_(3)
+    named = "its alpha is 2, not 64" if what == "alpha" else "its model is [0-9a-f]{16}, not"
+    with pytest.raises(CheckpointError, match=named):
+        other.resume()
+
+
+@pytest.mark.parametrize(
+    "part,value",
+    [("adapted", {}), ("adapted", None), ("history", {}), ("optimiser", {}), ("step", None),
+     ("also", {}), ("identity", None), ("history", {"losses": 3, "quantisation": []})],
+)  # fmt: skip
+def test_a_checkpoint_whose_parts_do_not_fit(tmp_path, part, value):
+    make_trainer(tmp_path).run(2)
+    path = tmp_path / "checkpoint.pt"
+    torch.save(torch.load(path) | {part: value}, path)
+    other = make_trainer(tmp_path)
+    before = parameters(other)
+    with pytest.raises(CheckpointError, match=f"^{path} (is|does)"):
+        other.resume()
+    assert all(torch.equal(each, before[name]) for name, each in parameters(other).items())
+    assert other.step == 0 and not other.history.losses
+    fresh = make_trainer()
+    fresh.run(3)
+    other.folder = None
+    other.run(3)
+    assert_same(fresh, other)
+
+
+@pytest.mark.parametrize(
+    "change,message",
+    [
+        (lambda found: 3, "losses must be tensors by name, 'loss' among them"),
+        (lambda found: {"half": found["half"]}, "losses must be tensors by name, 'loss' among"),
+        (lambda found: found | {"loss": found["loss"].expand(2)}, "loss must be a single number, "),
+        (lambda found: found | {"loss": found["loss"].detach()}, "the loss depends on nothing"),
+        (lambda found: found | {"step": found["loss"]}, "no loss may be called step$"),
+    ],
+)
+def test_losses_that_cannot_be_trained_on(change, message):
+    trainer = make_trainer()
+    honest = trainer.task.losses
+    trainer.task.losses = lambda draw: change(honest(draw))
+    with pytest.raises(ValueError, match=f"^small: {message}"):
+        trainer.run(1)
+
+
+def test_losses_keep_their_names():
+    trainer = make_trainer()
+    trainer.run(1)
+    honest = trainer.task.losses
+    trainer.task.losses = lambda draw: honest(draw) | {"more": torch.tensor(1.0)}
+    with pytest.raises(ValueError, match="^small: losses of step 1 are loss, half, more, those of"):
+        trainer.run(2)
+
+
 @pytest.mark.parametrize("how", ["cut", "garbage", "empty", "plain"])
 def test_damaged_checkpoints_are_refused(tmp_path, how):
     make_trainer(tmp_path).run(2)
@@ -151,7 +215,7 @@ def test_another_version_is_refused(tmp_path, monkeypatch):
 @pytest.mark.parametrize("what", ["loss", "gradient"])
 def test_a_step_that_is_not_finite_is_refused(tmp_path, method, what):
     trainer = make_trainer(tmp_path, method)
-    trainer.run(2)
+    trainer.run(3)  # the next step is one that is measured
     before, honest = parameters(trainer), trainer.task.losses
 
     def broken(generator):
@@ -163,14 +227,14 @@ def test_a_step_that_is_not_finite_is_refused(tmp_path, method, what):
 
     trainer.task.losses = broken
     named = "loss" if what == "loss" else "the gradient of offset"
-    with pytest.raises(StepRefused, match=f"^step 2 is refused: {named} is not finite"):
+    with pytest.raises(StepRefused, match=f"^step 3 is refused: {named} is not finite"):
         trainer.run(5)
     assert all(torch.equal(value, before[name]) for name, value in parameters(trainer).items())
     resumed = make_trainer(tmp_path, method)
-    assert resumed.resume() and resumed.step == 2
+    assert resumed.resume() and resumed.step == 3
     trainer.task.losses = honest
-    trainer.run(4)
-    resumed.run(4)
+    trainer.run(5)
+    resumed.run(5)
     assert_same(trainer, resumed)
 
 

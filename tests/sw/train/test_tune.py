@@ -16,7 +16,6 @@ from sw.train.monitor import snr_db
 from sw.train.operand import NotFinite
 from sw.train.precision import METHODS, Method, Precision
 from sw.train.tune import TuneLinear, quantise_channels
-
 from tests.golden.tune import tune_site
 
 from .sites import make
@@ -44,6 +43,15 @@ def test_four_bits_are_sixteen_steps(weight, scale, expected):
     """Half a step goes away from zero."""
     values, scales = quantise_channels(torch.tensor([weight]), 4)
     assert scales.item() == scale and values.tolist() == [expected]
+
+
+def test_a_weight_that_is_not_finite_is_named():
+    model = nn.Sequential(nn.Linear(3, 2))
+    with torch.no_grad():
+        model[0].weight[0, 1] = torch.nan
+    for method in (INTEGER, METHODS["int8-4bit"]):
+        with pytest.raises(NotFinite, match="^0: W is not finite"):
+            adapt(model, "0", method)
 
 
 @pytest.mark.parametrize("bits", [3, 16])

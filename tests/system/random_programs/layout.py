@@ -68,14 +68,9 @@ class Matrix:
         first, last = (self.offset(column) for column in (columns[0], columns[1] - 1))
         size = columns[1] - columns[0]
         expected = (size - 1) // 2 if self.packed else (size - 1) * self.element
-        if first % self.bus or last - first != expected or not self._even(columns[0]):
+        if first % self.bus or last - first != expected or self._halves()[columns[0]]:
             raise Misfit(f"{self.name}: columns {columns} are no run of bus words")
         return self.address + row * self.pitch + first
-
-    def _even(self, column: int) -> bool:
-        """Return whether a column begins a byte."""
-        start = max(each for each in self._starts() if each <= column)
-        return not self.packed or (column - start) % 2 == 0
 
     def places(self) -> np.ndarray:
         """Return the address of every byte, (rows, columns * element)."""
@@ -86,27 +81,25 @@ class Matrix:
     def read(self, image: np.ndarray) -> np.ndarray:
         """Return the elements: int8, or little-endian int32."""
         if self.packed:
-            high = np.arange(self.columns) - np.repeat(self._starts(), self.pieces)
-            halves = image[self.places()].astype(np.int64) >> 4 * (high % 2) & 15
-            return (halves - 16 * (halves > 7)).astype(np.int8)
+            values = image[self.places()].astype(np.int64) >> 4 * self._halves() & 15
+            return (values - 16 * (values > 7)).astype(np.int8)
         kind = np.int8 if self.element == 1 else np.dtype("<i4")
         return np.ascontiguousarray(image[self.places()]).view(kind)
 
     def write(self, image: np.ndarray, values: np.ndarray) -> None:
         """Write all elements; the bytes between stay as they are."""
         if self.packed:
-            places, parity = self.places(), np.arange(self.columns)
-            parity = (parity - np.repeat(self._starts(), self.pieces)) % 2
-            for half in (0, 1):
-                at, kept = places[:, parity == half], 0xF0 if half == 0 else 0x0F
-                image[at] = image[at] & kept | (values[:, parity == half] & 15) << 4 * half
+            for half, kept in enumerate((0xF0, 0x0F)):
+                own = self._halves() == half
+                at = self.places()[:, own]
+                image[at] = image[at] & kept | (values[:, own] & 15) << 4 * half
             return
         image[self.places()] = np.ascontiguousarray(values).view(np.uint8)
 
-
-    def _starts(self) -> list[int]:
-        """Return the first column of each piece."""
-        return list(accumulate(self.pieces[:-1], initial=0))
+    def _halves(self) -> np.ndarray:
+        """Return which half of its byte each column is, if it is packed; else zeros."""
+        places = np.concatenate([np.arange(piece) for piece in self.pieces])
+        return places % 2 * self.packed
 
 
 @dataclass

@@ -176,7 +176,7 @@ def _table(trace: Trace) -> str:
     real = -(-SITE["d1"] // ARRAY) * -(-SITE["d2"] // ARRAY)
     shape = "{n}x{d1}x{d2}".format(**SITE)
     lines = [
-        "| | this array | empty between folds |",
+        "| | this array, drains overlapped | empty between folds |",
         "|---|---|---|",
         "| a fold in a chain | max(T, R) | 2R + C + T - 2 |",
         f"| WS to OS | {trace.ws_to_os} | contained |",

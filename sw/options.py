@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tomllib
 from collections.abc import Callable
@@ -327,6 +328,17 @@ class Margin(click.ParamType):
         if margin <= 0:
             self.fail(f"must be a number above 0, such as 1.25 or 5/4, not {value!r}", param, ctx)
         return margin
+
+
+class Finite(click.FloatRange):
+    """A number in a range, which NaN and infinities are not."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """Return the number."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return number
 
 
 class OutputFile(click.ParamType):

@@ -126,5 +126,6 @@ def _width(problem: Problem, side: int) -> int:
     memory = max(least, key=lambda each: least[each] / depths[each])
     raise TileError(
         f"columns of {problem.n}x{problem.m} cannot be scaled: {side} at a time take "
-        f"{least[memory]} words of the {memory.replace('_', '-')} memory, which has {depths[memory]}"
+        f"{least[memory]} words of the {memory.replace('_', '-')} memory, "
+        f"which has {depths[memory]}"
     )

@@ -24,7 +24,7 @@ from .driver import BACKENDS, Device
 from .graph.compile import compile_step
 from .graph.timing import time_step
 from .models import load_model
-from .options import config_options, dram_values
+from .options import Finite, config_options, dram_values
 from .parallel import spread
 from .prices import DRAM_CLASS
 
@@ -74,7 +74,7 @@ Watch = Callable[[str, int, int], None]
               help="Runs of each method, with seeds from 0 on.")  # fmt: skip
 @click.option("--samples", type=click.IntRange(2), default=128, show_default=True,
               help="Images that the example is judged by, of concept and prior each.")  # fmt: skip
-@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=1e-3,
+@click.option("--learning-rate", type=Finite(0, min_open=True), default=1e-3,
               show_default=True, help="Of a task of your own.")  # fmt: skip
 @click.option("-o", "--output", default="train", show_default=True, metavar="DIR",
               help="Takes report, logs, adapters and checkpoints; runs in it go on.")  # fmt: skip

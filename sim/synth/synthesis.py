@@ -21,6 +21,7 @@ from .library import find_library, library_file
 from .netlist import Netlist, read_netlist
 from .path import Path as TimedPath
 from .sta import Timing, analyse, chosen_wire_load
+from .suffices import require_mappable
 
 __all__ = ["Synthesis", "synthesise"]
 
@@ -141,11 +142,12 @@ def synthesise(
     ValueError
         An unknown unit.
     LibertyError, LibraryError
-        There is no such library, or it is damaged.
+        There is no such library, it is damaged, or a design cannot be mapped to it.
     MappingError, NetlistError, TimingError
         The library does not suffice, or there is no such wire load.
     """
     library = find_library(liberty)
+    require_mappable(library)
     chosen = chosen_wire_load(library, wire_load)
     design = design_of(config, unit, sram)
     recipe = Recipe()

@@ -12,7 +12,7 @@ from sim.synth.design import DERATE, UNIT_NAMES
 from sim.synth.targets import TARGETS
 
 from ..console import Report, progress
-from ..options import OutputFile, config_options
+from ..options import Finite, OutputFile, config_options
 from ..plotting import FigureFile
 from ..program_file import write_files
 
@@ -34,13 +34,13 @@ __all__ = ["synth_command"]
     help="Wires by fanout: none, default, or a model of the library.",
 )  # fmt: skip
 @click.option(
-    "--derate", type=click.FloatRange(min=1.0), default=DERATE, show_default=True,
+    "--derate", type=Finite(min=1.0), default=DERATE, show_default=True,
     help="Factor on the period for wires, clock skew and corners.",
 )  # fmt: skip
 @click.option("--paths", type=click.IntRange(0), default=1, show_default=True, metavar="N",
               help="Longest paths to print.")  # fmt: skip
 @click.option("--power", is_flag=True,
-              help="Measure energy on this netlist, which takes half a minute.")  # fmt: skip
+              help="Measure energy on this netlist, which takes a minute or more.")  # fmt: skip
 @click.option("--netlist", type=OutputFile(), metavar="FILE.v", help="The mapped netlist.")
 @click.option(
     "--plot", type=FigureFile(), metavar="FILE.svg|png", help="Area and energy as a plot."

@@ -10,6 +10,7 @@ from sim.costs import CostTable, costs_from, costs_of
 from sim.energy import full_use
 from sim.silicon import silicon
 from sim.synth.record import element_of, lane_of, units_of
+from sim.synth.suffices import require_power
 from sim.synth.synthesis import Synthesis
 
 __all__ = ["energy_parts", "measured_costs", "power_rows", "recorded_line"]
@@ -22,7 +23,10 @@ def measured_costs(result: Synthesis) -> CostTable:
     ------
     RuntimeError
         The netlist does not do what the RTL did.
+    LibertyError
+        The library tells no energy.
     """
+    require_power(result.library)
     config = result.config
     whole = result.design.unit == "top"
     lane = lane_of(result) if whole else silicon().chips["paper"].lane

@@ -25,6 +25,9 @@ def recorded_figures(config: Config, unit: str) -> dict[str, Any]:
     units = [{"unit": "elements", "mm2": elements * element.area_um2 * 1e-6}]
     if unit == "top":
         units = [{"unit": name, "mm2": mm2} for name, mm2 in area(config).components.items()]
+    # A chip has a period where this very design was recorded.
+    chip = next((each for each in found.chips.values() if each.config == config), None)
+    period = element.period_ns if unit != "top" else chip.period_ns if chip else None
     return {
         "recorded": True,
         "unit": unit,
@@ -34,12 +37,14 @@ def recorded_figures(config: Config, unit: str) -> dict[str, Any]:
         "total_mm2": sum(row["mm2"] for row in units),
         "element_um2": element.area_um2,
         "element_period_ns": element.period_ns,
+        "period_ns": period,
+        "fmax_mhz": 1e3 / period if period else None,
         "energy": power_rows(config, unit),
     }
 
 
 def report_recorded(config: Config, report: Report, unit: str, line: str) -> None:
-    """Print recorded figures, and say that they are."""
+    """Print recorded figures, and say that they are; nothing is made of options about netlists."""
     figures = recorded_figures(config, unit)
     report.line(
         f"recorded, not made now: {unit}, {line}, in {figures['library']}, yosys {figures['tool']}"
@@ -49,5 +54,9 @@ def report_recorded(config: Config, report: Report, unit: str, line: str) -> Non
         f"in all {figures['total_mm2']:.3f} mm2; an element {figures['element_um2']:.0f} um2, "
         f"{figures['element_period_ns']:.3f} ns"
     )
+    if unit == "top":
+        period = figures["period_ns"]
+        known = f"{period:.3f} ns, {figures['fmax_mhz']:.0f} MHz" if period else "not recorded"
+        report.line(f"period {known}")
     report.table(figures["energy"])
     report.json(figures)

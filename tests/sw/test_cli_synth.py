@@ -127,6 +127,15 @@ def test_what_is_of_cells_is_not_of_fpgas(refused, liberty, option: str, value: 
     )
 
 
+def without(*names: str) -> str:
+    """Return the library without some cells."""
+    text = TEXT
+    for name in names:
+        start = text.index(f"cell ({name})")
+        text = text[:start] + text[text.index("cell (", start + 1) :]
+    return text
+
+
 WITHOUT_FLIP_FLOPS = re.sub(r'ff \("IQ", "IQN"\) \{[^}]*\}', "", TEXT)
 
 
@@ -137,11 +146,18 @@ WITHOUT_FLIP_FLOPS = re.sub(r'ff \("IQ", "IQN"\) \{[^}]*\}', "", TEXT)
          "are combinational"),
         (TEXT[: TEXT.index("leakage_power_unit")], "x.lib is cut short: 'library round', begun "
          "in line 1, has no end"),
+        (without("INV"), "x.lib holds no inverter to map the design to"),
+        (without("BUF"), "x.lib holds no buffer to map the design to"),
+        (without("NAND2", "SLOW2", "NOR2"), "x.lib holds no AND, OR, NAND or NOR of two inputs to "
+         "map the design to"),
+        (re.sub(r"(cell \(XOR2\) \{ )area : \d+;", r"\1", TEXT), "x.lib: cell XOR2 has no area"),
+        (re.sub(r"timing \(\)", "other ()", TEXT), "x.lib: cell INV has no delays"),
         ("hello", "x.lib is no Liberty file: it does not begin with 'library'"),
         ("", "x.lib is no Liberty file: it does not begin with 'library'"),
         (None, "x.lib cannot be read: No such file or directory"),
     ],
-    ids=("no flip-flop", "cut short", "a greeting", "nothing", "no file"),
+    ids=("no flip-flop", "cut short", "no inverter", "no buffer", "no gate", "no area", "no delays",
+         "a greeting", "nothing", "no file"),
 )  # fmt: skip
 def test_libraries_that_are_none(refused, text: str | None, message: str) -> None:
     if text is not None:
@@ -158,6 +174,8 @@ def test_libraries_that_are_none(refused, text: str | None, message: str) -> Non
          "'ecp5', 'xilinx'."),
         (("--wire-load", "huge"), "round has no wire load 'huge'; accepted: default, none"),
         (("--derate", "0.9"), "Invalid value for '--derate': 0.9 is not in the range x>=1.0."),
+        (("--derate", "nan"), "Invalid value for '--derate': 'nan' is not a finite number."),
+        (("--derate", "inf"), "Invalid value for '--derate': 'inf' is not a finite number."),
         (("--paths", "-1"), "Invalid value for '--paths': -1 is not in the range x>=0."),
         (("--netlist", "no/n.v"), "Invalid value for '--netlist': cannot write no/n.v: there is no "
          "folder no"),
@@ -167,6 +185,14 @@ def test_libraries_that_are_none(refused, text: str | None, message: str) -> Non
 )  # fmt: skip
 def test_options_that_are_refused(refused, liberty, options, message: str) -> None:
     refused((*PE, *options), message)
+
+
+def test_energy_of_a_library_without_power(refused) -> None:
+    Path("x.lib").write_text(re.sub(r"internal_power \(\)", "other ()", TEXT))
+    refused(
+        ("synth", "--unit", "pe", *SMALL, "--liberty", "x.lib", "--power"),
+        "x.lib has no internal_power: energy cannot be measured with it",
+    )
 
 
 def test_without_a_library_what_is_recorded_is_printed(command, tmp_path, monkeypatch) -> None:

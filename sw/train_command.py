@@ -70,7 +70,7 @@ Watch = Callable[[str, int, int], None]
               help="Of the example: compare bit widths by tensor and by noise.")  # fmt: skip
 @click.option("--steps", type=click.IntRange(1), show_default="400; 3 on a device")
 @click.option("--rank", type=click.IntRange(1), default=4, show_default=True)
-@click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, metavar="N",
+@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, metavar="N",
               help="Runs of each method, with seeds from 0 on.")  # fmt: skip
 @click.option("--samples", type=click.IntRange(2), default=128, show_default=True,
               help="Images that the example is judged by, of concept and prior each.")  # fmt: skip
@@ -216,9 +216,9 @@ def _example(report: Report, asked: Asked, options: dict[str, Any]) -> None:
         steps=options["steps"] or _EXAMPLE_STEPS, rank=options["rank"], samples=options["samples"],
     )  # fmt: skip
     folder, captions = _folder(options["output"]), captions_shown()
-    with _bar() as watch:
+    with _bar() as watch, spread() as side_by_side:
         try:
-            outcomes, images = run_all(plan, folder, captions, watch)
+            outcomes, images = run_all(plan, folder, captions, watch, side_by_side)
         except CheckpointError as error:
             raise click.UsageError(f"--output: {error}; another folder starts anew") from None
         except StepRefused as error:

@@ -109,7 +109,7 @@ def write_report(
         folder / "grid.png": image_grid(images, captions),
         folder / "curves.png": _curves(outcomes),
     }
-    if len({o.mac_pj for o in outcomes if o.mac_pj is not None}) > 1:
+    if len({round(o.mac_pj, 3) for o in outcomes if o.mac_pj is not None}) > 1:
         files[folder / "energy.png"] = _trade(outcomes)
     quantised = [o for o in outcomes if o.history.quantisation and o.seed == plan.seeds[0]]
     if quantised:

@@ -6,8 +6,9 @@ import json
 import os
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +187,11 @@ def _kept(path: Path, facts: dict[str, Any]) -> Verdict | None:
 
 
 def run_all(
-    plan: Plan, folder: Path, captions: Sequence[Any], watch: Watch
+    plan: Plan,
+    folder: Path,
+    captions: Sequence[Any],
+    watch: Watch,
+    side_by_side: Callable[..., Iterable[Any]] = map,
 ) -> tuple[list[Outcome], dict[str, np.ndarray]]:
     """Run every method with every seed.
 
@@ -194,20 +199,46 @@ def run_all(
     ----------
     captions : sequence
         What images are made of with each method's model of the first seed.
+    side_by_side : callable
+        Works as `map`: runs are apart from one another, and may be in processes of their own.
 
     Returns
     -------
     Outcomes, and the images, float32 (captions, 3, 32, 32) by method.
     """
+    # What all runs share is made once, before them.
+    pretrained(plan.size, progress=watch)
+    judge(plan.size, progress=watch)
+    works = [(method, seed) for seed in plan.seeds for method in plan.methods]
     outcomes, images = [], {}
-    for seed in plan.seeds:
-        for method in plan.methods:
-            outcome, model = run(plan, method, seed, folder / f"{method}-{seed}", watch)
-            outcomes.append(outcome)
-            if seed == plan.seeds[0]:
-                with torch.no_grad():
-                    images[method] = sample(model, captions, seed=0)
+    watch("runs done", 0, len(works))
+    work = partial(_work, plan, folder, captions)
+    for (method, seed), (outcome, shown) in zip(works, side_by_side(work, works), strict=True):
+        outcomes.append(outcome)
+        if seed == plan.seeds[0]:
+            images[method] = shown
+        watch("runs done", len(outcomes), len(works))
     return outcomes, images
+
+
+def _work(
+    plan: Plan, folder: Path, captions: Sequence[Any], which: tuple[str, int]
+) -> tuple[Outcome, np.ndarray | None]:
+    """Do a run; return what came of it and, for the first seed, images.
+
+    One thread, whoever else is at work: sums are added in the same order then.
+    """
+    method, seed = which
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        outcome, model = run(plan, method, seed, folder / f"{method}-{seed}", lambda *_: None)
+        if seed != plan.seeds[0]:
+            return outcome, None
+        with torch.no_grad():
+            return outcome, sample(model, captions, seed=0)
+    finally:
+        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def test_the_report(made, tmp_path):
     _, outcomes, images = made
     written = write_report(tmp_path, PLAN, outcomes, images, captions_shown())
     assert {path.name for path in written} == {
-        "grid.png", "curves.png", "quantisation.png", "report.md",
+        "grid.png", "curves.png", "energy.png", "quantisation.png", "report.md",
     }  # fmt: skip
     text = (tmp_path / "report.md").read_text()
     for name in METHOD_NAMES:

@@ -59,7 +59,8 @@ Watch = Callable[[str, int, int], None]
 )  # fmt: skip
 @click.option(
     "--precision", metavar="NAME",
-    help="Arithmetic: fp32, int8 (a scale for each row or column), int8-tensor, int8-stochastic.",
+    help="Arithmetic: fp32; int8 (a scale for each row or column), int8-tensor, int8-stochastic; "
+    "int6, int4, int4-weights, int4-activations, int4-gradients.",
 )  # fmt: skip
 @click.option("--weight-bits", type=click.Choice(["4", "8"]), show_default="4 for tuneqdm",
               help="Of the frozen weight in memory, with scales by output channel.")  # fmt: skip

@@ -26,6 +26,7 @@ from ..train.trainer import Settings, Trainer
 from .diffusion import Diffusion, sample
 from .finetune import concept_task
 from .judge import judge
+from .kept import kept_folder
 from .pretrain import pretrained
 from .shapes import CLASS_WORD
 from .size import Size
@@ -54,6 +55,8 @@ about 1."""
 
 _VERDICT = "verdict.json"
 _VERSION = 1
+_JUDGED = ("diffusion", "judge", "kept", "shapes", "size", "verdict", "words")
+"""Modules of this package on which a verdict depends, beside the model."""
 
 Watch = Callable[[str, int, int], None]
 """Told what is being done, steps done, and steps in all."""
@@ -163,8 +166,9 @@ def run(
     seconds = time.perf_counter() - start
     if way.trains == "lora":
         save_adapter(adapted, folder / "adapter", also=task.also, base=task.name)
+    judged = kept_folder("verdict", plan.size, _JUDGED).name
     facts = {"version": _VERSION, "steps": trainer.step, "samples": plan.samples,
-             "held_out": plan.held_out}  # fmt: skip
+             "held_out": plan.held_out, "judged": judged}  # fmt: skip
     kept = _kept(folder / _VERDICT, facts)
     if kept is None:
         watch(f"judge {name}", 0, 0)

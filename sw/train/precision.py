@@ -127,20 +127,24 @@ class Method:
             raise ValueError("weight_bits are of a frozen weight, and full training has none")
 
 
-PRECISIONS: dict[str, Precision | None] = {
-    "fp32": None,
-    "int8": Precision(),
-    "int8-tensor": Precision(scales="tensor"),
-    "int8-stochastic": Precision(rounding="stochastic"),
-}
-"""Arithmetic by name."""
-
-
 def _bits(weight: int, activation: int, gradient: int) -> Precision:
     return Precision(weight_bits=weight, activation_bits=activation, gradient_bits=gradient)
 
 
 _SIX, _FOUR = _bits(6, 6, 6), _bits(4, 4, 4)
+
+PRECISIONS: dict[str, Precision | None] = {
+    "fp32": None,
+    "int8": Precision(),
+    "int8-tensor": Precision(scales="tensor"),
+    "int8-stochastic": Precision(rounding="stochastic"),
+    "int6": _SIX,
+    "int4": _FOUR,
+    "int4-weights": _bits(4, 8, 8),
+    "int4-activations": _bits(8, 4, 8),
+    "int4-gradients": _bits(8, 8, 4),
+}
+"""Arithmetic by name; ``intN`` have N bits in all operands that the host quantises, or in some."""
 
 METHODS: dict[str, Method] = {
     **{name: Method(precision=precision) for name, precision in PRECISIONS.items()},
@@ -154,17 +158,11 @@ METHODS: dict[str, Method] = {
     "int8-tuneqdm-out": Method(
         "tuneqdm", Precision(), weight_bits=4, experts=4, input_scales=False
     ),
-    "int6": Method(precision=_SIX),
-    "int4": Method(precision=_FOUR),
-    "int4-weights": Method(precision=_bits(4, 8, 8)),
-    "int4-activations": Method(precision=_bits(8, 4, 8)),
-    "int4-gradients": Method(precision=_bits(8, 8, 4)),
     "int8-low-noise": Method(precision=_FOUR, schedule=((1 / 3, Precision()), (2 / 3, _SIX))),
     "int8-high-noise": Method(precision=Precision(), schedule=((1 / 3, _FOUR), (2 / 3, _SIX))),
 }
 """Ways to train that have a name: ``one`` is of one expert, ``out`` of scales of outputs only;
-``intN`` have N bits in all operands that the host quantises, or in some; ``noise`` have eight bits
-where it says, six in between, and four at the other end."""
+``noise`` have eight bits where it says, six in between, and four at the other end."""
 
 
 def method_named(name: str) -> Method:

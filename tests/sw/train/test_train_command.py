@@ -31,13 +31,17 @@ def read_losses():
     return [row["loss"] for row in json.loads(Path("figures.json").read_text())["losses"]]
 
 
+UNKNOWN = (
+    "--precision must be one of fp32, int8, int8-tensor, int8-stochastic, int6, int4, int4-weights, "
+    "int4-activations, int4-gradients, not 'int3'"
+)
 BAD = {
     (f"{TASKS}:nothing",): f"{TASKS}:nothing: must return a sw.train.task.Task, not int",
     (f"{TASKS}:unmatched",):
         f"{TASKS}:unmatched: no linear layer matches *.to_k; the model has 0, 1",
     (f"{TASKS}:small", "--backend", "rtl"): "a task of your own is for --backend torch, not rtl",
     (f"{TASKS}:small", "--precision", "int3"):
-        "--precision must be one of fp32, int8, int8-tensor, int8-stochastic, not 'int3'",
+        UNKNOWN,
     (f"{TASKS}:small", "--method", "full", "--experts", "2"):
         "--method full: experts and input_scales are of tuneqdm, not of full",
     ("--method", "tuneqdm", "--precision", "int8-tensor"):
@@ -47,7 +51,7 @@ BAD = {
     (f"{TASKS}:small", "--policies"): "--policies are for the built-in example",
     ("--backend", "timing", "--no-input-scales"): "--no-input-scales is not for --backend timing",
     ("--precision", "int3"):
-        "--precision must be one of fp32, int8, int8-tensor, int8-stochastic, not 'int3'",
+        UNKNOWN,
     ("--backend", "timing", "--precision", "int8"):
         "--precision is not for --backend timing",
     ("--backend", "timing", "--method", "lora"): "--method is not for --backend timing",

@@ -32,8 +32,8 @@ def read_losses():
 
 
 UNKNOWN = (
-    "--precision must be one of fp32, int8, int8-tensor, int8-stochastic, int6, int4, int4-weights, "
-    "int4-activations, int4-gradients, not 'int3'"
+    "--precision must be one of fp32, int8, int8-tensor, int8-stochastic, int6, int4, "
+    "int4-weights, int4-activations, int4-gradients, not 'int3'"
 )
 BAD = {
     (f"{TASKS}:nothing",): f"{TASKS}:nothing: must return a sw.train.task.Task, not int",

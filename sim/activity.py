@@ -131,7 +131,7 @@ class Activity:
 _NAMES = tuple(item.name for item in dataclasses.fields(Activity))
 
 _SHAPE = {
-    Load: attrgetter("memory", "transpose", "rows", "columns"),
+    Load: attrgetter("memory", "transpose", "packed", "rows", "columns"),
     Execute: attrgetter("dataflow", "accumulate", "scale", "rows", "reduction", "columns"),
     Store: attrgetter("format", "rows", "columns"),
     Absmax: attrgetter(

@@ -107,7 +107,7 @@ def test_a_step_that_is_refused_ends_the_run(command):
     [
         (("--precision", "int8"), 6),
         (("--precision", "int8-stochastic"), 6),
-        (("--method", "tuneqdm", "--experts", "1"), 3 * (2 + 4 + 3)),
+        (("--method", "tuneqdm", "--experts", "1"), 3 * (2 + 2 + 4 + 3)),
         (("--method", "full"), 6),
     ],
 )

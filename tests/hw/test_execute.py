@@ -104,10 +104,14 @@ def test_what_a_fold_costs(array: Array, dataflow: Dataflow, streamed: int) -> N
     assert world.waves == folds * streamed
 
 
+WIDE = [pytest.param(2, 40, each, marks=pytest.mark.nightly) for each in (1, 3)]
+"""Arrays whose waves take longer to cross than a fold does to stream."""
+
+
 @pytest.mark.parametrize("scale", [0, 1])
 @pytest.mark.parametrize("dataflow", list(Dataflow))
 @pytest.mark.parametrize(
-    "rows, columns, streamed", [(4, 3, 1), (4, 3, 4), (4, 3, 9), (2, 40, 1), (2, 40, 3)]
+    "rows, columns, streamed", [(4, 3, 1), (4, 3, 4), (4, 3, 9), (2, 12, 1), *WIDE]
 )
 def test_instructions_of_a_fold_cost_no_more_than_folds(
     array: Array, rows: int, columns: int, streamed: int, dataflow: Dataflow, scale: int

@@ -52,7 +52,7 @@ class Rig:
         return len(program)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("bus, stall", [(8, 0.0), (8, 0.5), (64, 0.0), (64, 0.5)])
 def test_a_program_after_a_reset_at_any_moment_runs_as_after_power_on(
     bus: int, stall: float, seed: int

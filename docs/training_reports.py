@@ -1,7 +1,7 @@
 """Reports of the built-in example in docs/reports: ``python docs/training_reports.py``.
 
-Each is what `cdmqta train` writes, over three seeds; all take about forty minutes of two cores. Runs in
-the folder of `--work` go on where they stopped, and are not repeated.
+Each is what `cdmqta train` writes, over three seeds; all take about forty minutes of two
+cores. Runs in the folder of `--work` go on where they stopped, and are not repeated.
 """
 
 from __future__ import annotations

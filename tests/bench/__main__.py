@@ -19,7 +19,7 @@ SUBJECTS = {
     "the project's own speed": (speed.encoding, speed.generation, speed.simulation),
     "choosing tilings": (choice.decisions,),
     "whole training steps": (step.compiled,),
-    "training in integers: CPU time of a LoRA layer": (train.layers,),
+    "training in integers: CPU time of a layer": (train.layers,),
     "the timing model": (model.against_rtl, model.steps),
     "array cycles of products on the 64x64 RTL, DRAM unlimited, latency 1": (rates.products,),
     "DRAM at 64 bytes a cycle, latency 60: all cycles, start to interrupt": (rates.hidden_dram,),

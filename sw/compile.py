@@ -28,14 +28,18 @@ def compile_jobs(
     Parameters
     ----------
     requests : iterable of Request
-        Every buffer the jobs name.
+        Every buffer the jobs name. Several outputs may take one table: of requests of one name the
+        first counts.
 
     Raises
     ------
     PlacementError
         DRAM is too small.
     """
-    layout = place(config, requests)
+    named: dict[str, Request] = {}
+    for request in requests:
+        named.setdefault(request.name, request)
+    layout = place(config, named.values())
     lowered = lower(config, jobs, layout)
     tokened = add_tokens(config, lowered.instructions, lowered.held)
     return Program(name, config, tokened.instructions, layout, lowered.products, meta)

@@ -120,10 +120,10 @@ def compile_layer(
     rescaled = column_copies == "rescaled"
     planner = _Planner(config, site, dataflow, rescaled, rounding, objective, part)
     jobs = planner.jobs()
-    requests = {name: input_matrix(name, shape) for name, shape in _inputs(site, part).items()}
+    requests = [input_matrix(name, shape) for name, shape in _inputs(site, part).items()]
     for job in jobs:
-        requests |= {request.name: request for request in output_requests(job)}
-    program = compile_jobs(config, "products", jobs, requests.values(), meta)
+        requests += output_requests(job)
+    program = compile_jobs(config, "products", jobs, requests, meta)
     return LayerProgram(site, program)
 
 

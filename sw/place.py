@@ -104,12 +104,9 @@ class Buffer(Request):
 
         Of ``int4``, the bytes that hold them, uint8 (rows, ceil(columns / 2)).
         """
-        if self.dtype == "int4":
-            rows = dram[self.address : self.end].reshape(self.rows, self.pitch)
-            return rows[:, : row_bytes(self.dtype, self.columns)]
-        kind = np.dtype(self.dtype).newbyteorder("<")
+        kind = np.dtype("uint8" if self.dtype == "int4" else self.dtype).newbyteorder("<")
         rows = dram[self.address : self.end].reshape(self.rows, self.pitch)
-        return rows[:, : self.columns * kind.itemsize].view(kind)
+        return rows[:, : row_bytes(self.dtype, self.columns)].view(kind)
 
     def __str__(self) -> str:
         return (

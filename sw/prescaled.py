@@ -80,9 +80,9 @@ def compile_prescaled(
     requests = [
         input_matrix("X", (m, k)),
         input_matrix("signs", (k, diagonal_columns(config)), packed=True),
-        Request("scales", "uint32", experts, k, Role.INPUT),
+        Request("scales", "uint32", experts, k, Role.INPUT),  # of all experts, not of one
+        *output_requests(job),
     ]
-    requests += [each for each in output_requests(job) if each.name != "scales"]
     return compile_jobs(config, "prescaled", [job], requests, meta)
 
 

@@ -58,6 +58,4 @@ def compile_rescaled(
     meta: dict[str, int | str] = {"kind": "rescaled", "m": m, "k": k, "n": n,
                                   "weight_bits": weight_bits, "rounding": rounding}  # fmt: skip
     inputs = [input_matrix("A", (m, k)), input_matrix("B", (k, n), packed=packed)]
-    # Maxima and copy take the same table.
-    requests = {request.name: request for request in (*inputs, *output_requests(job))}
-    return compile_jobs(config, "rescaled", [job], requests.values(), meta)
+    return compile_jobs(config, "rescaled", [job], [*inputs, *output_requests(job)], meta)

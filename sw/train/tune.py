@@ -253,10 +253,10 @@ class _Tune(Function):
         left = sets[0].apply(host, context, f"{name}: d_in")
         sums, copy = weight.multiply(left, context, name, "forward")
         y = (sums.double() * left.scale * d_out).to(x.dtype)
-        monitor, real = context.monitor, weight.values.to(d_in.dtype)
+        monitor = context.monitor
         monitor.absmax(name, "X", host.absmax)
         monitor.absmax(name, "U", copy.maxima)
-        monitor.product(name, "Y", y, lambda: ((x * d_in) @ real) * d_out)
+        monitor.product(name, "Y", y, lambda: ((x * d_in) @ weight.real(d_in)) * d_out)
         ctx.save_for_backward(x, d_in, d_out)
         ctx.left, ctx.copy, ctx.weight, ctx.sets = left, copy, weight, sets
         ctx.name, ctx.context = name, context
@@ -275,17 +275,20 @@ class _Tune(Function):
         dx = (sums.double() * left.scale * d_in).to(x.dtype)
         monitor.absmax(name, "dY", host.absmax)
         monitor.absmax(name, "V", copy.maxima)
-        real = weight.values.to(d_in.dtype)
-        monitor.product(name, "dX", dx, lambda: ((dy * d_out) @ real.T) * d_in)
+        monitor.product(name, "dX", dx, lambda: ((dy * d_out) @ weight.real(d_in).T) * d_in)
         g_in = g_out = None
         if ctx.needs_input_grad[1]:
             column = quantise(x, Group.COLUMN, limit=x_limit, name=f"{name}: X")
             g_in = _dots(context, column, copy, left).to(d_in.dtype)
-            monitor.product(name, "d_in", g_in, lambda: (x * ((dy * d_out) @ real.T)).sum(0))
+            monitor.product(
+                name, "d_in", g_in, lambda: (x * ((dy * d_out) @ weight.real(d_in).T)).sum(0)
+            )
         if ctx.needs_input_grad[2]:
             column = quantise(dy, Group.COLUMN, limit=limit, name=f"{name}: dY")
             g_out = _dots(context, column, ctx.copy, ctx.left).to(d_out.dtype)
-            monitor.product(name, "d_out", g_out, lambda: (dy * ((x * d_in) @ real)).sum(0))
+            monitor.product(
+                name, "d_out", g_out, lambda: (dy * ((x * d_in) @ weight.real(d_in))).sum(0)
+            )
         return dx, g_in, g_out, None, None, None, None
 
 
@@ -299,6 +302,10 @@ class _Weight(NamedTuple):
     def T(self) -> _Weight:
         """The transpose."""
         return _Weight(self.values.T, self.bits)
+
+    def real(self, like: Tensor) -> Tensor:
+        """Return the integers as floating point, for measures: a copy, so only where asked for."""
+        return self.values.to(like.dtype)
 
     def multiply(
         self, left: _Scaled, context: Range, name: str, direction: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import statistics
 import time
 
@@ -18,12 +17,11 @@ SITES = {
     "wide": (1024, 1280, 1280),
 }
 METHODS = ("int8", "int8-tensor", "int8-stochastic", "int8-tuneqdm-one")
-RANK, REPEATS = 4, 7
+REPEATS = 7
 
 
 def layers() -> Rows:
     """Measure CPU time of a step, forward and backward, on one thread."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
 
     threads = torch.get_num_threads()
@@ -45,7 +43,7 @@ def _site(name: str, rows: int, d1: int, d2: int) -> Rows:
     plain = nn.Sequential(nn.Linear(d1, d2))
     models = {"fp32": copy.deepcopy(plain)} | {method: copy.deepcopy(plain) for method in METHODS}
     for method, model in models.items():
-        adapt(model, "0", method, **({} if "tuneqdm" in method else {"rank": RANK}))
+        adapt(model, "0", method)
 
     def seconds(model: nn.Module) -> float:
         start = time.process_time()

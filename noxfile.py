@@ -58,10 +58,11 @@ def reports(session: nox.Session) -> None:
 
 @nox.session
 def silicon(session: nox.Session) -> None:
-    """Measure elements and designs again, and write docs/table1.md and docs/flexibility.md."""
+    """Measure elements, designs and FPGAs again, and write what pages and README show of them."""
     install(session, "plot")
     session.run("python", "-m", "sim.synth.record", *session.posargs)
     session.run("python", "docs/silicon_pages.py")
+    session.run("python", "docs/fpga_table.py")
     session.run("python", "docs/generate.py")
 
 

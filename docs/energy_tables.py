@@ -21,7 +21,7 @@ PAPER = Config.preset("paper")
 NAMES = {
     "paper": "as built",
     "overlap": "drains overlapped",
-    "four": "4 products an element, 16x64",
+    "four": "4 MACs a PE",
 }
 """Recorded designs of both dataflows, and what tables call them."""
 

@@ -77,10 +77,11 @@ def emit(config: Config, memories: str = "behavioural") -> Emission:
     ValueError
         Another kind of memories.
     YosysError
-        There is no Yosys.
+        There is no Yosys that works.
     """
     if memories not in ("behavioural", "blackbox"):
         raise ValueError(f"memories must be behavioural or blackbox, not {memories!r}")
+    find_yosys()  # before units are made, so that none is left unused
     builder = Builder(emit=True)
     texts = convert_all(Accelerator(config, builder), TOP, builder)
     macros = sorted(builder.memories.values(), key=lambda macro: macro.name)

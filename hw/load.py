@@ -165,14 +165,9 @@ class LoadEngine(wiring.Component):
             region.beat.eq(word.dram >> exact_log2(bus)),
             region.pitch.eq(word.pitch >> exact_log2(bus)),
             region.rows.eq(word.rows),
-            region.row_beats.eq(
-                Mux(
-                    word.packed,
-                    (word.columns + (2 * bus - 1)) >> exact_log2(2 * bus),
-                    (word.columns + (bus - 1)) >> exact_log2(bus),
-                )
-            ),
+            region.row_beats.eq((word.columns + (bus - 1)) >> exact_log2(bus)),
             chunks.i.p.cut.eq(transpose),
+            chunks.i.p.packed.eq(word.packed),
             room.eq(takes.w_rdy & writes.w_rdy),
             chunks.i.valid.eq(self.i.valid & room),
             self.i.ready.eq(chunks.i.ready & room),

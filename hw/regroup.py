@@ -54,6 +54,7 @@ class Regroup(wiring.Component):
 
     Beats of the next instruction are taken while words of the one before wait. A packed beat stays
     for two cycles, and is a beat of its lower and one of its upper bytes, unless a row ends before.
+    Transposed in chunks of a beat, it is its lower half in one of them and its upper in the next.
 
     Members
     -------
@@ -118,8 +119,9 @@ class Regroup(wiring.Component):
             m.d.sync += [active.eq(self.i.valid), job.eq(self.i.p)]
         with m.If(job.transpose):
             m.d.comb += ready.eq(transposer.i.ready)
-        row_ends, count = self._count(m, job, taken, job_ends, transposer)
-        beat = self._unpacked(m, job, taken, leaves, row_ends)
+        row_ends, chunk_ends, count = self._count(m, job, taken, job_ends, transposer)
+        beat = self._unpacked(m, job, taken, leaves, row_ends, chunk_ends, job_ends)
+        m.d.comb += transposer.i.p.data.eq(beat)
         boxes = {}
         for size in sorted({*self._sizes.values(), self._wide} - {0}):
             boxes[size] = box = Gearbox(bus, size)
@@ -138,10 +140,19 @@ class Regroup(wiring.Component):
         return m
 
     def _unpacked(
-        self, m: Module, job: Any, taken: Signal, leaves: Signal, row_ends: Signal
+        self,
+        m: Module,
+        job: Any,
+        taken: Signal,
+        leaves: Signal,
+        row_ends: Signal,
+        chunk_ends: Any,
+        job_ends: Signal,
     ) -> Signal:
         """Return the beat in bytes; a packed one leaves with its upper half, or with its row."""
         beat, upper = Signal.like(self.beats.p, name="beat"), Signal()
+        # Of chunks of a beat, every other one begins with the upper half.
+        first = Signal()
         half = len(beat) // 2
         m.d.comb += [
             leaves.eq(~job.packed | upper | row_ends),
@@ -151,8 +162,18 @@ class Regroup(wiring.Component):
             packed = Mux(upper, self.beats.p[half:], self.beats.p[:half])
             elements = (packed[start : start + 4].as_signed() for start in range(0, half, 4))
             m.d.comb += beat.eq(Cat(Cat(each, each[3].replicate(4)) for each in elements))
-        with m.If(taken):
-            m.d.sync += upper.eq(~leaves)
+        with m.If(taken & ~leaves):
+            m.d.sync += upper.eq(1)
+        with m.Elif(taken & ~row_ends):
+            m.d.sync += upper.eq(0)
+        if self._config.transpose_columns > self._config.bus_bytes:
+            with m.Elif(taken):
+                m.d.sync += upper.eq(0)
+        else:
+            with m.Elif(taken):
+                following = Signal()
+                m.d.comb += following.eq(job.packed & ~job_ends & (first ^ chunk_ends))
+                m.d.sync += [first.eq(following), upper.eq(following)]
         return beat
 
     def _makers(self, job: Any, size: int) -> list[Any]:
@@ -168,8 +189,14 @@ class Regroup(wiring.Component):
 
     def _count(
         self, m: Module, job: Any, taken: Signal, job_ends: Signal, transposer: Transpose
-    ) -> tuple[Signal, Signal]:
-        """Count beats, rows and chunks; return whether a beat ends its row, and its bytes."""
+    ) -> tuple[Signal, Any, Signal]:
+        """Count beats, rows and chunks.
+
+        Returns
+        -------
+        row_ends, chunk_ends, count
+            Whether a beat ends its row, with that a chunk that is not the last, and its bytes.
+        """
         config, bus, chunk = self._config, self._config.bus_bytes, self._config.transpose_columns
         # Bytes of the row in this chunk, rows of the chunk, and columns from this chunk on: a plain
         # load is one chunk.
@@ -188,7 +215,6 @@ class Regroup(wiring.Component):
             last_chunk.eq(~job.transpose | (columns_left <= chunk)),
             block_ends.eq(last_row | (block_row == height - 1)),
             job_ends.eq(row_ends & last_row & last_chunk),
-            transposer.i.p.data.eq(self.beats.p),
             transposer.i.p.row_ends.eq(row_ends),
             transposer.i.p.block_ends.eq(block_ends),
             transposer.i.p.columns.eq(width),
@@ -216,7 +242,7 @@ class Regroup(wiring.Component):
                 columns_left.eq(beyond),
                 block_row.eq(0),
             ]
-        return row_ends, count
+        return row_ends, last_row & ~last_chunk, count
 
     def _give(self, m: Module, boxes: dict[int, Gearbox], transposer: Transpose) -> None:
         """Offer the words that are wanted."""

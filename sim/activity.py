@@ -197,7 +197,7 @@ def _load(config: Config, load: Load) -> dict[str, int]:
     # A beat fills as many banks as it has bytes; a word is read from all banks.
     return found | {
         name: words,
-        "transposer_writes": found["dram_read_bytes"],
+        "transposer_writes": load.rows * blocks(load.columns, config.bus_bytes) * config.bus_bytes,
         "transposer_reads": words * config.transpose_columns,
     }
 

@@ -10,6 +10,8 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from .result import BackendError
+
 __all__ = ["digest", "lock", "place"]
 
 
@@ -23,11 +25,24 @@ def digest(facts: Sequence[str], sources: Iterable[Path]) -> str:
 
 @contextlib.contextmanager
 def lock(folder: Path) -> Iterator[None]:
-    """Be the only process that makes `folder`; one that dies lets go."""
+    """Be the only process that makes `folder`; one that dies lets go.
+
+    Raises
+    ------
+    BackendError
+        Nothing can be kept beside it.
+    """
     import fcntl  # not on every system, and only making needs it
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_suffix(".lock").open("w") as handle:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        handle = folder.with_suffix(".lock").open("w")
+    except OSError as error:
+        raise BackendError(
+            f"nothing can be kept in {folder.parent}: {error.strerror}; CDMQTA_CACHE names the "
+            "folder of the cache"
+        ) from None
+    with handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 

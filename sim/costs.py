@@ -20,11 +20,14 @@ from .silicon import Element, Lane, Price, Unit, silicon
 from .sram_table import Organisation
 
 __all__ = [
-    "DRIVERS", "ELEMENTS", "ORIGINS", "Cost", "CostTable", "costs_from", "costs_of", "skew",
+    "DRIVERS", "ELEMENTS", "FOOT", "ORIGINS", "Cost", "CostTable", "costs_from", "costs_of", "skew",
 ]  # fmt: skip
 
 ELEMENTS = "elements"
 """The unit that has a price for each of its elements."""
+
+FOOT = "array foot"
+"""The unit that an array has beside its elements."""
 
 ORIGINS = {
     "netlist": "measured on this hardware's own netlist, with what it sees in real products "
@@ -176,6 +179,7 @@ def skew(config: Config) -> tuple[tuple[int, int], tuple[int, int]]:
 
 
 DRIVERS = {
+    FOOT: ("columns", lambda config: config.columns),
     "array edges": ("bits of skew", lambda config: sum(map(sum, skew(config)))),
     "accumulate": ("columns", lambda config: config.columns),
     "requantise and store": ("columns", lambda config: config.columns),
@@ -190,11 +194,10 @@ DRIVERS = {
 
 def _units(config: Config) -> Mapping[str, Unit]:
     """Return every unit, the elements only where this very design was recorded."""
-    chips = silicon().chips
-    for chip in chips.values():
-        if chip.config.replace(clock_mhz=config.clock_mhz) == config:
-            return chip.units
-    small, large = chips["quarter"], chips["paper"]
+    recorded = silicon()
+    if (chip := recorded.chip(config)) is not None:
+        return chip.units
+    small, large = recorded.chips["quarter"], recorded.chips["paper"]
     found = {}
     for name, (_, driver) in DRIVERS.items():
         at, low, high = (driver(each) for each in (config, small.config, large.config))

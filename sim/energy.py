@@ -8,6 +8,8 @@ With n MACs on an array of P elements of D products each, W waves and T cycles a
            + loads and drains                     tiles on their way through `b` and `p`
     lanes    sums.e_sum                           accumulate, requantise, rescale, reduce
     edges    flip-flops of the skew, clocked in turn, and moved
+    foot     32 flip-flops a column, moved while the array works
+    transposer   8.bytes.e_move, for what is written and for what is read
     units    T.e_clock of all others, at rest
     memory   sum over banks of reads.e_read + writes.e_write
     wires    bits.mm.e_wire
@@ -146,6 +148,7 @@ def energy(
     costs = costs or costs_of(config)
     memory, wires, memory_leakage = _memories(config, activity, costs)
     same = {"edges": _edges(config, activity, cycles, costs),
+            "foot": _foot(config, activity, costs),
             "transposer": _transposer(activity, costs), **memory, "wires": wires}  # fmt: skip
     timed, zero_delay = (
         _cells(config, activity, cycles, costs, timed=mode) | same for mode in (True, False)
@@ -235,6 +238,18 @@ def _edges(config: Config, activity: Activity, cycles: int, costs: CostTable) ->
     reads = activity.input_reads, activity.weight_reads
     moved = sum(n * bits for n, bits in zip(reads, passed, strict=True)) / config.macs_per_element
     return sum(turned) / TURNS * cycles * keeps + moved * (moves - keeps)
+
+
+def _foot(config: Config, activity: Activity, costs: CostTable) -> float:
+    """Return pJ of sums at the foot of the array, but for the clock, which its unit has at rest.
+
+    In WS a sum leaves each column with each wave; in OS those of the last row grow with each wave,
+    and then all rows pass on their way out.
+    """
+    sums = config.columns * (
+        activity.waves_ws + activity.waves_os + activity.folds_os * config.rows
+    )
+    return 32 * sums * (costs.flop_move.value - costs.flop_clock.value)
 
 
 def _transposer(activity: Activity, costs: CostTable) -> float:

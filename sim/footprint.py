@@ -167,6 +167,9 @@ def beat_bytes(config: Config, instruction: Load | Store | Absmax) -> int:
     Rows start with a beat of their own.
     """
     rows, size, _ = dram_bytes(instruction)
+    match instruction:
+        case Load(packed=1, transpose=1) if config.transpose_columns == config.bus_bytes:
+            size = instruction.columns  # a beat for each half of it
     return rows * blocks(size, config.bus_bytes) * config.bus_bytes
 
 

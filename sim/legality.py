@@ -36,8 +36,6 @@ def misuse(config: Config, instruction: Instruction, accesses: Sequence[Access])
             if instruction.packed:
                 return f"unpacks into the {Space(instruction.memory).title}"
             return "loads a fraction of a scale" if instruction.columns % 4 else None
-        case Load(packed=1, transpose=1):
-            return "transposes what is packed"
         case Execute() if instruction.rows > 1 and not instruction.out_row_stride % 2:
             return (
                 f"has out_row_stride {instruction.out_row_stride}, which must be odd: rows that "

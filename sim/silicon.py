@@ -171,23 +171,13 @@ class Silicon:
     narrow: dict[tuple[int, int], Narrow] = field(default_factory=dict)
 
     def element(self, config: Config) -> Element:
-        """Return the element of a configuration.
+        """Return the element of a configuration."""
+        return self.elements[variant(config)]
 
-        With several products and a register behind them, it is the one without the register, and
-        what the register adds to an element of one product.
-        """
-        key = variant(config)
-        if (found := self.elements.get(key)) is not None:
-            return found
-        plain, one, both = (
-            self.elements[variant(config.replace(**changes))]
-            for changes in (
-                {"product_register": 0},
-                {"product_register": 0, "macs_per_element": 1},
-                {"macs_per_element": 1},
-            )
-        )
-        return _with_register(plain, one, both)
+    def chip(self, config: Config) -> Chip | None:
+        """Return the design of a configuration, if recorded; its clock and DRAM do not matter."""
+        built = config.digest()
+        return next((each for each in self.chips.values() if each.config.digest() == built), None)
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as what JSON can hold."""
@@ -229,19 +219,6 @@ def _made(kind: type, held: Mapping[str, Any]) -> Any:
             for name in names
         }
     )
-
-
-def _with_register(plain: Element, one: Element, both: Element) -> Element:
-    """Return an element with what a second one has beyond a first."""
-    found: dict[str, Any] = {}
-    for item in dataclasses.fields(Element):
-        base, low, high = (getattr(each, item.name) for each in (plain, one, both))
-        if isinstance(base, Price):
-            timed = base.timed + high.timed - low.timed
-            found[item.name] = Price(timed, base.zero_delay + high.zero_delay - low.zero_delay)
-        else:
-            found[item.name] = base + high - low
-    return Element(**found)
 
 
 def variant(config: Config) -> tuple[int, ...]:

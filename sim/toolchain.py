@@ -24,6 +24,7 @@ __all__ = [
     "find_icarus",
     "find_verilator",
     "yosys_environment",
+    "yosys_version",
 ]
 
 VERILATOR_MINIMUM = (5, 36)
@@ -134,14 +135,40 @@ def yosys_environment() -> dict[str, str]:
         raise BackendError(str(error)) from None
 
 
+def yosys_version() -> str:
+    """Return what the Yosys that Amaranth finds says of its version.
+
+    Raises
+    ------
+    BackendError
+        There is none that works.
+    """
+    from hw.yosys import YosysError, version_of
+
+    yosys_environment()
+    try:
+        return version_of(os.environ.get("YOSYS", "yosys"))
+    except YosysError as error:
+        raise BackendError(str(error)) from None
+
+
 def cache_folder() -> Path:
-    """Return the folder that keeps built simulations: ``$CDMQTA_CACHE``, else the user's cache."""
-    chosen = os.environ.get("CDMQTA_CACHE")
-    if chosen:
-        return Path(chosen).expanduser().absolute()
+    """Return the folder that keeps built simulations: ``$CDMQTA_CACHE``, else the user's cache.
+
+    Raises
+    ------
+    BackendError
+        A file stands in its place.
+    """
     import platformdirs
 
-    return platformdirs.user_cache_path("cdmqta")
+    chosen = os.environ.get("CDMQTA_CACHE")
+    folder = Path(chosen).expanduser().absolute() if chosen else None
+    folder = folder or platformdirs.user_cache_path("cdmqta")
+    if folder.exists() and not folder.is_dir():
+        raise BackendError(f"{folder} is to be a folder for the cache, and is a file; "
+                           "set CDMQTA_CACHE to another, or move the file")  # fmt: skip
+    return folder
 
 
 def _verilator_program() -> tuple[Path, tuple[int, int], dict[str, str]]:

@@ -26,7 +26,7 @@ from .tile_problem import Problem
 from .tile_search import GOALS, Goal, Space, worth
 from .trial import Trial
 
-__all__ = ["OBJECTIVES", "Decision", "Draft", "Objective", "decide"]
+__all__ = ["OBJECTIVES", "Decision", "Draft", "Objective", "check_reduction", "decide"]
 
 Objective = Literal[Goal, "array"]
 """What a plan is to make small: the time from start to end, the energy of chip and DRAM, their
@@ -142,6 +142,11 @@ def _check(config: Config, problem: Problem, name: str) -> None:
     """Refuse what is out of reach before the search, whose space grows with the sizes."""
     m, k, n = problem.m, problem.k, problem.n
     check_fits(config, m * k + k * n + m * n * problem.demand.out_bytes, f"the matrices of {name}")
+    check_reduction(k)
+
+
+def check_reduction(k: int) -> None:
+    """Refuse a product whose sums could leave int32, by the length of its reduction."""
     if k > MAX_REDUCTION:
         raise TileError(f"a reduction of {k} could leave int32: it must be at most {MAX_REDUCTION}")
 

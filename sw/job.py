@@ -24,7 +24,7 @@ class Operand:
     transposed : bool
         Whether the array wants its transpose, so that loads transpose it.
     packed : bool
-        Whether its elements have four bits, two a byte; then it must not be transposed.
+        Whether its elements have four bits, two a byte.
     """
 
     buffer: str
@@ -59,6 +59,8 @@ class Copy:
         With COLUMN: buffer of entries, (1, M), by which sums are rescaled by row before.
     unit_row : int
         Row of that buffer, if it has several.
+    scales_row : int
+        Row of the buffer of scales, if it has several.
     stochastic : bool
         Whether rounding is stochastic, or to nearest.
     """
@@ -70,6 +72,7 @@ class Copy:
     unit: str = ""
     stochastic: bool = False
     unit_row: int = 0
+    scales_row: int = 0
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from hw.isa.instructions import Axis, Dataflow
 
 from .compile import compile_jobs, input_matrix, output_requests
 from .dataflow import Choice, choose_update
-from .decide import Objective, decide
+from .decide import Objective, check_reduction, decide
 from .gemm import ROUNDINGS, Rounding, operands
 from .job import Copy, Job, Maxima, Output, Sums
 from .lora import Gemm, Site, site_products
@@ -166,6 +166,9 @@ class _Planner:
 
     def jobs(self) -> list[Job]:
         """Return the jobs in an order in which each finds its operands made."""
+        # All at once, since what comes before a product that is refused may take long to decide.
+        for name in (*self._low_rank_of, *self._gradients):  # Y and dX reduce as H and dH
+            check_reduction(self._gemms[name].left.columns)
         slabs = self._slabs()
         jobs = []
         for slab in slabs:

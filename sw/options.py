@@ -333,6 +333,8 @@ class Margin(click.ParamType):
 class Finite(click.FloatRange):
     """A number in a range, which NaN and infinities are not."""
 
+    name = "number"
+
     def convert(self, value: Any, param: Any, ctx: Any) -> float:
         """Return the number."""
         number = float(super().convert(value, param, ctx))
@@ -353,6 +355,8 @@ class OutputFile(click.ParamType):
         """Return the name, unless no file of that name can be written."""
         if self._dash and value == "-":
             return value
+        if not value:
+            self.fail("names no file", param, ctx)
         path = Path(value)
         folder = path.parent
         if path.is_dir():

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from multiprocessing import connection
 
-__all__ = ["spread", "workers"]
+__all__ = ["cores", "spread", "workers"]
 
 Spread = Callable[..., Iterable]
 """Works as `map`; what it calls is importable by name."""
@@ -43,7 +43,7 @@ def spread(jobs: int | None = None) -> Iterator[Spread]:
     jobs : int, optional
         Processes.
     """
-    jobs = jobs or _cores()
+    jobs = jobs or cores()
     if jobs == 1:
         yield map
         return
@@ -60,7 +60,7 @@ def _map(pool: Executor, function: Callable, *iterables: Iterable) -> Iterator:
     return (future.result() for future in futures)
 
 
-def _cores() -> int:
+def cores() -> int:
     """Return the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):  # not everywhere
         return len(os.sched_getaffinity(0))

@@ -183,8 +183,11 @@ class Stager:
                     Memory.ROW_SCALE, output.unit, tile.m, output.unit_row
                 )
             memory, part = _TABLES[output.axis], _part(output.axis, tile)
-            table = self._loaded if output.loaded else self._made
-            places[memory] = table(memory, output.scales, part)
+            places[memory] = (
+                self._loaded(memory, output.scales, part, output.scales_row)
+                if output.loaded
+                else self._made(memory, output.scales, part)
+            )
         self._steps.append(Emit(output, tile, base, tile.m.size, *places.values()))
 
     def _measure(self, job: Job, output: Maxima, tile: Tile, base: int) -> None:

@@ -229,7 +229,9 @@ class Counts:
         lost = np.maximum(0.0, 1 - depth / (words * part))
         outer, inner = (columns, rows) if transposed else (rows, columns)
         packed = memory == "weight" and self.problem.demand.right_packed
-        beat = config.bus_bytes * (1 + packed)
+        # Where columns are turned a beat at a time, both halves of a packed one are read apart.
+        apart = transposed and config.transpose_columns == config.bus_bytes
+        beat = config.bus_bytes * (2 if packed and not apart else 1)
         beats = outer.extent * inner.total(lambda extent: blocks(extent, beat))
         # A packed beat is two beats on its way to the memory.
         paces = (at_once, config.bus_bytes) if packed else (at_once,)

@@ -6,9 +6,9 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -27,16 +27,16 @@ from .models import load_model
 from .options import Finite, config_options, dram_values
 from .parallel import spread
 from .prices import DRAM_CLASS
+from .train_options import TORCH, TRAINS, Asked, need_packages, refuse_what_has_no_effect
 
 if TYPE_CHECKING:
+    import torch
+
     from .train.precision import Method
+    from .train.task import Losses
 
 __all__ = ["train_command"]
 
-TORCH = "torch"
-TRAINS = ("lora", "full", "tuneqdm")
-_BITS, _EXPERTS = 4, 4
-"""Of TuneQDM, where nothing else is asked for."""
 _EXAMPLE_STEPS, _DEVICE_STEPS = 400, 3
 _SITE = (77, 768, 320)
 """Tokens and widths of what a device trains: the K site of SD 1.5 that `cdmqta demo` runs."""
@@ -60,7 +60,8 @@ Watch = Callable[[str, int, int], None]
 @click.option(
     "--precision", metavar="NAME",
     help="Arithmetic: fp32; int8 (a scale for each row or column), int8-tensor, int8-stochastic; "
-    "int6, int4, int4-weights, int4-activations, int4-gradients.",
+    "int6, int4, int4-weights, int4-activations, int4-gradients; int8-low-noise and "
+    "int8-high-noise (8 bits where there is little or much noise, 6 in between, 4 elsewhere).",
 )  # fmt: skip
 @click.option("--weight-bits", type=click.Choice(["4", "8"]), show_default="4 for tuneqdm",
               help="Of the frozen weight in memory, with scales by output channel.")  # fmt: skip
@@ -75,6 +76,8 @@ Watch = Callable[[str, int, int], None]
               help="Runs of each method, with seeds from 0 on.")  # fmt: skip
 @click.option("--samples", type=click.IntRange(2), default=128, show_default=True,
               help="Images that the example is judged by, of concept and prior each.")  # fmt: skip
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True,
+              help="Of a task of your own: of A, its batches and stochastic rounding.")  # fmt: skip
 @click.option("--learning-rate", type=Finite(0, min_open=True), default=1e-3,
               show_default=True, help="Of a task of your own.")  # fmt: skip
 @click.option("-o", "--output", default="train", show_default=True, metavar="DIR",
@@ -92,21 +95,22 @@ def train_command(
     dram_latency: int | None,
     **options: Any,
 ) -> None:
-    """Fine-tune with every product in the accelerator's integers.
+    """Fine-tune with products of chosen layers in the accelerator's integers.
 
     Without a name, the built-in example: a small diffusion model learns a concept, in float and in
-    integers, and a report is written. A function of your own returns a `sw.train.task.Task`. With
+    integers, and a report is written. In integers are Q, K, V and output projections of its
+    cross-attention, and Q.K^T and P.V; its convolutions, its text encoder, and the layers that
+    embed the time are in float. A function of your own returns a `sw.train.task.Task`. With
     --backend functional or rtl, a model of one site is trained on the accelerator, and every loss
     compared with torch's; with --backend timing, steps are timed.
     """
     # Threads of torch that spin while they wait take the cores from those that work. It is read
     # when torch is imported, which is below.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    if find_spec("torch") is None:
-        raise click.UsageError("train needs torch: pip install 'cdmqta[train]'")
+    need_packages(task, backend)
     if task is not None and backend != TORCH:
         raise click.UsageError(f"a task of your own is for --backend {TORCH}, not {backend}")
-    _refuse_what_has_no_effect(task, backend)
+    refuse_what_has_no_effect(task, backend, trains)
     config = config.replace(**dram_values(dram_gbps, dram_latency))
     report.keep_clear({})
     asked = Asked(trains, precision, *(options[name] for name in Asked._fields[2:]))
@@ -119,79 +123,6 @@ def train_command(
         _own_task(task, report, asked.method(), options)
     else:
         _example(report, asked, options)
-
-
-class Asked(NamedTuple):
-    """What the options say of the way to train; None and False where they say nothing."""
-
-    method_name: str | None
-    precision: str | None
-    weight_bits: str | None
-    experts: int | None
-    no_input_scales: bool
-    policies: bool
-
-    def method(self) -> Method:
-        """Return the way to train."""
-        from .train.precision import PRECISIONS, Method
-
-        if self.policies:
-            raise click.UsageError("--policies are for the built-in example")
-        name, trains = self.precision or "int8", self.method_name or TRAINS[0]
-        if name not in PRECISIONS:
-            raise click.UsageError(
-                f"--precision must be one of {', '.join(PRECISIONS)}, not {name!r}"
-            )
-        tune = trains == "tuneqdm"
-        bits = int(self.weight_bits) if self.weight_bits else _BITS if tune else None
-        try:
-            return Method(
-                trains, PRECISIONS[name], bits,
-                self.experts or (_EXPERTS if tune else 1), not self.no_input_scales,
-            )  # fmt: skip
-        except ValueError as error:
-            raise click.UsageError(f"--method {trains}: {error}") from None
-
-    def methods(self) -> dict[str, Method]:
-        """Return what the example compares: a set, or float and what was asked for."""
-        from .example.runs import methods_of
-        from .train.precision import METHODS
-
-        if self.policies:
-            if any(self[:-1]):
-                raise click.UsageError("--policies are a set of methods: no other is taken")
-            return methods_of("schedule")
-        if not any(self[1:]) and self.method_name != "full":
-            return methods_of(self.method_name or TRAINS[0])
-        made = self.method()
-        known = {each: name for name, each in METHODS.items()}
-        words = (str(value) for value in self if value not in (None, False, True))
-        return {"fp32": METHODS["fp32"], known.get(made, "-".join(words)): made}
-
-
-_WAY = {"trains", "precision", "weight_bits", "experts", "no_input_scales", "policies"}
-_ON_A_DEVICE = {"policies", "seeds", "samples", "output", "learning_rate"}
-_WITHOUT_EFFECT = {
-    "the built-in example": {"learning_rate"},
-    "a task of your own": {"seeds", "samples"},
-    "--backend functional": _ON_A_DEVICE,
-    "--backend rtl": _ON_A_DEVICE,
-    "--backend timing": _ON_A_DEVICE | _WAY | {"steps"},
-}
-"""Options, by what is trained or computed by whom."""
-
-
-def _refuse_what_has_no_effect(task: str | None, backend: str) -> None:
-    """Refuse options that were given for nothing."""
-    kind = f"--backend {backend}"
-    if backend == TORCH:
-        kind = "the built-in example" if task is None else "a task of your own"
-    context = click.get_current_context()
-    for parameter in context.command.params:
-        name = parameter.name or ""
-        given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-        if given and name in _WITHOUT_EFFECT[kind]:
-            raise click.UsageError(f"{parameter.opts[0]} is not for {kind}")
 
 
 def _folder(output: str) -> Path:
@@ -210,8 +141,6 @@ def _example(report: Report, asked: Asked, options: dict[str, Any]) -> None:
     from .train.checkpoint import CheckpointError
     from .train.trainer import StepRefused
 
-    if find_spec("matplotlib") is None:
-        raise click.UsageError("the report needs matplotlib: pip install 'cdmqta[train]'")
     plan = Plan(
         methods=asked.methods(), seeds=tuple(range(options["seeds"])),
         steps=options["steps"] or _EXAMPLE_STEPS, rank=options["rank"], samples=options["samples"],
@@ -219,21 +148,22 @@ def _example(report: Report, asked: Asked, options: dict[str, Any]) -> None:
     folder, captions = _folder(options["output"]), captions_shown()
     with _bar() as watch, spread() as side_by_side:
         try:
-            outcomes, images = run_all(plan, folder, captions, watch, side_by_side)
+            outcomes, images, how = run_all(plan, folder, captions, watch, side_by_side)
         except CheckpointError as error:
             raise click.UsageError(f"--output: {error}; another folder starts anew") from None
         except StepRefused as error:
             fail(str(error))
-    written = write_report(folder, plan, outcomes, images, captions)
+    written = write_report(folder, plan, outcomes, images, captions, how)
     report.table(rows(outcomes))
     for path in written:
         report.line(f"written: {path}")
-    report.json(figures(plan, outcomes))
+    report.json(figures(plan, outcomes, how))
 
 
 def _own_task(name: str, report: Report, method: Method, options: dict[str, Any]) -> None:
     """Train a task that a function makes."""
     from .models.load import call_named
+    from .models.product import one_line
     from .train.adapt import adapt
     from .train.adapter_file import save_adapter
     from .train.checkpoint import CheckpointError
@@ -246,14 +176,23 @@ def _own_task(name: str, report: Report, method: Method, options: dict[str, Any]
             f"{name}: must return a sw.train.task.Task, not {type(task).__name__}"
         )
     steps = options["steps"] or _EXAMPLE_STEPS
-    settings = Settings(learning_rate=options["learning_rate"])
+    settings = Settings(learning_rate=options["learning_rate"], seed=options["seed"])
     try:
-        adapted = adapt(task.model, task.match, method, rank=options["rank"], frozen=task.frozen,
-                        detach_first=task.detach_first)  # fmt: skip
+        adapted = adapt(
+            task.model, task.match, method, rank=options["rank"], alpha=task.alpha,
+            frozen=task.frozen, attention=task.attention, seed=options["seed"],
+            detach_first=task.detach_first, total=task.total,
+        )  # fmt: skip
         folder = _folder(options["output"])
-        trainer = Trainer(task, adapted, settings, folder)
+        trainer = Trainer(replace(task, losses=_told(task.losses)), adapted, settings, folder)
         if trainer.resume():
-            report.line(f"{folder}: goes on from step {trainer.step}")
+            if trainer.step > steps:
+                raise click.UsageError(
+                    f"--steps must be at least {trainer.step}, which {folder} has done already, "
+                    f"not {steps}; another folder starts anew"
+                )
+            what = "goes on from" if trainer.step < steps else "has done all: it is at"
+            report.line(f"{folder}: {what} step {trainer.step}")
         with _bar() as watch:
             trainer.run(steps, lambda step, _: watch(task.name, step, steps))
         if method.trains == "lora":
@@ -264,11 +203,31 @@ def _own_task(name: str, report: Report, method: Method, options: dict[str, Any]
         fail(str(error))
     except ValueError as error:
         raise click.UsageError(f"{name}: {error}") from None
+    except RuntimeError as error:  # of torch, going back through what the losses have done
+        raise click.UsageError(
+            f"{name}: its losses cannot be trained on: {one_line(error)}"
+        ) from None
     losses = trainer.history.losses
     report.line(f"{len(adapted.trained)} layers, {trainer.step} steps: loss "
                 f"{losses[0]['loss']:.6g} at first, {losses[-1]['loss']:.6g} at last")  # fmt: skip
     report.line(f"written: {folder}")
     report.json({"task": task.name, "layers": list(adapted.trained), "losses": losses})
+
+
+def _told(losses: Losses) -> Losses:
+    """Return the losses of a user's task, whose errors are ValueErrors of one line."""
+    from .models.product import one_line
+    from .train.operand import NotFinite
+
+    def draw(generator: torch.Generator) -> dict[str, torch.Tensor]:
+        try:
+            return losses(generator)
+        except NotFinite:  # of our layers: the step is refused
+            raise
+        except (Exception, SystemExit) as error:  # it is the user's, and may do anything
+            raise ValueError(f"its losses fail: {one_line(error)}") from None
+
+    return draw
 
 
 def _on_device(device: Device, report: Report, method: Method, options: dict[str, Any]) -> None:

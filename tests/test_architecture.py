@@ -264,3 +264,19 @@ def test_products_are_computed_without_torch_amaranth_and_cocotb(tmp_path):
     assert python("-c", code, folder=tmp_path).startswith("blocked\n")
     assert np.load(tmp_path / "c.npy").shape == (5, 3)
     assert np.load(tmp_path / "c.scales.npy").shape == (5,)
+
+
+def test_netlists_are_kept_by_the_sources_they_depend_on() -> None:
+    """`sim.synth.flow` and all of its package that it imports, one way or another."""
+    from sim.synth.flow import MAKERS
+
+    package, paths = "sim.synth.", dict(SOURCES)
+    found, more = set(), ["sim.synth.flow"]
+    while more:
+        module = more.pop()
+        found.add(module)
+        for item in imports_of(module, paths[module].read_text(encoding="utf-8")):
+            source = item.name if item.name in paths else item.name.rpartition(".")[0]
+            if source.startswith(package) and source not in found:
+                more.append(source)
+    assert sorted(f"{package}{name}" for name in MAKERS) == sorted(found)

@@ -202,8 +202,9 @@ class Load(Instruction):
     of what lies in DRAM: row ``r`` on the chip is byte ``r`` of every DRAM row. There are then
     `columns` rows on the chip, each of `rows` bytes in ``ceil(rows / lanes)`` blocks.
 
-    With `packed`, for the same memories and not with `transpose`, a byte in DRAM is two elements
-    of four bits, from -8 to 7, the first in its lower half: a row is ``ceil(columns / 2)`` bytes.
+    With `packed`, for the same memories, a byte in DRAM is two elements of four bits, from -8 to 7,
+    the first in its lower half: a row is ``ceil(columns / 2)`` bytes. With `transpose`, too, each
+    beat of a row is read twice where columns are turned a beat at a time.
     """
 
     opcode = Opcode.LOAD

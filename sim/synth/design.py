@@ -10,6 +10,7 @@ from hw.isa.config import Config
 
 from ..macros import SRAM
 from ..sram_table import Banked, Organisation, Ports, banked
+from ..toolchain import yosys_environment
 from .netlist import Macro
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ def _emitted(config: Config, unit: str, memories: str) -> tuple[str, str, tuple[
     if unit == "top":
         emission = emit(config, memories=memories)
         return emission.verilog, emission.top, emission.memories
+    yosys_environment()  # before units are made, so that none is left unused
     builder = Builder(emit=True)
     top, make = ("cdmqta_pe", ProcessingElement) if unit == "pe" else ("cdmqta_array", Array)
     texts = convert_all(make(config, builder), top, builder)

@@ -7,9 +7,12 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ..cache import digest
+from ..toolchain import yosys_version
 from .buffers import limit_loads
 from .cell_maps import full_adder_map, register_pins, use_complements
 from .flat import flatten
@@ -18,12 +21,17 @@ from .liberty import Library
 from .netlist import Macro, parse_modules
 from .sizing import strengthen
 from .slack import Slack
-from .yosys import MappingError, run_yosys, yosys_version
+from .yosys import MappingError, run_yosys
 
-__all__ = ["FAST", "FLOW_VERSION", "MappingError", "Recipe", "map_design", "netlist_verilog"]
+__all__ = ["FAST", "MAKERS", "MappingError", "Recipe", "map_design", "netlist_verilog"]
 
-FLOW_VERSION = 3
-"""Part of the key of what is kept: to be raised with every change of what comes out."""
+MAKERS = (
+    "buffers", "cell_maps", "clock", "constants", "delays", "errors", "flat", "flow", "function",
+    "graph", "kept", "kernels", "liberty", "netlist", "size_kernels", "sizing", "slack", "strength",
+    "table", "yosys",
+)  # fmt: skip
+"""Modules of this package that a netlist depends on: what they made is not used once they change.
+"""
 
 _LIBRARY, _DESIGN, _NETLIST = "library.lib", "design.v", "netlist.json"
 
@@ -147,7 +155,7 @@ def map_design(
         What comes out cannot be timed, so that it cannot be made fast either.
     """
     recipe, macros = recipe or Recipe(), dict(sorted((macros or {}).items()))
-    facts = [FLOW_VERSION, yosys_version(), _SCRIPT, top, repr(recipe), library.digest, verilog]
+    facts = [_makers_digest(), yosys_version(), top, repr(recipe), library.digest, verilog]
     facts.append(repr(macros))
     return kept(
         facts,
@@ -165,6 +173,12 @@ def netlist_verilog(folder: Path) -> str:
         purge = "hierarchy -auto-top"
         run_yosys(work, f"read_json {_NETLIST}\n{purge}\nwrite_verilog -noattr netlist.v\n")
         return (work / "netlist.v").read_text(encoding="utf-8")
+
+
+@cache
+def _makers_digest() -> str:
+    folder = Path(__file__).parent
+    return digest((), (folder / f"{name}.py" for name in MAKERS))
 
 
 def _make(

@@ -11,12 +11,13 @@ from typing import Any
 
 from hw.isa.config import Config
 
+from ..toolchain import yosys_version
 from .design import verilog_of
 from .kept import kept
 from .netlist import instances_in
 from .targets import TARGETS, FpgaTarget, Resources
 from .units import owned_in
-from .yosys import MappingError, run_yosys, yosys_version
+from .yosys import MappingError, run_yosys
 
 __all__ = [
     "TARGETS",

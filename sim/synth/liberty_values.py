@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,9 +55,12 @@ class Values:
         if text is None:
             return default
         try:
-            return float(text) * scale
+            found = float(text) * scale
+            if not math.isfinite(found):
+                raise ValueError
         except ValueError:
             raise self.fail(group, f"{name} must be a number, not {text!r}") from None
+        return found
 
     def _units(self) -> Units:
         time = self._unit("time_unit", "1ns", "s") * 1e9
@@ -97,8 +101,10 @@ class Values:
     def table(self, group: Group, kind: str, scale: float) -> Table | None:
         """Return the table of a kind inside a group, its slew in rows."""
         found = group.one(kind)
-        if found is None or "values" not in found.complex:
+        if found is None:
             return None
+        if "values" not in found.complex:
+            raise self.fail(found, "has no values")
         name = found.names[0] if found.names else "scalar"
         template = self.templates.get(name)
         if template is None and name != "scalar":
@@ -144,6 +150,9 @@ class Values:
 
     def _numbers(self, group: Group, text: str) -> NDArray[np.float64]:
         try:
-            return np.array(text.replace(",", " ").split(), dtype=np.float64)
+            found = np.array(text.replace(",", " ").split(), dtype=np.float64)
+            if not np.isfinite(found).all():
+                raise ValueError
         except ValueError:
             raise self.fail(group, f"holds what is no number: {text[:60]!r}") from None
+        return found

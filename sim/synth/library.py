@@ -92,7 +92,8 @@ def library_file(path: str | Path | None = None) -> Path:
         return Path(path)
     kept = _place(hashlib.sha256(content).hexdigest())
     if _content(kept, kept.stem) is None:
-        _keep(content, kept)
+        with lock(kept.with_suffix("")):
+            _keep(content, kept)
     return kept
 
 
@@ -135,7 +136,6 @@ def _content(path: Path, sha256: str) -> bytes | None:
 
 def _keep(content: bytes, path: Path) -> None:
     """Write a file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     handle, part = tempfile.mkstemp(prefix="part-", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:

@@ -19,6 +19,7 @@ from hw.isa.config import Config
 from .. import silicon
 from ..cache import lock
 from ..silicon import VARIANT, Chip, Lane, Narrow, Price, Silicon, Unit, variant
+from ..toolchain import yosys_version
 from .circuit import Circuit
 from .element import Element, measure, record_products
 from .flat import Flat, flatten
@@ -31,12 +32,11 @@ from .standby import standby
 from .synthesis import Synthesis, synthesise
 from .units import owned, unit_of
 from .work import Rest, Work
-from .yosys import yosys_version
 
 __all__ = [
-    "BITS", "CHIPS", "CLOCK_MHZ", "chip", "element_of", "element_prices", "lane_of", "lane_prices",
-    "narrow_of",
-    "rest_by_unit", "unit_periods", "units_of", "variants",
+    "BITS", "CHIPS", "CLOCK_MHZ", "chip", "conditions_of", "element_at_work", "element_of",
+    "element_prices", "lane_of", "lane_prices", "narrow_of", "rest_by_unit", "unit_periods",
+    "units_of", "variants",
 ]  # fmt: skip
 
 CLOCK_MHZ = 400
@@ -64,13 +64,9 @@ _ELEMENT, _ACCUMULATE, _STORE = "cdmqta_pe", "cdmqta_lane", "cdmqta_post_lane"
 
 
 def variants() -> Iterator[dict[str, int]]:
-    """Return the fields of the variants of the element that are recorded.
-
-    Those of several products with a register are made up of others (`sim.silicon`).
-    """
+    """Return the fields of every variant of the element; drains overlap only where some are."""
     dataflows = [(1, 1, 1), (1, 1, 0), (1, 0, 0), (0, 1, 1), (0, 1, 0)]
-    kinds = [(1, 0), (1, 1), (2, 0), (4, 0)]  # products, and a register behind them
-    for (macs, register), flows in itertools.product(kinds, dataflows):
+    for macs, register, flows in itertools.product((1, 2, 4), (0, 1), dataflows):
         yield dict(zip(VARIANT, (*flows, register, macs), strict=True))
 
 
@@ -80,17 +76,22 @@ def conditions_of(result: Synthesis) -> Conditions:
     return Conditions(wire_load=wires, period_ns=1e3 / CLOCK_MHZ)
 
 
-def element_of(result: Synthesis) -> silicon.Element:
-    """Measure the element of a design, or one that was mapped by itself.
+def element_at_work(result: Synthesis) -> Element:
+    """Measure the element of a design, or one that was mapped by itself, by what it does.
 
     Raises
     ------
     RuntimeError
         A netlist does not do what the RTL did.
     """
+    circuit = Circuit(flatten(result.netlist, _ELEMENT), result.library)
+    return measure(circuit, record_products(result.config), conditions_of(result))
+
+
+def element_of(result: Synthesis, found: Element | None = None) -> silicon.Element:
+    """Return prices of the element of a design: `found`, or what `element_at_work` finds."""
+    found = found or element_at_work(result)
     flat = flatten(result.netlist, _ELEMENT)
-    circuit = Circuit(flat, result.library)
-    found = measure(circuit, record_products(result.config), conditions_of(result))
     return element_prices(found, analyse(flat, result.wire_load).period_ns)
 
 

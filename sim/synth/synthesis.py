@@ -21,7 +21,7 @@ from .library import find_library, library_file
 from .netlist import Netlist, read_netlist
 from .path import Path as TimedPath
 from .sta import Timing, analyse, chosen_wire_load
-from .suffices import require_mappable
+from .suffices import require_mappable, require_power
 
 __all__ = ["Synthesis", "synthesise"]
 
@@ -122,6 +122,7 @@ def synthesise(
     liberty: str | Path | None = None,
     wire_load: str = "none",
     sram: Organisation = SRAM,
+    power: bool = False,
 ) -> Synthesis:
     """Map a unit to cells, or find it mapped already, and count and time what comes out.
 
@@ -136,6 +137,8 @@ def synthesise(
         ``none``, ``default``, or one of the library's.
     sram : Organisation
         How memories are laid out.
+    power : bool
+        Whether energy is to be measured: a library that tells none is refused at once.
 
     Raises
     ------
@@ -148,6 +151,8 @@ def synthesise(
     """
     library = find_library(liberty)
     require_mappable(library)
+    if power:
+        require_power(library)
     chosen = chosen_wire_load(library, wire_load)
     design = design_of(config, unit, sram)
     recipe = Recipe()

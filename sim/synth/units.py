@@ -13,7 +13,7 @@ __all__ = ["UNITS", "owned", "owned_in", "unit_of"]
 _OWNERS = {
     "cdmqta_pe": "elements",
     "cdmqta_row": "elements",
-    "cdmqta.execute.array": "elements",
+    "cdmqta.execute.array": "array foot",
     "cdmqta.execute.edge": "array edges",
     "cdmqta.execute": "feed",
     "cdmqta.execute.left": "operand buffers",

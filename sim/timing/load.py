@@ -31,7 +31,7 @@ _TASK = record(
 the operand memories, only the bank counts: they are modulo the words of two reads. `columns` are 0
 once the beats are asked for. `wide`: as many words are written at once as the array reads."""
 
-_CHUNKS = record(resting=1, beat=1, pitch=1, rows=1, row_beats=1)
+_CHUNKS = record(resting=1, beat=1, pitch=1, rows=1, row_beats=1, packed=1, upper=1)
 """Columns of a transposed load that wait for a chunk of them to be cut: `hw.chunks.Chunks`."""
 
 _WORDS = record(
@@ -165,8 +165,8 @@ def _request(s, h, w, load, room):
                 load.pitch >> h.bus_bits,
                 load.rows,
             )
-            size = (load.columns + 1) >> 1 if load.packed else load.columns
-            rest.row_beats = (size + h.bus - 1) >> h.bus_bits
+            rest.row_beats = (load.columns + h.bus - 1) >> h.bus_bits
+            rest.packed = load.packed
             cut = _transposes(load)
         else:
             cut = True
@@ -179,15 +179,20 @@ def _request(s, h, w, load, room):
 @compiled
 def _cut(rest, h, cut):
     """Return the beats of a row in the next chunk of what is at rest; the others stay."""
-    chunk = h.chunk_beats
+    chunk, packed = h.chunk_beats, rest.packed
     if cut and rest.row_beats > chunk:
+        step = chunk
+        if packed:
+            step = rest.upper if chunk == 1 else chunk >> 1
+            rest.upper = 1 - rest.upper if chunk == 1 else 0
         rest.resting = 1
-        rest.beat = (rest.beat + chunk) & (h.page - 1)
+        rest.beat = (rest.beat + step) & (h.page - 1)
         rest.row_beats -= chunk
-        return chunk
+        return (chunk + 1) >> 1 if packed else chunk
     row_beats = rest.row_beats
     rest.resting = rest.beat = rest.pitch = rest.rows = rest.row_beats = 0
-    return row_beats
+    rest.packed = rest.upper = 0
+    return (row_beats + 1) >> 1 if packed else row_beats
 
 
 @compiled

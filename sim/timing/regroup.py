@@ -23,13 +23,14 @@ _INPUT, _WEIGHT = int(Memory.INPUT), int(Memory.WEIGHT)
 _COLUMN_SCALE = int(Memory.COLUMN_SCALE)
 
 REGROUP = record(
-    active=1, transpose=1, packed=1, upper=1, size=1, rows=1, height=1,
+    active=1, transpose=1, packed=1, upper=1, first=1, size=1, rows=1, height=1,
     bytes_left=1, rows_left=1, columns_left=1, block_row=1,
     boxes=(GEARBOX, 5), transposer=TRANSPOSE,
 )  # fmt: skip
 """The instruction whose beats are taken, and what waits of it and of those before. `size` is bytes
 of a word; transposed, it is 0, and `height` rows make a block. Of a packed beat the lower half is
-taken first, then, as `upper` says, the upper one. There is a gearbox for the size of
+taken first, then, as `upper` says, the upper one; `first` is which one a row of this chunk begins
+with. There is a gearbox for the size of
 a word of the input memory, of the weight memory, of a scale entry, of a group of column scales and
 of as many words of the input memory as are read at once, as far as these differ."""
 
@@ -118,6 +119,10 @@ def step(g, h, w, word_taken, follows, following):
             width = g.columns_left
             gearbox.take(_box(g, h, g.size), min(g.bytes_left, h.bus), 1 if row_ends else 0)
             job_ends = row_ends and last_row
+        if row_ends and g.packed and g.transpose and h.chunk_beats == 1:
+            if last_row:
+                g.first = 0 if job_ends else 1 - g.first
+            g.upper = g.first
         if not row_ends:
             g.bytes_left -= h.bus
         elif not job_ends:
@@ -167,5 +172,5 @@ def _begin(g, h, following):
 @compiled
 def _clear(g):
     """Wait for an instruction; the buffers keep what they hold."""
-    g.active = g.transpose = g.packed = g.size = g.rows = g.height = 0
+    g.active = g.transpose = g.packed = g.first = g.size = g.rows = g.height = 0
     g.bytes_left = g.rows_left = g.columns_left = g.block_row = 0

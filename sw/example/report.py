@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+import platform
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..markdown import table
-from ..plotting import figure_style, render
 from ..program_file import write_files
+from ..train.mac_energy import MacEnergy
+from ..train.memory import Memory
 from .grid import image_grid
-from .runs import Outcome, Plan, Summary, summarise
+from .pictures import curves, quantisation, trade
+from .runs import Circumstances, Outcome, Plan
+from .summary import Summary, reference_of, summarise
 
-__all__ = ["GOAL", "figures", "rows", "write_report"]
+__all__ = ["GOAL", "costs", "figures", "rows", "write_report"]
 
 GOAL = 0.02
 """How much of the reference's held-out loss a quantised method may lose."""
@@ -33,12 +36,6 @@ MEASURES = {
 }
 """What is shown of a verdict, and how it is called."""
 
-_GRADIENTS = ("dB", "dW", "d_out")
-"""Products that only layers which train have."""
-
-_SMOOTH = 25
-"""Steps that a point of a curve is the mean of."""
-
 
 def rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
     """Return a row for each method, for a table."""
@@ -48,17 +45,32 @@ def rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
         for name, called in MEASURES.items():
             each = measures[name]
             row[called] = f"{each.mean:.4f} ({each.spread:.4f})"
-        held = next(o.memory for o in outcomes if o.method == method)
-        row["KB"] = f"{held.total / 1024:.1f}"
-        spent = next(o.mac_pj for o in outcomes if o.method == method)
-        row["pJ a MAC"] = "" if spent is None else f"{spent:.3f}"
+        one = next(o for o in outcomes if o.method == method)
+        row |= costs(one.memory, one.energy)
         row["loss of the concept"] = f"{measures['concept_loss'].change:+.2%}"
         row["of the prior"] = f"{measures['prior_loss'].change:+.2%}"
         found.append(row)
     return found
 
 
-def figures(plan: Plan, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def costs(held: Memory, spent: MacEnergy | None) -> dict[str, str]:
+    """Return the columns of a method's memory and energy, for a table."""
+    found = {
+        "KB": f"{held.total / 1024:.1f}",
+        "uJ a step": "",
+        "uJ, trained layers": "",
+        "pJ a MAC": "",
+    }
+    if spent is not None:
+        found |= {
+            "uJ a step": f"{spent.joules * 1e6:.1f}",
+            "uJ, trained layers": f"{spent.trained_joules * 1e6:.1f}",
+            "pJ a MAC": f"{spent.pj:.3f}",
+        }
+    return found
+
+
+def figures(plan: Plan, outcomes: Sequence[Outcome], how: Circumstances) -> dict[str, Any]:
     """Return every figure, as --json writes them."""
     summary = summarise(outcomes)
     return {
@@ -67,22 +79,37 @@ def figures(plan: Plan, outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "steps": plan.steps,
         "rank": plan.rank,
         "samples": plan.samples,
+        "how": vars(how),
         "summary": {
             method: {name: vars(each) for name, each in measures.items()}
             for method, measures in summary.items()
         },
-        "goal": {method: _verdict(measures) for method, measures in summary.items()},
+        "goal": {
+            method: {"reference": reference, **_verdict(measures)}
+            for method, reference, measures in _judged(plan, outcomes)
+        },
         "runs": [
             {
                 "method": o.method,
                 "seed": o.seed,
                 "seconds": o.seconds,
+                "whole": o.whole,
                 **vars(o.verdict),
                 "memory_bytes": vars(o.memory),
+                "energy": o.energy and vars(o.energy),
             }
             for o in outcomes
         ],
     }
+
+
+def _judged(
+    plan: Plan, outcomes: Sequence[Outcome]
+) -> Iterator[tuple[str, str, dict[str, Summary]]]:
+    """Yield each method, what it is judged by, and its measures against that."""
+    for method in plan.methods:
+        reference = reference_of(plan.methods, method)
+        yield method, reference, summarise(outcomes, reference)[method]
 
 
 def _verdict(measures: Mapping[str, Summary]) -> dict[str, bool]:
@@ -97,6 +124,7 @@ def write_report(
     outcomes: Sequence[Outcome],
     images: Mapping[str, np.ndarray],
     captions: Sequence[str],
+    how: Circumstances,
 ) -> list[Path]:
     """Write ``report.md`` and its pictures; return their paths.
 
@@ -107,19 +135,22 @@ def write_report(
     """
     files = {
         folder / "grid.png": image_grid(images, captions),
-        folder / "curves.png": _curves(outcomes),
+        folder / "curves.png": curves(outcomes),
     }
-    if len({round(o.mac_pj, 3) for o in outcomes if o.mac_pj is not None}) > 1:
-        files[folder / "energy.png"] = _trade(outcomes)
+    if len({f"{o.energy.joules:.3g}" for o in outcomes if o.energy is not None}) > 1:
+        files[folder / "energy.png"] = trade(outcomes)
     quantised = [o for o in outcomes if o.history.quantisation and o.seed == plan.seeds[0]]
     if quantised:
-        files[folder / "quantisation.png"] = _quantisation(quantised)
-    files[folder / "report.md"] = _text(plan, outcomes, [path.name for path in files]).encode()
+        files[folder / "quantisation.png"] = quantisation(quantised)
+    names = [path.name for path in files]
+    files[folder / "report.md"] = _text(plan, outcomes, names, how).encode()
     write_files(files)
     return list(files)
 
 
-def _text(plan: Plan, outcomes: Sequence[Outcome], pictures: Iterable[str]) -> str:
+def _text(
+    plan: Plan, outcomes: Sequence[Outcome], pictures: Iterable[str], how: Circumstances
+) -> str:
     reference, shown = next(iter(plan.methods)), rows(outcomes)
     lines = [
         "# Fine-tuning the example",
@@ -127,99 +158,64 @@ def _text(plan: Plan, outcomes: Sequence[Outcome], pictures: Iterable[str]) -> s
         f"{plan.steps} steps, rank {plan.rank}, seeds {', '.join(map(str, plan.seeds))}; "
         f"{plan.samples} images of concept and prior each. Means over the seeds, and in brackets "
         f"the largest less the least; changes are against {reference}. KB are of the layers that "
-        "train: weights, parameters, and the optimiser's state; pJ a MAC are of the array's "
-        "elements.",
+        "train: weights, parameters, and the optimiser's state. uJ a step are of the MACs in "
+        "integers, of the layers that train and of what is only quantised, for a batch, in the "
+        "array's elements alone: buffers, DRAM, scales and copies are left out. Methods differ in "
+        "how many MACs they take, so pJ a MAC says nothing about which takes more.",
         "",
         table(list(shown[0]), [list(row.values()) for row in shown]),
         "",
     ]
-    for method, measures in summarise(outcomes).items():
-        if method == reference:
-            continue
-        found = _verdict(measures)
-        held = f"held-out losses {'within' if found['losses'] else 'NOT within'} {GOAL:.0%} of "
-        others = f"{'within' if found['others'] else 'NOT all within'} the spread over seeds"
-        if len(plan.seeds) == 1:
-            others = "of one seed, which has no spread"
-        lines.append(f"- {method}: {held}{reference}'s, other measures {others}.")
+    told = ", ".join(f"{name} {share:.1%}" for name, share in how.judge.items())
+    lines += [
+        f"The classifier is right about renders that it has not seen: {told}. "
+        + _took(outcomes, how),
+        "",
+        f"Judged by the same method in float where it is here, else by {reference}: losses may be "
+        f"{GOAL:.0%} higher, and the mean of another measure may differ by as much as seeds of "
+        "what it is judged by do.",
+        "",
+    ]
+    for method, base, measures in _judged(plan, outcomes):
+        if method != base:
+            lines.append(f"- {method}: {_sentence(plan, base, measures)}")
     for name in pictures:
         lines += ["", f"![{Path(name).stem}]({name})"]
     return "\n".join(lines) + "\n"
 
 
-def _curves(outcomes: Sequence[Outcome]) -> bytes:
-    """Return a picture of the losses of each method, means over its seeds."""
-    from matplotlib.figure import Figure
-
-    by_method: dict[str, list[Outcome]] = defaultdict(list)
-    for outcome in outcomes:
-        by_method[outcome.method].append(outcome)
-    with figure_style():
-        figure = Figure(figsize=(8, 3), layout="constrained")
-        for axes, name in zip(figure.subplots(1, 2), ("concept", "prior"), strict=True):
-            for method, runs in by_method.items():
-                values = np.mean(
-                    [[row[name] for row in each.history.losses] for each in runs], axis=0
-                )
-                width = min(_SMOOTH, len(values))
-                smooth = np.convolve(values, np.full(width, 1 / width), "valid")
-                axes.plot(np.arange(len(smooth)) + width, smooth, label=method, linewidth=1)
-            axes.set(title=f"training loss, {name}", xlabel="step", yscale="log")
-        axes.legend(fontsize=7)
-        return render(figure, ".png")
+def _took(outcomes: Sequence[Outcome], how: Circumstances) -> str:
+    """Return how long everything took, and on what."""
+    machine = f"{how.cores} core{'s' * (how.cores > 1)} ({platform.machine()})"
+    if begun := sum(not each.whole for each in outcomes):
+        return (
+            f"{begun} of {len(outcomes)} runs were begun before: the {_clock(how.seconds)} that "
+            f"were taken on {machine} are not of all."
+        )
+    start = "from an empty cache" if how.fresh else "with models of the cache"
+    return (
+        f"All of it took {_clock(how.seconds)} on {machine}, {start}: {_clock(how.before)} until "
+        f"the denoiser was pretrained and the classifier trained, the rest for {len(outcomes)} "
+        "runs, a core each."
+    )
 
 
-def _trade(outcomes: Sequence[Outcome]) -> bytes:
-    """Return a picture of the held-out loss of the concept against the energy of a MAC."""
-    from matplotlib.figure import Figure
-
-    with figure_style():
-        figure = Figure(figsize=(6, 4), layout="constrained")
-        axes = figure.subplots()
-        summary = summarise(outcomes)
-        for method, measures in summary.items():
-            spent = next(o.mac_pj for o in outcomes if o.method == method)
-            if spent is None:
-                continue
-            each = measures["concept_loss"]
-            axes.errorbar(spent, each.mean, yerr=each.spread / 2, fmt="o", capsize=2)
-            axes.annotate(method, (spent, each.mean), xytext=(4, 4), fontsize=7,
-                          textcoords="offset points")  # fmt: skip
-        reference, measures = next(iter(summary.items()))
-        axes.axhline(measures["concept_loss"].mean, color="0.5", linewidth=0.8, label=reference)
-        axes.set(xlabel="pJ a MAC in the elements", ylabel="held-out loss of the concept")
-        axes.legend(fontsize=7)
-        return render(figure, ".png")
+def _clock(seconds: float) -> str:
+    """Return a time for a reader."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def _quantisation(outcomes: Sequence[Outcome]) -> bytes:
-    """Return a picture of noise of products, maxima of operands, and elements limited."""
-    from matplotlib.figure import Figure
-
-    with figure_style():
-        figure = Figure(figsize=(9, 2.4 * len(outcomes)), layout="constrained")
-        grid = figure.subplots(len(outcomes), 3, squeeze=False)
-        for line, outcome in zip(grid, outcomes, strict=True):
-            for axes, kind in zip(line, ("snr_db", "absmax"), strict=False):
-                for tensor, (steps, values) in _median(outcome, kind).items():
-                    axes.plot(steps, values, label=tensor, linewidth=1)
-                axes.legend(fontsize=6, ncols=2)
-            line[0].set(title=f"{outcome.method}: dB of products", xlabel="step")
-            line[1].set(title="maxima of operands", xlabel="step", yscale="log")
-            limited = np.cumsum([row["saturations"] for row in outcome.history.losses])
-            line[2].plot(limited, linewidth=1)
-            line[2].set(title="elements limited so far", xlabel="step")
-        return render(figure, ".png")
-
-
-def _median(outcome: Outcome, kind: str) -> dict[str, tuple[list[int], list[float]]]:
-    """Return steps and medians over the layers that train, by tensor."""
-    groups: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    trained = {m["layer"] for m in outcome.history.quantisation if m["tensor"] in _GRADIENTS}
-    for row in outcome.history.quantisation:
-        if row["kind"] == kind and row["layer"] in trained:
-            groups[row["tensor"]][row["step"]].append(row["value"])
-    return {
-        tensor: (list(steps), [float(np.median(values)) for values in steps.values()])
-        for tensor, steps in groups.items()
-    }
+def _sentence(plan: Plan, base: str, measures: Mapping[str, Summary]) -> str:
+    """Return what a method loses against what it is judged by."""
+    found = _verdict(measures)
+    changes = (f"{measures[name].change:+.2%}" for name in ("concept_loss", "prior_loss"))
+    losses = f"{'within' if found['losses'] else 'NOT within'} {GOAL:.0%} of {base}'s"
+    outside = [called for name, called in MEASURES.items()
+               if not name.endswith("_loss") and not measures[name].within]  # fmt: skip
+    others = f"NOT within its spread over seeds: {', '.join(outside)}"
+    if len(plan.seeds) == 1:
+        others = "other measures of one seed, which has no spread"
+    elif not outside:
+        others = "other measures within its spread over seeds"
+    return f"held-out losses {' and '.join(changes)}, {losses}; {others}."

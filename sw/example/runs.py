@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,17 +14,19 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..parallel import cores
 from ..program_file import write_file
-from ..train.adapt import adapt
+from ..train.adapt import Adapted, adapt
 from ..train.adapter_file import save_adapter
 from ..train.history import History
-from ..train.mac_energy import mac_pj
+from ..train.mac_energy import MacEnergy, mac_energy
 from ..train.memory import Memory, memory
 from ..train.precision import METHODS, Method
+from ..train.task import Task
 from ..train.trainer import Settings, Trainer
 from .diffusion import Diffusion, sample
 from .finetune import concept_task
-from .judge import judge
+from .judge import accuracy, judge
 from .kept import kept_folder
 from .pretrain import pretrained
 from .shapes import CLASS_WORD
@@ -36,25 +37,29 @@ from .words import MODIFIER, caption
 __all__ = [
     "FROZEN",
     "SETS",
+    "Circumstances",
     "Outcome",
     "Plan",
-    "Summary",
+    "adapted_to",
     "captions_shown",
     "methods_of",
     "run",
     "run_all",
-    "summarise",
+    "step_energy",
 ]
 
 FROZEN = ("*attn2.to_q", "*attn2.to_out")
 """Projections that are quantised without being trained, where the method quantises."""
+
+ATTENTION = ("*attn2",)
+"""Modules whose products Q.K^T and P.V are quantised too."""
 
 RATES = {"lora": 2e-2, "full": 2e-3, "tuneqdm": 5e-2}
 """Learning rates: a weight moves as far in a step as a product of two that both move; gains are
 about 1."""
 
 _VERDICT = "verdict.json"
-_VERSION = 1
+_VERSION = 2
 _JUDGED = ("diffusion", "judge", "kept", "shapes", "size", "verdict", "words")
 """Modules of this package on which a verdict depends, beside the model."""
 
@@ -63,7 +68,7 @@ Watch = Callable[[str, int, int], None]
 
 
 SETS = {
-    "lora": ("fp32", "int8", "int8-tensor", "int8-stochastic", "int8-full"),
+    "lora": ("fp32", "int8", "int8-tensor", "int8-stochastic", "fp32-full", "int8-full"),
     "tuneqdm": ("fp32", "int8-4bit", "fp32-tuneqdm", "int8-tuneqdm", "int8-tuneqdm-8bit",
                 "int8-tuneqdm-one", "int8-tuneqdm-out"),
     "schedule": ("fp32", "int8", "int6", "int4", "int4-weights", "int4-activations",
@@ -123,15 +128,51 @@ def captions_shown() -> list[str]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a run; pJ a MAC are those of `sw.train.mac_energy.mac_pj`."""
+    """What came of a run.
+
+    Members
+    -------
+    seconds : float
+        Of training.
+    whole : bool
+        Whether all of it was trained and judged now, none by a run before in the same folder.
+    energy : MacEnergy or None
+        Of a step; None in floating point.
+    """
 
     method: str
     seed: int
     verdict: Verdict
     seconds: float
+    whole: bool
     memory: Memory
-    mac_pj: float | None
+    energy: MacEnergy | None
     history: History = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """How runs came about.
+
+    Members
+    -------
+    seconds : float
+        Wall time of everything.
+    before : float
+        Of it, until the first run: the pretrained model and the judge, made or read.
+    fresh : bool
+        Whether both were made, not read from the cache.
+    cores : int
+        That this process may use.
+    judge : dict of float
+        Shares of renders of which the judge tells class, colour and place (`accuracy`).
+    """
+
+    seconds: float
+    before: float
+    fresh: bool
+    cores: int
+    judge: dict[str, float]
 
 
 def run(
@@ -156,11 +197,11 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     model = pretrained(plan.size, progress=watch)
     task, way = concept_task(model), plan.methods[method]
-    adapted = adapt(model, task.match, way, rank=plan.rank, frozen=FROZEN, seed=seed)
+    adapted = adapted_to(task, way, plan.rank, seed)
     # What is judged is the end of a run: a rate that stays would leave it to its last batches.
     settings = Settings(learning_rate=RATES[way.trains], decay_steps=plan.steps, seed=seed)
     trainer = Trainer(task, adapted, settings, folder)
-    trainer.resume()
+    begun = trainer.resume()
     name, start = f"{method}, seed {seed}", time.perf_counter()
     trainer.run(plan.steps, lambda step, _: watch(name, step, plan.steps))
     seconds = time.perf_counter() - start
@@ -176,9 +217,23 @@ def run(
         kept = evaluate(model, made, samples=plan.samples, count=plan.held_out)
         text = json.dumps({"facts": facts, "verdict": asdict(kept)}, indent=2) + "\n"
         write_file(os.fspath(folder / _VERDICT), text.encode())
+    energy = step_energy(task, adapted)
     return Outcome(
-        method, seed, kept, seconds, memory(adapted), mac_pj(adapted), trainer.history
+        method, seed, kept, seconds, not begun, memory(adapted), energy, trainer.history
     ), model
+
+
+def adapted_to(task: Task, way: Method, rank: int, seed: int = 0) -> Adapted:
+    """Return the model of the example's task as a method trains it."""
+    return adapt(task.model, task.match, way, rank=rank, frozen=FROZEN, attention=ATTENTION,
+                 seed=seed)  # fmt: skip
+
+
+def step_energy(task: Task, adapted: Adapted) -> MacEnergy | None:
+    """Return what the MACs of a step of the example take; the parameters may have any values."""
+    for parameter in task.also.values():
+        parameter.requires_grad_(True)
+    return mac_energy(adapted, partial(task.losses, torch.Generator()))
 
 
 def _kept(path: Path, facts: dict[str, Any]) -> Verdict | None:
@@ -196,7 +251,7 @@ def run_all(
     captions: Sequence[Any],
     watch: Watch,
     side_by_side: Callable[..., Iterable[Any]] = map,
-) -> tuple[list[Outcome], dict[str, np.ndarray]]:
+) -> tuple[list[Outcome], dict[str, np.ndarray], Circumstances]:
     """Run every method with every seed.
 
     Parameters
@@ -208,11 +263,18 @@ def run_all(
 
     Returns
     -------
-    Outcomes, and the images, float32 (captions, 3, 32, 32) by method.
+    Outcomes, the images, float32 (captions, 3, 32, 32) by method, and how they came about.
     """
+    start, making = time.perf_counter(), set()
+
+    def note(what: str, done: int, of: int) -> None:
+        making.add(what)
+        watch(what, done, of)
+
     # What all runs share is made once, before them.
-    pretrained(plan.size, progress=watch)
-    judge(plan.size, progress=watch)
+    pretrained(plan.size, progress=note)
+    accurate = accuracy(judge(plan.size, progress=note))
+    before = time.perf_counter() - start
     works = [(method, seed) for seed in plan.seeds for method in plan.methods]
     outcomes, images = [], {}
     watch("runs done", 0, len(works))
@@ -222,7 +284,8 @@ def run_all(
         if seed == plan.seeds[0]:
             images[method] = shown
         watch("runs done", len(outcomes), len(works))
-    return outcomes, images
+    seconds = time.perf_counter() - start
+    return outcomes, images, Circumstances(seconds, before, len(making) == 2, cores(), accurate)
 
 
 def _work(
@@ -243,44 +306,3 @@ def _work(
             return outcome, sample(model, captions, seed=0)
     finally:
         torch.set_num_threads(before)
-
-
-@dataclass(frozen=True)
-class Summary:
-    """One measure over the seeds of a method.
-
-    Members
-    -------
-    mean : float
-    spread : float
-        From the least to the largest.
-    change : float
-        Mean over that of the reference, less one.
-    within : bool
-        Whether the means differ by no more than the larger of both spreads.
-    """
-
-    mean: float
-    spread: float
-    change: float
-    within: bool
-
-
-def summarise(outcomes: Sequence[Outcome]) -> dict[str, dict[str, Summary]]:
-    """Return each measure of each method over its seeds; the first method is the reference."""
-    methods = list(dict.fromkeys(outcome.method for outcome in outcomes))
-    names = [each.name for each in fields(Verdict) if not each.name.endswith("_ranges")]
-    found: dict[str, dict[str, Summary]] = {}
-    for method in methods:
-        found[method] = {}
-        for name in names:
-            values, reference = (
-                [getattr(outcome.verdict, name) for outcome in outcomes if outcome.method == which]
-                for which in (method, methods[0])
-            )
-            mean, base = statistics.fmean(values), statistics.fmean(reference)
-            spread = max(values) - min(values)
-            most = max(spread, max(reference) - min(reference))
-            change = mean / base - 1 if base else 0.0 if mean == base else float("inf")
-            found[method][name] = Summary(mean, spread, change, abs(mean - base) <= most)
-    return found

@@ -129,8 +129,14 @@ class CrossAttention(nn.Module):
             each.unflatten(-1, (_HEADS, -1)).transpose(1, 2)
             for each in (self.to_q(rows), key, value)
         )
-        values = F.scaled_dot_product_attention(q, k, v)
-        return self.to_out(values.transpose(1, 2).flatten(2))
+        return self.to_out(self.attend(q, k, v).transpose(1, 2).flatten(2))
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Return attention (n, heads, pixels, width) of q to k and v (n, heads, tokens, width).
+
+        Its products are in integers where `sw.train.attention.replacement` takes its place.
+        """
+        return F.scaled_dot_product_attention(q, k, v)
 
 
 def _without_first(rows: Tensor) -> Tensor:

@@ -66,33 +66,44 @@ def synth_command(
     from sim.synth.synthesis import synthesise
 
     from . import rows
-    from .power import energy_parts, measured_costs, power_rows, recorded_line
+    from .power import (
+        energy_parts,
+        measured,
+        power_rows,
+        recorded_line,
+        swallowed,
+        swallowed_line,
+    )  # fmt: skip
     from .recorded import report_recorded
 
+    if liberty == "":
+        raise click.UsageError("--liberty names no file")
     report.keep_clear({"--netlist": netlist, "--plot": plot}, (liberty,))
     with progress() as show:
         if show is not None:
             show("map to cells", 0)
         try:
-            result = synthesise(config, unit, liberty=liberty, wire_load=wire_load)
+            result = synthesise(config, unit, liberty=liberty, wire_load=wire_load, power=power)
         except LibraryError:
             report_recorded(config, report, unit, config_line(config))
             raise
         figures = rows.figures(result, derate)
-        costs = None
+        found = None
         if power:
             if show is not None:
                 show("simulate the netlist", 0)
-            costs = measured_costs(result)
+            found = measured(result)
     # Recorded energies are those of the library in use where none is named.
     if power or liberty is None:
-        figures["energy"] = power_rows(config, unit, costs)
-        figures["pj_a_mac_by_component"] = energy_parts(config, unit, costs)
+        figures["energy"] = power_rows(config, unit, found.costs if found else None)
+        figures["pj_a_mac_by_component"] = energy_parts(config, unit, found)
         figures["energy_recorded"] = not power
+    if found is not None:
+        figures["pj_a_mac_swallowed"] = swallowed(config, found)
     _print(report, result, figures, paths)
     if "energy" in figures:
         report.table(figures["energy"])
-        report.line("energy measured on this netlist" if power else recorded_line())
+        report.line(swallowed_line(figures["pj_a_mac_swallowed"]) if power else recorded_line())
     files: dict[Path, bytes] = {}
     if netlist is not None:
         files[Path(netlist)] = result.netlist_verilog().encode()
@@ -112,10 +123,10 @@ def _print(report: Report, result: Synthesis, figures: dict[str, Any], paths: in
         f"{result.design.top}, {config_line(result.config)}, in cells of {library.name} "
         f"({library.voltage_v:g} V, {library.temperature_c:g} C)"
     )
-    report.table(figures["units"])
+    report.table(rows.area_rows(figures["units"], figures["total_mm2"]))
     if figures["memories"]:
         report.table(figures["memories"])
-    for line in rows.summary(figures):
+    for line in (*rows.summary(figures), *rows.overload_lines(result)):
         report.line(line)
     for path in result.timing.worst(paths):
         report.line("")

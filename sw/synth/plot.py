@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..plotting import figure_style, render
+from .rows import LEAST_MM2
 
 __all__ = ["draw", "energy_parts", "parts"]
 
@@ -49,17 +50,26 @@ def draw(figures: dict[str, Any], suffix: str) -> bytes:
         heights = [2.6, *([1.9 + 0.5 * len(energy)] if energy else [])]
         figure = Figure(figsize=(8, sum(heights)), layout="constrained")
         panels = figure.subfigures(len(heights), height_ratios=heights, squeeze=False)[:, 0]
-        axes = _bars(panels[0], {"": parts(figures)}, "mm$^2$")
-        axes.set_xlabel("mm$^2$ of cells and memories, without place and route")
-        axes.set_title(
-            f"{figures['unit']}, {figures['library']}: {figures['total_mm2']:.2f} mm$^2$"
-        )
+        small = figures["total_mm2"] < LEAST_MM2
+        scale, unit = (1e6, "um$^2$") if small else (1.0, "mm$^2$")
+        shown = [(name, scale * mm2) for name, mm2 in parts(figures)]
+        axes = _bars(panels[0], {"": shown}, unit)
+        kinds = "cells and memories" if figures["memories"] else "cells"
+        axes.set_xlabel(f"{unit} of {kinds}, without place and route")
+        total = f"{scale * figures['total_mm2']:,.{0 if small else 2}f} {unit}"
+        axes.set_title(f"{figures['unit']}, {figures['library']}: {total}")
         if energy:
             axes = _bars(panels[1], {name: energy_parts(e) for name, e in energy.items()}, "pJ")
             origin = "as recorded" if figures["energy_recorded"] else "of this netlist"
-            axes.set_xlabel("pJ a MAC at full use, with glitches and leakage")
+            where = "in an element" if figures["unit"] == "pe" else "at full use"
+            axes.set_xlabel(f"pJ a MAC {where}, with glitches and leakage")
             axes.set_title(f"energy, {origin}")
         return render(figure, suffix)
+
+
+def _size(value: float) -> str:
+    """Return three digits of a number, or all before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _bars(panel: Any, found: dict[str, list[tuple[str, float]]], unit: str) -> Any:
@@ -71,7 +81,7 @@ def _bars(panel: Any, found: dict[str, list[tuple[str, float]]], unit: str) -> A
     values = {name: [dict(each).get(name, 0.0) for each in found.values()] for name in names}
     left = [0.0] * len(found)
     for index, name in enumerate(names):
-        sizes = ", ".join(f"{value:.3g}" for value in values[name])
+        sizes = ", ".join(_size(value) for value in values[name])
         axes.barh(list(found), values[name], left=left, color=colours(index % 20),
                   edgecolor="white", label=f"{name}, {sizes} {unit}")  # fmt: skip
         left = [start + value for start, value in zip(left, values[name], strict=True)]

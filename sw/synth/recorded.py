@@ -6,10 +6,12 @@ from typing import Any
 
 from hw.isa.config import Config
 from sim.area import area
+from sim.costs import ELEMENTS, FOOT, costs_of
 from sim.silicon import silicon
 
 from ..console import Report
 from .power import power_rows
+from .rows import area_rows, area_text
 
 __all__ = ["recorded_figures", "report_recorded"]
 
@@ -21,13 +23,17 @@ def recorded_figures(config: Config, unit: str) -> dict[str, Any]:
     one of the recorded ones, else they lie between two that are (`sim.costs`).
     """
     found, element = silicon(), silicon().element(config)
-    elements = config.rows * config.columns if unit != "pe" else 1
-    units = [{"unit": "elements", "mm2": elements * element.area_um2 * 1e-6}]
-    if unit == "top":
-        units = [{"unit": name, "mm2": mm2} for name, mm2 in area(config).components.items()]
-    # A chip has a period where this very design was recorded.
-    chip = next((each for each in found.chips.values() if each.config == config), None)
-    period = element.period_ns if unit != "top" else chip.period_ns if chip else None
+    whole = area(config).components
+    if unit == "pe":
+        parts, period = {ELEMENTS: element.area_um2 * 1e-6}, element.period_ns
+    elif unit == "array":
+        parts = {name: whole[name] for name in (ELEMENTS, FOOT)}
+        period = max(element.period_ns, costs_of(config).units[FOOT].period_ns)
+    else:
+        # Only of this very design: no other tells how long its paths are.
+        chip = found.chip(config)
+        parts, period = whole, chip.period_ns if chip else None
+    units = [{"unit": name, "mm2": mm2} for name, mm2 in parts.items()]
     return {
         "recorded": True,
         "unit": unit,
@@ -49,9 +55,10 @@ def report_recorded(config: Config, report: Report, unit: str, line: str) -> Non
     report.line(
         f"recorded, not made now: {unit}, {line}, in {figures['library']}, yosys {figures['tool']}"
     )
-    report.table(figures["units"])
+    total = figures["total_mm2"]
+    report.table(area_rows(figures["units"], total))
     report.line(
-        f"in all {figures['total_mm2']:.3f} mm2; an element {figures['element_um2']:.0f} um2, "
+        f"in all {area_text(total)}; an element {figures['element_um2']:.1f} um2, "
         f"{figures['element_period_ns']:.3f} ns"
     )
     if unit == "top":

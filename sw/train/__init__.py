@@ -1,1 +1,1 @@
-"""Training with every matrix product in the accelerator's own integer arithmetic. Needs torch."""
+"""Training with products of chosen layers in the accelerator's integers. Needs torch."""

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from fnmatch import translate
 from typing import Any
 
 import torch
@@ -16,6 +14,7 @@ from torch import Tensor, nn
 from .attention import replacement
 from .context import Context
 from .engine import Engine
+from .matching import NoLayers, Patterns, linear_layers, matching, refuse_tied
 from .modules import FullLinear, LoraLinear, QuantisedLinear
 from .precision import Method, method_named
 from .times import Times
@@ -28,10 +27,6 @@ CROSS_ATTENTION = ("*attn2.to_k", "*attn2.to_v")
 
 
 Trained = LoraLinear | FullLinear | TuneLinear
-
-
-class NoLayers(ValueError):
-    """A model has no linear layers of the names asked for."""
 
 
 @dataclass(eq=False)
@@ -47,6 +42,10 @@ class Adapted:
         None where everything is floating point.
     trained, frozen : dict
         The layers that train, and those that are only quantised, by their dotted names.
+    attention : tuple of str
+        The modules whose two products of attention are in integers.
+    total : int
+        Steps of noise that the model is trained on.
     """
 
     model: nn.Module
@@ -54,6 +53,8 @@ class Adapted:
     context: Context | None
     trained: dict[str, Trained] = field(repr=False)
     frozen: dict[str, QuantisedLinear] = field(repr=False)
+    attention: tuple[str, ...] = ()
+    total: int = 1000
 
     @property
     def rank(self) -> int | None:
@@ -119,16 +120,17 @@ def check_tensors(own: dict[str, Any], given: dict[str, Tensor], what: str) -> N
 
 def adapt(
     model: nn.Module,
-    match: str | Sequence[str] = CROSS_ATTENTION,
+    match: Patterns = CROSS_ATTENTION,
     method: str | Method = "int8",
     *,
     rank: int = 4,
     alpha: float | None = None,
-    frozen: str | Sequence[str] = (),
-    attention: str | Sequence[str] = (),
+    frozen: Patterns = (),
+    attention: Patterns = (),
     engine: Engine | None = None,
     seed: int = 0,
     detach_first: bool = False,
+    total: int = 1000,
 ) -> Adapted:
     """Replace linear layers of a model by trained ones, and freeze all else.
 
@@ -156,24 +158,29 @@ def adapt(
         Of A, and of stochastic rounding.
     detach_first : bool
         See `LoraLinear`.
+    total : int
+        Steps of noise that the model is trained on, for methods that differ by them.
 
     Raises
     ------
     NoLayers
-        No layer matches.
+        A pattern matches nothing, or `match` is empty.
     ValueError
-        Another argument is not as above, or a weight is all zero. The model is as it was then.
+        Another argument is not as above, a weight is all zero, or a layer is tied to another.
+        The model is as it was then.
     """
     method = method_named(method) if isinstance(method, str) else method
     if any(isinstance(each, QuantisedLinear) for each in model.modules()):
         raise ValueError("the model is adapted already: adapt a new one, or match all at once")
-    linears = {name: m for name, m in model.named_modules() if type(m) is nn.Linear}
-    chosen = _matching(linears, match)
+    linears, modules = linear_layers(model), dict(model.named_modules())
+    chosen = matching(linears, match, kind="linear layer")
     if not chosen:
-        raise NoLayers(
-            f"no linear layer matches {_listed(match)}; the model has {_listed(linears) or 'none'}"
-        )
-    times, context = Times(), None
+        raise NoLayers("match is empty: at least one pattern is needed")
+    # Misspelt patterns are found in floating point, too, where nothing comes of proper ones.
+    others = matching(linears, frozen, of="frozen: ", kind="linear layer")
+    attends = matching(modules, attention, of="attention: ")
+    refuse_tied(model, dict.fromkeys(chosen + others), weights=method.trains == "full")
+    times, context = Times(total), None
     if method.precision:
         context = Context(method.precision, engine, seed, schedule=method.schedule, times=times)
     with _unchanged_if_refused(model):
@@ -183,19 +190,18 @@ def adapt(
             generator=torch.Generator().manual_seed(seed),
         )  # fmt: skip
         trained = {name: make(linears[name], name) for name in chosen}
-        modules = dict(model.named_modules())
-        attends = _matching(modules, attention) if context else []
-        changes = [replacement(name, modules[name], context) for name in attends]
+        changes = [replacement(name, modules[name], context) for name in attends if context]
         timed = _denoisers(model) if method.experts > 1 or method.schedule else []
-    others = [name for name in _matching(linears, frozen) if name not in trained]
-    kept = {name: QuantisedLinear(linears[name], name, context) for name in others if context}
+    rest = [name for name in others if name not in trained] if context else []
+    kept = {name: QuantisedLinear(linears[name], name, context) for name in rest}
     for change in changes:
         change()
     for name, layer in (trained | kept).items():
         _replace(model, name, layer)
     for module, signature in timed:
         module.register_forward_pre_hook(_setter(times, signature), with_kwargs=True)
-    return Adapted(model, method, context, trained, kept)
+    attention = tuple(attends) if context else ()
+    return Adapted(model, method, context, trained, kept, attention, total)
 
 
 @contextmanager
@@ -282,19 +288,6 @@ def _setter(into: Times, signature: inspect.Signature) -> Callable[..., None]:
             into.set(torch.as_tensor(times).expand(len(next(iter(given.values())))))
 
     return take
-
-
-def _matching(names: dict[str, Any], patterns: str | Sequence[str]) -> list[str]:
-    given = [patterns] if isinstance(patterns, str) else patterns
-    compiled = [re.compile(translate(pattern)) for pattern in given]
-    return [name for name in names if any(pattern.match(name) for pattern in compiled)]
-
-
-def _listed(names: Any, most: int = 8) -> str:
-    """Return names for a message, of which there may be hundreds."""
-    listed = [names] if isinstance(names, str) else list(names)
-    more = f" and {len(listed) - most} more" if len(listed) > most else ""
-    return ", ".join(listed[:most]) + more
 
 
 def _replace(model: nn.Module, name: str, layer: nn.Module) -> None:

@@ -25,6 +25,7 @@ from hw.isa.numerics import (
 __all__ = [
     "PRESCALE",
     "absmax",
+    "add_half_",
     "column_entries",
     "fresh_entries",
     "gemm",
@@ -32,7 +33,6 @@ __all__ = [
     "ratio_entries",
     "requantise8",
     "requantise32",
-    "round_",
     "scale_accumulate",
     "stochastic8",
     "unit_entries",
@@ -44,7 +44,8 @@ PRESCALE = 1 << 16
 
 _EXPONENT_BIAS, _FRACTION_BITS = 1023, 52
 """Of a float64, for powers of two that are exact by construction."""
-_HALF = torch.tensor(math.nextafter(0.5, 0), dtype=torch.float64)
+_HALF = math.nextafter(0.5, 0)
+"""Half, less one unit in its last place: that added to 0.5 gives 1, but to nothing below it."""
 
 _EXACT_REDUCTION = 1 << 10
 """Longest reduction whose sums a float32 holds exactly: 2^10 products of at most 2^14 are at most
@@ -159,19 +160,22 @@ def update_entries(maxima: Tensor, factor: int) -> tuple[Tensor, Tensor]:
     return ratio_entries(product * math.ldexp(1.0, -s))
 
 
+def add_half_(x: Tensor) -> Tensor:
+    """Move a float64 tensor by a half away from zero, in place, and return it.
+
+    As integers, which leave fractions off, its elements are then what they were rounded half away
+    from zero: torch takes ten times as long to leave them off in floating point.
+    """
+    return x.add_(torch.sign(x), alpha=_HALF)
+
+
 def _rescale(acc: Tensor, m: Tensor, s: Tensor) -> Tensor:
-    """Return ``acc m / 2^s`` rounded half away from zero, without a limit, float64.
+    """Return ``acc m / 2^s``, of which rounding leaves off the fraction, float64.
 
     All of it is exact: a product has 47 bits at most, and is scaled by a power of two.
     """
     power = ((_EXPONENT_BIAS - s) << _FRACTION_BITS).view(torch.float64)  # 2^-s
-    return round_(acc.double().mul_(m * power))
-
-
-def round_(x: Tensor) -> Tensor:
-    """Round a float64 tensor in place, half away from zero, and return it."""
-    # Half, less one unit in its last place: that added to 0.5 gives 1, but to nothing below it.
-    return x.add_(torch.copysign(_HALF, x)).trunc_()
+    return add_half_(acc.double().mul_(m * power))
 
 
 def requantise8(acc: Tensor, m: Tensor, s: Tensor) -> tuple[Tensor, int]:
@@ -183,8 +187,12 @@ def requantise8(acc: Tensor, m: Tensor, s: Tensor) -> tuple[Tensor, int]:
 
 
 def _limit8(exact: Tensor) -> tuple[Tensor, int]:
-    limited = exact.clamp(-INT8_MAX, INT8_MAX)
-    return limited.to(torch.int8), int((limited != exact).sum())
+    """Return a tensor without its fractions as int8, and how many of it are limited."""
+    low, high = torch.aminmax(exact)
+    if bool(torch.maximum(-low, high) < INT8_MAX + 1):  # as a fresh scale leaves it
+        return exact.to(torch.int8), 0
+    limited = int((exact.abs() >= INT8_MAX + 1).sum())
+    return exact.clamp(-INT8_MAX, INT8_MAX).to(torch.int8), limited
 
 
 def requantise32(acc: Tensor, m: Tensor, s: Tensor) -> Tensor:
@@ -198,7 +206,7 @@ def _limit32_(exact: Tensor) -> Tensor:
 
 def scale_accumulate(total: Tensor, acc: Tensor, m: Tensor, s: Tensor) -> Tensor:
     """Return ``total + requantise32(acc, m, s)`` limited to int32."""
-    return _limit32_(_rescale(acc, m, s).clamp_(INT32_MIN, INT32_MAX).add_(total))
+    return _limit32_(requantise32(acc, m, s).double().add_(total))
 
 
 def noise(seed: int, rows: int, columns: int, device: torch.device | None = None) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,24 @@ from .context import Context
 from .functions import integer_matmul
 from .times import by_key
 
-__all__ = ["IntegerAttention", "replacement"]
+__all__ = ["AttentionSizes", "IntegerAttention", "attentions", "replacement"]
+
+
+class AttentionSizes(NamedTuple):
+    """What a call of attention multiplies.
+
+    Members
+    -------
+    macs : int
+        Of each of its products, and of each of their gradients.
+    dq, dk, dv : bool
+        Whether there is a gradient of each operand.
+    """
+
+    macs: int
+    dq: bool
+    dk: bool
+    dv: bool
 
 
 class IntegerAttention:
@@ -27,10 +44,16 @@ class IntegerAttention:
     name : str
         Dotted name of the module.
     context : Context
+
+    Members
+    -------
+    calls : list of AttentionSizes, or None
+        A list, while someone counts, takes the sizes of each call.
     """
 
     def __init__(self, name: str, context: Context) -> None:
         self.name, self.context = name, context
+        self.calls: list[AttentionSizes] | None = None
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None = None) -> Tensor:
         """Return attention of q (..., n, width) to k and v (..., m, width).
@@ -41,6 +64,9 @@ class IntegerAttention:
             Added to the logits, or, of bools, False where there is no attention.
         """
         keys = self.context.keys(q, self.name)
+        if self.calls is not None:
+            wanted = (each.requires_grad for each in (q, k, v))
+            self.calls.append(AttentionSizes(q.numel() * k.shape[-2], *wanted))
 
         def product(name: str, key: int, left: Tensor, right: Tensor) -> Tensor:
             context = self.context.ranges[key if keys is not None else -1]
@@ -58,7 +84,7 @@ class Processor:
     """Attention of `diffusers`' transformer blocks with products in integers."""
 
     def __init__(self, attend: IntegerAttention) -> None:
-        self._attend = attend
+        self.attend = attend
 
     def __call__(
         self,
@@ -77,7 +103,7 @@ class Processor:
             attention_mask = attn.prepare_attention_mask(
                 attention_mask, text.shape[1], len(hidden_states)
             ).view(shape)
-        values = self._attend(q, k, v, attention_mask).transpose(1, 2).flatten(2)
+        values = self.attend(q, k, v, attention_mask).transpose(1, 2).flatten(2)
         return attn.to_out[1](attn.to_out[0](values))
 
 
@@ -104,6 +130,19 @@ def replacement(name: str, module: nn.Module, context: Context) -> Callable[[], 
         f"{name} is a {type(module).__name__}, whose attention cannot be replaced; accepted: a "
         "module with `attend`, or attention of a transformer block of diffusers"
     )
+
+
+def attentions(model: nn.Module) -> list[IntegerAttention]:
+    """Return the attention of a model whose products are in integers."""
+    held = (
+        each
+        for module in model.modules()
+        for each in (
+            getattr(module, "attend", None),
+            getattr(getattr(module, "processor", None), "attend", None),
+        )
+    )
+    return [each for each in held if isinstance(each, IntegerAttention)]
 
 
 def _is_plain(attn: Any) -> bool:

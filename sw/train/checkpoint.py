@@ -19,7 +19,7 @@ from .adapt import Adapted
 
 __all__ = ["CheckpointError", "fingerprint", "read", "write"]
 
-_VERSION = 1
+_VERSION = 2
 _KEYS = {"version", "identity", "step", "adapted", "also", "optimiser", "history"}
 
 
@@ -38,6 +38,7 @@ def fingerprint(adapted: Adapted, also: Iterable[Tensor] = ()) -> str:
     value = hashlib.sha256()
     for layer in (*adapted.trained.values(), *adapted.frozen.values()):
         value.update(f"{layer.name} {type(layer).__name__} {layer.detach_first};".encode())
+    value.update(f"attention {' '.join(adapted.attention)};".encode())
     trains = {each.data_ptr() for each in (*adapted.parameters(), *also)}
     for name, tensor in adapted.model.state_dict().items():
         value.update(f"{name} {tuple(tensor.shape)} {tensor.dtype};".encode())

@@ -79,15 +79,20 @@ class DeviceEngine(Engine):
         seed: int = 0,
         *,
         weight_bits: int = 8,
+        transposed: bool = False,
     ) -> tuple[Tensor, Copy]:
         """Return a product, int32, and its column copy, in which rows have one unit."""
         config, sizes = self._device.config, (*left.shape, right.shape[1])
 
         def compiled() -> Program:
-            return compile_rescaled(config, *sizes, weight_bits=weight_bits, rounding=rounding)
+            return compile_rescaled(
+                config, *sizes, weight_bits=weight_bits, transpose_b=transposed, rounding=rounding
+            )
 
-        inputs = {"A": left, "B": right, "unit_scales": _table(units)}
-        run = self._run(("rescaled", *sizes, weight_bits, rounding), compiled, inputs, seed)
+        lies = right.T if transposed else right
+        inputs = {"A": left, "B": lies, "unit_scales": _table(units)}
+        key = ("rescaled", *sizes, weight_bits, transposed, rounding)
+        run = self._run(key, compiled, inputs, seed)
         return _tensor(run.outputs["C"], left), _column(run.outputs, "C", left)
 
     def prescaled(self, left: Tensor, signs: Tensor, scales: Entries, expert: int = 0) -> Copy:

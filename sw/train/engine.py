@@ -128,6 +128,7 @@ class Engine(ABC):
         seed: int = 0,
         *,
         weight_bits: int = 8,
+        transposed: bool = False,
     ) -> tuple[Tensor, Copy]:
         """Return a product, int32, and its column copy, in which rows have one unit.
 
@@ -139,6 +140,8 @@ class Engine(ABC):
             Entries by which rows come to one unit.
         weight_bits : 8 or 4
             Of elements of `right` in DRAM; with 4 they are from -8 to 7.
+        transposed : bool
+            Whether `right` lies in DRAM as its transpose.
         """
 
     @abstractmethod
@@ -225,6 +228,7 @@ class TorchEngine(Engine):
         seed: int = 0,
         *,
         weight_bits: int = 8,
+        transposed: bool = False,
     ) -> tuple[Tensor, Copy]:
         """Return a product, int32, and its column copy, in which rows have one unit."""
         sums = gemm(left, right)
@@ -238,7 +242,7 @@ class TorchEngine(Engine):
 
     def column_dots(self, left: Tensor, right: Tensor) -> Tensor:
         """Return the dot products of equal columns of two int8 (M, N), int32 (N,)."""
-        return (left.int() * right.int()).sum(0, dtype=torch.int32)
+        return (left.short() * right.short()).sum(0, dtype=torch.int32)
 
     def forward(self, x: Tensor, w: Tensor, a: Tensor, b: Tensor, options: Pass) -> Forward:
         """See `Engine.forward`."""

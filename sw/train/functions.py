@@ -208,6 +208,8 @@ class _Linear(Function):
         sums = context.engine.product(x_row.values, quantised.values)
         y = _real(sums, x_row.scale, quantised.scale, x.dtype)
         monitor.absmax(name, "X", x_row.absmax)
+        if ctx.needs_input_grad[1]:
+            monitor.absmax(name, "W", quantised.absmax)
         monitor.product(name, "Y", y, lambda: x @ weight)
         ctx.save_for_backward(x, weight)
         ctx.quantised, ctx.name, ctx.context = quantised, name, context
@@ -234,6 +236,8 @@ class _Linear(Function):
             dy_column = quantise(dy, column, limit=limit, name=f"{name}: dY")
             sums = context.engine.product(x_column.values.T, dy_column.values)
             dw = _real(sums, x_column.scale.T, dy_column.scale, weight.dtype)
+            if dx is None:
+                monitor.absmax(name, "dY", dy_column.absmax)
             monitor.product(name, "dW", dw, lambda: x.T @ dy)
         return dx, dw, None, None, None
 

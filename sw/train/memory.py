@@ -22,9 +22,8 @@ class Memory:
     -------
     weights : int
         Frozen weights as they lie in DRAM for the products, with their scales; of full training,
-        the copy that the products take, where they are in integers. Weights of four bits that
-        multiply as such lie there in both directions, since packed loads do not transpose; those of
-        LoRA, whose products have one scale a weight, are INT8 there.
+        the copy that the products take, where they are in integers. Weights of four bits are INT8
+        there if LoRA trains, whose products have one scale a weight.
     trained : int
         Parameters that train.
     optimiser : int
@@ -48,8 +47,7 @@ def memory(adapted: Adapted) -> Memory:
     for layer in adapted.trained.values():
         count = layer.in_features * layer.out_features
         if isinstance(layer, TuneLinear):
-            copies = 2 if method.precision and layer.bits == 4 else 1
-            bits += copies * layer.weight_bits + 8 * _FLOAT * layer.out_features
+            bits += layer.weight_bits + 8 * _FLOAT * layer.out_features
         elif isinstance(layer, FullLinear):
             bits += 8 * count + 8 * _FLOAT if method.precision else 0
         else:

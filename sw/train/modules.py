@@ -138,7 +138,8 @@ class LoraLinear(QuantisedLinear):
     Raises
     ------
     ValueError
-        The rank is below 1, alpha is not above 0, or the weight is all zero.
+        The rank is no whole number of at least 1, alpha no finite number above 0, or the weight is
+        all zero.
     """
 
     trains = "lora"
@@ -155,10 +156,10 @@ class LoraLinear(QuantisedLinear):
         **options: Any,
     ) -> None:
         super().__init__(base, name, context, **options)
-        if rank < 1:
-            raise ValueError(f"rank must be at least 1, not {rank}")
-        if not alpha > 0:
-            raise ValueError(f"alpha must be above 0, not {alpha}")
+        if not isinstance(rank, int) or rank < 1:
+            raise ValueError(f"rank must be a whole number of at least 1, not {rank!r}")
+        if not isinstance(alpha, int | float) or not 0 < alpha < math.inf:
+            raise ValueError(f"alpha must be a finite number above 0, not {alpha!r}")
         if not bool(self.weight.any()):
             raise ValueError(f"{name}: the weight is all zero, and cannot be the unit of an update")
         self.rank, self.alpha = rank, alpha

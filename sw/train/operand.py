@@ -11,7 +11,7 @@ from torch import Tensor
 from hw.isa.numerics import INT8_MAX
 
 from ..quantise import Group
-from .arithmetic import round_
+from .arithmetic import add_half_
 
 __all__ = ["NotFinite", "Operand", "levels", "quantise"]
 
@@ -101,4 +101,4 @@ def quantise(x: Tensor, group: Group, *, limit: int = INT8_MAX, name: str = "a t
     if not bool(largest.isfinite().all()):
         raise NotFinite(f"{name} is not finite: it holds NaN or an infinity")
     quotient = x.double().mul(limit).div_(torch.where(largest > 0, largest, 1.0))
-    return Operand(round_(quotient).to(torch.int8), largest, group, limit)
+    return Operand(add_half_(quotient).to(torch.int8), largest, group, limit)

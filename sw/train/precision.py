@@ -14,6 +14,7 @@ __all__ = [
     "METHODS",
     "PRECISIONS",
     "SCALES",
+    "SCHEDULES",
     "Method",
     "Precision",
     "Scales",
@@ -146,6 +147,13 @@ PRECISIONS: dict[str, Precision | None] = {
 }
 """Arithmetic by name; ``intN`` have N bits in all operands that the host quantises, or in some."""
 
+SCHEDULES: dict[str, tuple[Precision, tuple[tuple[float, Precision], ...]]] = {
+    "int8-low-noise": (_FOUR, ((1 / 3, Precision()), (2 / 3, _SIX))),
+    "int8-high-noise": (Precision(), ((1 / 3, _FOUR), (2 / 3, _SIX))),
+}
+"""Arithmetic by name that differs by noise: eight bits where it says, six in between, and four at
+the other end; precision and schedule of a `Method`."""
+
 METHODS: dict[str, Method] = {
     **{name: Method(precision=precision) for name, precision in PRECISIONS.items()},
     "fp32-full": Method("full"),
@@ -158,11 +166,12 @@ METHODS: dict[str, Method] = {
     "int8-tuneqdm-out": Method(
         "tuneqdm", Precision(), weight_bits=4, experts=4, input_scales=False
     ),
-    "int8-low-noise": Method(precision=_FOUR, schedule=((1 / 3, Precision()), (2 / 3, _SIX))),
-    "int8-high-noise": Method(precision=Precision(), schedule=((1 / 3, _FOUR), (2 / 3, _SIX))),
+    **{
+        name: Method(precision=precision, schedule=schedule)
+        for name, (precision, schedule) in SCHEDULES.items()
+    },
 }
-"""Ways to train that have a name: ``one`` is of one expert, ``out`` of scales of outputs only;
-``noise`` have eight bits where it says, six in between, and four at the other end."""
+"""Ways to train that have a name: ``one`` is of one expert, ``out`` of scales of outputs only."""
 
 
 def method_named(name: str) -> Method:

@@ -17,9 +17,16 @@ class Times:
     ----------
     total : int
         Steps of noise: times are from 0 to that, less one.
+
+    Raises
+    ------
+    ValueError
+        `total` is not a whole number of at least 1.
     """
 
     def __init__(self, total: int = 1000) -> None:
+        if not isinstance(total, int) or total < 1:
+            raise ValueError(f"total must be a whole number of at least 1, not {total!r}")
         self.total = total
         self._now: Tensor | None = None
 
@@ -33,11 +40,22 @@ class Times:
         Raises
         ------
         ValueError
-            There are none, or of another number of samples.
+            There are none, or of another number of samples, or one is not from 0 to the last; or
+            one is not whole while gradients are wanted. Samplers go through fractions, too, but a
+            model that is trained on them counts time in another way, such as from 0 to 1.
         """
         if self._now is None or len(self._now) != len(x):
             raise ValueError(f"{name}: times are needed, one for each of {len(x)} samples")
-        return self._now.double() / self.total
+        times, whole = self._now.double(), torch.is_grad_enabled()
+        good = (times >= 0) & (times <= self.total - 1)  # NaN is neither
+        if whole:
+            good &= times == times.round()
+        if not bool(good.all()):
+            raise ValueError(
+                f"{name}: times must be {'whole numbers ' if whole else ''}from 0 to "
+                f"{self.total - 1}, not {times[~good][0].item():g}; `total` says how many there are"
+            )
+        return times / self.total
 
 
 def by_key(

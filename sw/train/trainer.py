@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +65,19 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name, least in (("decay_steps", 0), ("measure_every", 0), ("checkpoint_every", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
-        if not self.learning_rate > 0 or not self.weight_decay >= 0:
-            raise ValueError("learning_rate must be above 0, and weight_decay not below")
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise ValueError(
+                    f"{name} must be a whole number of at least {least}, not {value!r}"
+                )
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(
+                f"learning_rate must be a finite number above 0, not {self.learning_rate}"
+            )
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(
+                f"weight_decay must be a finite number of at least 0, not {self.weight_decay}"
+            )
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step."""
@@ -94,6 +105,11 @@ class Trainer:
     step : int
         Steps done.
     history : History
+
+    Raises
+    ------
+    ModuleNotFoundError
+        There is a folder, but not the package that writes logs.
     """
 
     def __init__(
@@ -102,6 +118,8 @@ class Trainer:
         self.task, self.adapted, self.settings, self.folder = task, adapted, settings, folder
         self.step, self.history = 0, History()
         if folder is not None:
+            if find_spec("tensorboardX") is None:  # it is imported at the first checkpoint
+                raise ModuleNotFoundError("logs of a run need tensorboardX, of the extra `train`")
             folder.mkdir(parents=True, exist_ok=True)
         self._parameters = dict(adapted.named_parameters()) | task.also
         for parameter in task.also.values():
@@ -127,8 +145,10 @@ class Trainer:
             A loss or gradient, or what goes into a product, is not finite. The steps before are
             kept, and in the checkpoint if there is a folder.
         ValueError
-            The task's losses cannot be trained on.
+            The task's losses cannot be trained on, or more steps are done already.
         """
+        if steps < self.step:
+            raise ValueError(f"{self.step} steps are done already: {steps} cannot be had any more")
         try:
             while self.step < steps:
                 loss = self._one()
@@ -179,7 +199,7 @@ class Trainer:
             They are none that can be trained on, or logged.
         """
         name, rows = self.task.name, self.history.losses
-        if not isinstance(losses, dict) or not isinstance(losses.get("loss"), Tensor):
+        if not isinstance(losses, dict) or "loss" not in losses:
             raise ValueError(f"{name}: losses must be tensors by name, 'loss' among them")
         if taken := _COLUMNS & losses.keys():
             raise ValueError(f"{name}: no loss may be called {' or '.join(sorted(taken))}")
@@ -189,6 +209,9 @@ class Trainer:
                 f"were {', '.join(key for key in rows[0] if key not in _COLUMNS)}"
             )
         for key, value in losses.items():
+            if not isinstance(value, Tensor) or value.is_complex():
+                kind = str(value.dtype) if isinstance(value, Tensor) else type(value).__name__
+                raise ValueError(f"{name}: {key} must be a tensor of a real number, not {kind}")
             if value.numel() != 1:
                 raise ValueError(f"{name}: {key} must be a single number, not {value.numel()}")
         if not losses["loss"].requires_grad:
@@ -213,6 +236,7 @@ class Trainer:
             **asdict(self.adapted.method),
             "rank": self.adapted.rank,
             "alpha": self.adapted.alpha,
+            "total": self.adapted.total,
             "settings": {
                 name: value
                 for name, value in asdict(self.settings).items()

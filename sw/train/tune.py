@@ -12,7 +12,7 @@ one unit before their column copies are made, as H and dH are in LoRA.
 
 Columns of X and of dY are scaled on the chip, of their INT8 copies (`sw.prescaled`): what the host
 quantises is the same for all layers and experts that share it, and a weight lies in DRAM with the
-bits that it has.
+bits that it has. Without d_in, X's copy is multiplied as it is.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from torch.autograd.function import once_differentiable
 from hw.isa.numerics import INT8_MAX
 
 from ..quantise import Group
-from .arithmetic import PRESCALE, column_entries, round_, unit_entries
+from .arithmetic import PRESCALE, add_half_, column_entries, unit_entries
 from .context import Context, Range
 from .engine import Copy
 from .modules import QuantisedLinear
@@ -69,7 +69,7 @@ def quantise_channels(weight: Tensor, bits: int, name: str = "a weight") -> tupl
     least, most = (-8, 7) if bits == 4 else (-INT8_MAX, INT8_MAX)
     steps = torch.maximum(exact.amin(1) / least, exact.amax(1) / most)
     scale = torch.where(steps > 0, steps, 1.0).float()
-    whole = round_(exact / scale.double()[:, None])
+    whole = add_half_(exact / scale.double()[:, None])
     return whole.clamp(least, most).to(torch.int8), scale
 
 
@@ -99,6 +99,7 @@ class TuneLinear(QuantisedLinear):
     trains = "tuneqdm"
     values: Tensor
     scale: Tensor
+    gain_in: nn.Parameter | None
 
     def __init__(
         self,
@@ -121,7 +122,7 @@ class TuneLinear(QuantisedLinear):
         like = {"device": values.device}
         self.gain_out = nn.Parameter(torch.ones(experts.count, self.out_features, **like))
         gains = torch.ones(experts.count, self.in_features, **like)
-        self.gain_in = nn.Parameter(gains, requires_grad=input_scales)
+        self.gain_in = nn.Parameter(gains) if input_scales else None
 
     @property
     def weight_bits(self) -> int:
@@ -144,15 +145,19 @@ class TuneLinear(QuantisedLinear):
 
     def _rows(self, x: Tensor, expert: int, context: Range | None) -> Tensor:
         """Return the output for samples that share an expert, without the bias."""
-        rows, d_in = x.reshape(-1, self.in_features), self.gain_in[expert]
+        rows = x.reshape(-1, self.in_features)
+        d_in = None if self.gain_in is None else self.gain_in[expert]
         every_out = self.gain_out * self.scale
         d_out = every_out[expert]
         if context is None:
-            y = ((rows * d_in) @ self.values.T.to(d_in.dtype) * d_out).to(x.dtype)
+            y = (_scaled(rows, d_in) @ self.values.T.to(d_out.dtype) * d_out).to(x.dtype)
         else:
             name = self.name if self._experts.count == 1 else f"{self.name}[{expert}]"
-            sets = tuple(_Sets(each.detach(), expert) for each in (self.gain_in, every_out))
-            weight = _Weight(self.values.T, self.bits)
+            sets = tuple(
+                each if each is None else _Sets(each.detach(), expert)
+                for each in (self.gain_in, every_out)
+            )
+            weight = _Weight(self.values.T, self.bits, transposed=True)
             y = _Tune.apply(rows, d_in, d_out, sets, weight, name, context)
         return y.reshape(*x.shape[:-1], self.out_features)
 
@@ -223,40 +228,53 @@ class _Sets(NamedTuple):
         """Return the set that is used."""
         return self.all[self.expert]
 
-    def apply(self, left: Operand, context: Range, name: str) -> _Scaled:
+    def apply(
+        self, left: Operand, context: Range, layer: str, scales: str, copy_name: str
+    ) -> _Scaled:
         """Return the row copy of an operand whose columns are scaled on the chip.
 
         Raises
         ------
         NotFinite
-            A scale is not; the message tells `name`.
+            A scale is not; the message tells `layer` and `scales`.
         """
         if not bool(self.all.isfinite().all()):
-            raise NotFinite(f"{name} is not finite: it holds NaN or an infinity")
+            raise NotFinite(f"{layer}: {scales} is not finite: it holds NaN or an infinity")
         signs = torch.where(self.used < 0, -1, 1).to(torch.int8)
         entries = column_entries(self.all.abs())
         copy = context.engine.prescaled(left.values, signs, entries, self.expert)
+        context.monitor.absmax(layer, copy_name, copy.maxima)
         # Of 24 bits each.
         weight = left.absmax * copy.maxima
         unit = self.used.abs().max().double() / (PRESCALE * left.limit * INT8_MAX)
         return _Scaled(copy.values, weight * unit, weight)
 
 
+def _scaled(rows: Tensor, scales: Tensor | None) -> Tensor:
+    """Return rows with scaled columns, in floating point; as they are without scales."""
+    return rows if scales is None else rows * scales
+
+
 class _Tune(Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, d_in: Tensor, d_out: Tensor, sets: tuple[_Sets, _Sets],
+        ctx: Any, x: Tensor, d_in: Tensor | None, d_out: Tensor, sets: tuple[_Sets | None, _Sets],
         weight: _Weight, name: str, context: Range,
     ) -> Tensor:  # fmt: skip
         limit = levels(context.precision.activation_bits)
         host = quantise(x, Group.ROW, limit=limit, name=f"{name}: X")
-        left = sets[0].apply(host, context, f"{name}: d_in")
+        # The host's copy is what its scales of columns, all 1, would make of it.
+        left = _Scaled(host.values, host.scale, host.absmax)
+        if sets[0] is not None:
+            left = sets[0].apply(host, context, name, "d_in", "P")
         sums, copy = weight.multiply(left, context, name, "forward")
         y = (sums.double() * left.scale * d_out).to(x.dtype)
         monitor = context.monitor
         monitor.absmax(name, "X", host.absmax)
         monitor.absmax(name, "U", copy.maxima)
-        monitor.product(name, "Y", y, lambda: ((x * d_in) @ weight.real(d_in)) * d_out)
+        monitor.product(
+            name, "Y", y, lambda: (_scaled(x.to(d_out.dtype), d_in) @ weight.real(d_out)) * d_out
+        )
         ctx.save_for_backward(x, d_in, d_out)
         ctx.left, ctx.copy, ctx.weight, ctx.sets = left, copy, weight, sets
         ctx.name, ctx.context = name, context
@@ -270,12 +288,12 @@ class _Tune(Function):
         precision, weight = context.precision, ctx.weight
         limit, x_limit = levels(precision.gradient_bits), levels(precision.activation_bits)
         host = quantise(dy, Group.ROW, limit=limit, name=f"{name}: dY")
-        left = ctx.sets[1].apply(host, context, f"{name}: d_out")
+        left = ctx.sets[1].apply(host, context, name, "d_out", "G")
         sums, copy = weight.T.multiply(left, context, name, "backward")
-        dx = (sums.double() * left.scale * d_in).to(x.dtype)
+        dx = _scaled(sums.double() * left.scale, d_in).to(x.dtype)
         monitor.absmax(name, "dY", host.absmax)
         monitor.absmax(name, "V", copy.maxima)
-        monitor.product(name, "dX", dx, lambda: ((dy * d_out) @ weight.real(d_in).T) * d_in)
+        monitor.product(name, "dX", dx, lambda: _scaled((dy * d_out) @ weight.real(d_out).T, d_in))
         g_in = g_out = None
         if ctx.needs_input_grad[1]:
             column = quantise(x, Group.COLUMN, limit=x_limit, name=f"{name}: X")
@@ -287,21 +305,25 @@ class _Tune(Function):
             column = quantise(dy, Group.COLUMN, limit=limit, name=f"{name}: dY")
             g_out = _dots(context, column, ctx.copy, ctx.left).to(d_out.dtype)
             monitor.product(
-                name, "d_out", g_out, lambda: (dy * ((x * d_in) @ weight.real(d_in))).sum(0)
+                name,
+                "d_out",
+                g_out,
+                lambda: (dy * (_scaled(x.to(d_out.dtype), d_in) @ weight.real(d_out))).sum(0),
             )
         return dx, g_in, g_out, None, None, None, None
 
 
 class _Weight(NamedTuple):
-    """A frozen weight as it multiplies, int8 (K, N), and the bits of its elements."""
+    """A frozen weight as it multiplies, int8 (K, N), the bits of its elements, and how it lies."""
 
     values: Tensor
     bits: int
+    transposed: bool
 
     @property
     def T(self) -> _Weight:
-        """The transpose."""
-        return _Weight(self.values.T, self.bits)
+        """The transpose, of the same memory."""
+        return _Weight(self.values.T, self.bits, not self.transposed)
 
     def real(self, like: Tensor) -> Tensor:
         """Return the integers as floating point, for measures: a copy, so only where asked for."""
@@ -315,8 +337,9 @@ class _Weight(NamedTuple):
         units = unit_entries(left.weight.float().double())
         seed, rounding = context.noise_seed(name, direction), context.precision.rounding
         return context.engine.rescaled(
-            left.values, self.values, units, rounding, seed, weight_bits=self.bits
-        )
+            left.values, self.values, units, rounding, seed, weight_bits=self.bits,
+            transposed=self.transposed,
+        )  # fmt: skip
 
 
 def _dots(context: Range, column: Operand, copy: Copy, left: _Scaled) -> Tensor:

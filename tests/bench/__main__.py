@@ -16,7 +16,12 @@ from . import choice, model, rates, speed, step, train
 
 MARKS = {True: "yes", False: "NO", None: ""}
 SUBJECTS = {
-    "the project's own speed": (speed.encoding, speed.generation, speed.simulation),
+    "the project's own speed": (
+        speed.encoding,
+        speed.generation,
+        speed.simulation,
+        speed.synthesis,
+    ),
     "choosing tilings": (choice.decisions,),
     "whole training steps": (step.compiled,),
     "training in integers: CPU time of a layer": (train.layers,),

@@ -15,7 +15,7 @@ from hw.isa.encoding import decode, encode
 from sw.demo import SHAPE
 from sw.layer import compile_layer
 
-__all__ = ["encoding", "generation", "simulation"]
+__all__ = ["encoding", "generation", "simulation", "synthesis"]
 
 ENCODINGS = 100_000
 
@@ -57,6 +57,24 @@ def generation() -> Rows:
         ("generate --preset paper", f"{took:.1f} s", "20 s", None),
         ("Verilog of it", f"{size / 1e6:.2f} MB", "3 MB", size <= 3e6),
         ("verilator --lint-only -Wall", f"{complaints} messages", "0", complaints == 0),
+    ]
+
+
+def synthesis() -> Rows:
+    """Measure `cdmqta synth` of the 64x64 accelerator where nothing is kept but the library."""
+    from sim.synth.library import LibraryError, library_file
+
+    try:
+        liberty = str(library_file(None))
+    except LibraryError as error:
+        return [("synth --preset paper", f"skipped: {error}", "300 s", None)]
+    arguments = ("synth", "--preset", "paper", "--liberty", liberty)
+    with tempfile.TemporaryDirectory() as name:
+        cold = seconds(lambda: command(*arguments, cache=Path(name)))
+        warm = seconds(lambda: command(*arguments, cache=Path(name)))
+    return [
+        ("synth --preset paper, cold", f"{cold:.0f} s", "300 s", None),
+        ("synth --preset paper, warm", f"{warm:.0f} s", "", None),
     ]
 
 

@@ -25,7 +25,9 @@ from .numerics import (
 )
 from .scales import parts
 
-__all__ = ["Direction", "Prescaled", "TuneSite", "column_copy", "prescaled", "tune_site"]
+__all__ = [
+    "Direction", "Prescaled", "TuneSite", "column_copy", "output_copy", "prescaled", "tune_site",
+]  # fmt: skip
 
 LEVELS = 127
 LARGEST = 65536
@@ -40,7 +42,7 @@ class Prescaled:
     -------
     values : int8 (M, K)
     maxima : int64 (M, 1)
-        Of the rows of the scaled integers.
+        Of the rows of the scaled integers; of real values where no columns were scaled.
     """
 
     values: Tensor
@@ -82,7 +84,7 @@ class TuneSite:
     backward: Direction
     y: Tensor
     dx: Tensor
-    d_in: Tensor
+    d_in: Tensor | None
     d_out: Tensor
 
 
@@ -106,7 +108,18 @@ def column_copy(sums: Tensor, weights: list[Fraction]) -> tuple[Tensor, Tensor]:
     return requantise8(level, *parts(fresh_entry(maxima))), maxima
 
 
-def tune_site(x: Tensor, weight: Tensor, d_in: Tensor, d_out: Tensor, dy: Tensor) -> TuneSite:
+def output_copy(sums: Tensor, weights: list[Fraction], scales: list[Fraction]) -> Tensor:
+    """Return sums as int8 for the next product: rows that weigh so much in the unit of the largest,
+    columns times scales, of which what is 1 in the result is part."""
+    m, s = multipliers(list(weights), [max(weights)] * len(weights))
+    level = requantise(sums, m[:, None], s[:, None])
+    m, s = multipliers(list(scales), [Fraction(1)] * len(scales))
+    return requantise8(level, m[None, :], s[None, :])
+
+
+def tune_site(
+    x: Tensor, weight: Tensor, d_in: Tensor | None, d_out: Tensor, dy: Tensor
+) -> TuneSite:
     """Run one training step's products of a site.
 
     Parameters
@@ -114,6 +127,7 @@ def tune_site(x: Tensor, weight: Tensor, d_in: Tensor, d_out: Tensor, dy: Tensor
     x : float32 (n, d1); dy : float32 (n, d2)
     weight : int8 (d1, d2)
     d_in, d_out : float32 (d1,), (d2,)
+        Without d_in, X's own row copy is multiplied, and d_in has no gradient.
     """
     forward = _direction(x, d_in, weight)
     backward = _direction(dy, d_out, weight.T)
@@ -121,20 +135,27 @@ def tune_site(x: Tensor, weight: Tensor, d_in: Tensor, d_out: Tensor, dy: Tensor
         forward,
         backward,
         forward.sums.double() * forward.scale * d_out.double(),
-        backward.sums.double() * backward.scale * d_in.double(),
-        _dots(x, backward),
+        backward.sums.double() * backward.scale * (1.0 if d_in is None else d_in.double()),
+        None if d_in is None else _dots(x, backward),
         _dots(dy, forward),
     )
 
 
-def _direction(real: Tensor, scales: Tensor, weight: Tensor) -> Direction:
+def _direction(real: Tensor, scales: Tensor | None, weight: Tensor) -> Direction:
     values, scale = quantise(real, "row")
+    if scales is None:
+        maxima = absmax(real, "row")
+        return _product(Prescaled(values, maxima), scale, maxima, weight)
     left = prescaled(values, scales)
+    step = scale * left.maxima * scales.abs().amax().double() / (LARGEST * LEVELS)
+    return _product(left, step, absmax(real, "row") * left.maxima, weight)
+
+
+def _product(left: Prescaled, step: Tensor, heavy: Tensor, weight: Tensor) -> Direction:
     sums = gemm(left.values, weight)
     # Rows weigh what their scales do without what all share, as float32.
-    heavy = (absmax(real, "row") * left.maxima).float()
-    column, maxima = column_copy(sums, [Fraction(value) for value in heavy.flatten().tolist()])
-    step = scale * left.maxima * scales.abs().amax().double() / (LARGEST * LEVELS)
+    weights = [Fraction(value) for value in heavy.float().flatten().tolist()]
+    column, maxima = column_copy(sums, weights)
     return Direction(left, step, sums, column, maxima)
 
 

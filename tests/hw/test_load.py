@@ -218,7 +218,7 @@ def draw(world: World, rng: random.Random) -> Load:
     return Load(
         memory=memory,
         transpose=transpose,
-        packed=int(memory <= Memory.WEIGHT and not transpose and rng.random() < 0.6),
+        packed=int(memory <= Memory.WEIGHT and rng.random() < 0.4),
         dram=bus * rng.randint(0, (DRAM_BYTES - rows * pitch) // bus),
         pitch=pitch,
         rows=rows,

@@ -128,21 +128,30 @@ def test_transposed_loads_seed_11(config, shape, dataflow, memory):
 @pytest.mark.parametrize("dataflow", Dataflow)
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.rows}x{c.columns}")
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_packed_loads_seed_12(config, shape, dataflow, memory):
-    """Elements of four bits are those of eight bits of the same value."""
+@pytest.mark.parametrize("transpose", [0, 1])
+def test_packed_loads_seed_12(config, shape, dataflow, memory, transpose):
+    """Elements of four bits are those of eight bits of the same value, turned or not."""
     example = Example(config, dataflow, *shape, seed=12)
     place = example.loads[memory]
     rows, columns = place.rows, place.columns
     short = np.random.default_rng(12).integers(-8, 8, (rows, columns), np.int8)
     put(example.dram, place.dram, short, 64)
     expected = example.sums(example.run(example.execute, example.store))
-    halves = np.zeros((rows, 2 * -(-columns // 2)), np.uint8)
-    halves[:, :columns] = short.view(np.uint8) & 15
+    lies = short.T if transpose else short
+    halves = np.zeros((len(lies), 2 * -(-lies.shape[1] // 2)), np.uint8)
+    halves[:, : lies.shape[1]] = lies.view(np.uint8) & 15
     put(example.dram, place.dram, halves[:, 1::2] * 16 + halves[:, ::2], 64)
-    example.loads[memory] = replace(place, packed=1)
+    rows, columns = lies.shape
+    example.loads[memory] = replace(
+        place, packed=1, transpose=transpose, rows=rows, columns=columns
+    )
     dram, result = example.outcome(example.execute, example.store)
     assert np.array_equal(example.sums(dram), expected)
-    beats = [each.rows * -(-each.columns // (16 if each.packed else 8)) for each in example.loads]
+    # On a bus of as many bytes as are turned at a time, both halves of a beat are read apart.
+    apart = config.transpose_columns == config.bus_bytes
+    sizes = [16 if each.packed and not (each.transpose and apart) else 8 for each in example.loads]
+    beats = [each.rows * -(-each.columns // size)
+             for each, size in zip(example.loads, sizes, strict=True)]  # fmt: skip
     assert result.counters["dram_read_bytes"] == 8 * sum(beats) + 32 * 6
 
 
@@ -267,8 +276,6 @@ WRONG = {
                           "transposes into the row-scale memory"),
     "packed scales": ([replace(LOAD, memory=Memory.COLUMN_SCALE, packed=1)],
                       "unpacks into the column-scale memory"),
-    "packed and transposed": ([replace(LOAD, transpose=1, packed=1)],
-                              "transposes what is packed"),
     "past a memory by a transposed load": (
         [replace(LOAD, rows=5, columns=3, transpose=1, base=123, row_stride=2, block_stride=1)],
         "reaches word 128 of the 128 of the input memory"),

@@ -185,10 +185,39 @@ def test_a_missing_icarus_is_named(working, missing, message):
     assert str(caught.value) == message
 
 
-def test_the_users_yosys_is_kept(monkeypatch):
-    monkeypatch.setenv("YOSYS", "/opt/yosys")
+def test_the_users_yosys_is_kept_and_asked_for_its_version(programs, monkeypatch):
+    own = programs(own="Yosys 0.51+17 (git sha1 abc123, clang++ 18)") / "own"
+    monkeypatch.setenv("YOSYS", str(own))
     assert toolchain.yosys_environment() == {}
     assert "AMARANTH_USE_YOSYS" not in os.environ
+    assert toolchain.yosys_version() == "0.51+17 abc123"
+
+
+NEEDED = "Yosys 0.40 or newer is needed, and YOSYS names it"
+
+
+@pytest.mark.parametrize(
+    "says, message",
+    [
+        ("Yosys 0.9", f"is Yosys 0.9: {NEEDED}"),
+        ("hello", f"is no Yosys: {NEEDED}"),
+        (None, f"cannot be run (No such file or directory): {NEEDED}"),
+    ],
+)
+def test_a_yosys_that_does_not_do(programs, monkeypatch, tmp_path, says, message):
+    if says is not None:
+        programs(own=says)
+    monkeypatch.setenv("YOSYS", str(tmp_path / "own"))
+    with pytest.raises(BackendError) as raised:
+        toolchain.yosys_environment()
+    assert str(raised.value) == f"{tmp_path / 'own'} {message}"
+
+
+def test_an_old_yosys_on_the_path_is_named(programs, no_packages):
+    folder = programs(yosys="Yosys 0.39")
+    with pytest.raises(BackendError) as raised:
+        toolchain.yosys_environment()
+    assert str(raised.value) == f"{folder / 'yosys'} is Yosys 0.39: {NEEDED}"
 
 
 def test_yosys_beside_python_is_taken(programs, monkeypatch, tmp_path):
@@ -225,3 +254,12 @@ def test_the_cache_is_where_the_user_says(monkeypatch, tmp_path):
 def test_the_cache_is_the_users_cache_otherwise(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert toolchain.cache_folder().name == "cdmqta"
+
+
+def test_a_file_in_place_of_the_cache_is_named(monkeypatch, tmp_path):
+    file = tmp_path / "a file"
+    file.write_text("mine")
+    monkeypatch.setenv("CDMQTA_CACHE", str(file))
+    with pytest.raises(BackendError, match="a file is to be a folder.*CDMQTA_CACHE"):
+        toolchain.cache_folder()
+    assert file.read_text() == "mine"

@@ -13,6 +13,7 @@ from hw.isa.config import Config
 from sim.silicon import silicon
 from sim.synth import library
 from sim.synth.kept import kept
+from sw.synth.rows import area_rows, area_text, summary
 from tests.sim.synth.powered import TEXT
 from tests.sim.tools import needs_icarus
 
@@ -37,10 +38,11 @@ def test_the_table(command, liberty, overlap: int, said: str, flip_flops: int) -
     lines = done.out.splitlines()
     assert lines[0] == f"cdmqta_pe, 2x2, WS and OS, drains {said}, in cells of round (2 V, 25 C)"
     assert lines[1].split() == [
-        "unit", "instances", "cells", "flip_flops", "area_um2", "mm2", "percent",
+        "unit", "instances", "cells", "flip_flops", "area_um2", "percent",
     ]  # fmt: skip
-    assert re.match(rf"cdmqta_pe +1 +\d+ +{flip_flops} +[\d.]+ +0\.001 +100\.000$", lines[3])
-    assert re.match(r"[\d,]+ cells 0\.001 mm2, memories 0\.000 mm2, in all 0\.001 mm2;", lines[4])
+    row = re.match(rf"cdmqta_pe +1 +(\d+) +{flip_flops} +([\d.]+) +100\.000$", lines[3])
+    total = re.match(r"(\d+) cells, ([\d.]+) um2; no place and route$", lines[4])
+    assert row[1] == total[1] and float(row[2]) == pytest.approx(float(total[2]), abs=0.05)
     period, fmax, derated = map(
         float, re.match(r"period ([\d.]+) ns, (\d+) MHz; with a derate of 2 (\d+) MHz \(wire load "
                         r"none\)$", lines[5]).groups()
@@ -73,6 +75,40 @@ def test_the_figures_as_json(command, liberty) -> None:
     assert sum(unit["percent"] for unit in found["units"]) == pytest.approx(100)
     assert found["total_mm2"] == pytest.approx(found["area_um2"] * 1e-6)
     assert set(found["critical_path"]) == {"from", "to"}
+
+
+@pytest.mark.parametrize(
+    "mm2, text", [(761.824e-6, "761.8 um2"), (0.0999, "99,900.0 um2"), (0.1, "0.100 mm2")]
+)
+def test_areas_have_the_unit_that_tells_something(mm2: float, text: str) -> None:
+    """As do the rows of all of it, whose columns say it in their heads."""
+    assert area_text(mm2) == text
+    keys = [key for row in area_rows([{"unit": "a", "mm2": mm2}], mm2) for key in row]
+    assert keys == ["unit", "area_um2" if "um2" in text else "mm2"]
+
+
+def test_totals_name_memories_where_there_are_some() -> None:
+    found = {
+        "cells": 9, "cells_mm2": 0.25, "memories_mm2": 0.5, "total_mm2": 0.75, "period_ns": 2.0,
+        "memories": [{}], "fmax_mhz": 500.0, "derate": 1.25, "derated_fmax_mhz": 400.0,
+        "wire_load": "none", "critical_path": None,
+    }  # fmt: skip
+    assert summary(found)[0] == (
+        "9 cells, 0.250 mm2; memories 0.500 mm2; in all 0.750 mm2; no place and route"
+    )
+
+
+def test_what_drives_too_much_is_told(command, liberty) -> None:
+    """Here a library that allows next to nothing."""
+    lines = command(*PE).out.splitlines()
+    assert not [line for line in lines if "more than the library allows" in line]
+    text = re.sub(r"(direction : output;)", r"\1 max_capacitance : 1.5;", TEXT)
+    assert text != TEXT
+    Path("weak.lib").write_text(text)
+    lines = command("synth", "--unit", "pe", "--liberty", "weak.lib", *SMALL).out.splitlines()
+    (said,) = (line for line in lines if "more than the library allows" in line)
+    found = re.match(r"\d+ outputs drive .* the worst is \S+ \(\w+\), ([\d.]+) fF of 1.5$", said)
+    assert float(found[1]) > 1.5
 
 
 def test_netlist_and_plot_are_written(command, liberty) -> None:
@@ -152,12 +188,27 @@ WITHOUT_FLIP_FLOPS = re.sub(r'ff \("IQ", "IQN"\) \{[^}]*\}', "", TEXT)
          "map the design to"),
         (re.sub(r"(cell \(XOR2\) \{ )area : \d+;", r"\1", TEXT), "x.lib: cell XOR2 has no area"),
         (re.sub(r"timing \(\)", "other ()", TEXT), "x.lib: cell INV has no delays"),
+        (TEXT.replace("setup_rising", "hold_rising"), "x.lib: cell DFF is a flip-flop without a "
+         "set-up time"),
+        (TEXT.replace('clocked_on : "CK"', 'clocked_on : "!CK"'), "x.lib holds no flip-flop for "
+         "rising edges to map the design to"),
+        (TEXT.replace('related_pin : "B"', 'related_pin : "Y"'), "x.lib: cell NAND2 relates its "
+         "pin ZN to Y, which is none of its pins"),
+        (re.sub(r"capacitance : \d.0;", "", TEXT), "x.lib: cell INV has a pin A without a "
+         "capacitance"),
+        (TEXT.replace('(scalar) { values ("0.02"); }', "(scalar) { }", 1), "x.lib, line 20, "
+         "cell_rise scalar: has no values"),
+        (TEXT.replace('values ("0.05")', 'values ("inf")', 1), "x.lib, line 8, cell_rise scalar: "
+         "holds what is no number: 'inf'"),
+        (TEXT.replace("area : 1;", "area : nan;", 1), "x.lib, line 4, cell INV: area must be a "
+         "number, not 'nan'"),
         ("hello", "x.lib is no Liberty file: it does not begin with 'library'"),
         ("", "x.lib is no Liberty file: it does not begin with 'library'"),
         (None, "x.lib cannot be read: No such file or directory"),
     ],
     ids=("no flip-flop", "cut short", "no inverter", "no buffer", "no gate", "no area", "no delays",
-         "a greeting", "nothing", "no file"),
+         "no set-up", "falling edges", "no such pin", "no capacitance", "no values", "infinity",
+         "not a number", "a greeting", "nothing", "no file"),
 )  # fmt: skip
 def test_libraries_that_are_none(refused, text: str | None, message: str) -> None:
     if text is not None:
@@ -174,6 +225,9 @@ def test_libraries_that_are_none(refused, text: str | None, message: str) -> Non
          "'ecp5', 'xilinx'."),
         (("--wire-load", "huge"), "round has no wire load 'huge'; accepted: default, none"),
         (("--derate", "0.9"), "Invalid value for '--derate': 0.9 is not in the range x>=1.0."),
+        (("--derate", "fast"), "Invalid value for '--derate': 'fast' is not a valid number."),
+        (("--liberty", ""), "--liberty names no file"),
+        (("--netlist", ""), "Invalid value for '--netlist': names no file"),
         (("--derate", "nan"), "Invalid value for '--derate': 'nan' is not a finite number."),
         (("--derate", "inf"), "Invalid value for '--derate': 'inf' is not a finite number."),
         (("--paths", "-1"), "Invalid value for '--paths': -1 is not in the range x>=0."),
@@ -189,10 +243,27 @@ def test_options_that_are_refused(refused, liberty, options, message: str) -> No
 
 def test_energy_of_a_library_without_power(refused) -> None:
     Path("x.lib").write_text(re.sub(r"internal_power \(\)", "other ()", TEXT))
-    refused(
-        ("synth", "--unit", "pe", *SMALL, "--liberty", "x.lib", "--power"),
-        "x.lib has no internal_power: energy cannot be measured with it",
-    )
+    power = ("synth", "--unit", "pe", *SMALL, "--liberty", "x.lib", "--power")
+    refused(power, "x.lib has no internal_power: energy cannot be measured with it")
+    Path("x.lib").write_text(re.sub(r"nom_voltage : [\d.]+;", "", TEXT))
+    refused(power, "x.lib has no nom_voltage: energy cannot be measured with it")
+
+
+def test_energy_of_an_array_and_what_it_is_made_of(command, liberty) -> None:
+    """A MAC is its element's; tiles, sums on their way and the foot come on top."""
+    array = ("synth", "--unit", "array", "--liberty", "round.lib", *SMALL, "--power", "--json", "-")
+    found = json.loads(command(*array).out)
+    assert not found["energy_recorded"]
+    assert all(pj > 0 for pj in found["pj_a_mac_swallowed"].values())
+    assert found["pj_a_mac_swallowed"].keys() == found["pj_a_mac_by_component"].keys()
+    for row in found["energy"]:
+        parts = found["pj_a_mac_by_component"][row["dataflow"]]
+        moved = parts.pop("tiles and sums on their way")
+        foot = parts.pop("sums at the foot")
+        assert sum(parts.values()) == pytest.approx(row["pj_a_mac"])
+        timed = row["pj_a_mac"] - row["pj_a_mac_zero_delay"]
+        assert parts["glitches and wires"] == pytest.approx(timed)
+        assert foot > 0 and moved >= 0  # in so small an array no tile passes beside a MAC for long
 
 
 def test_without_a_library_what_is_recorded_is_printed(command, tmp_path, monkeypatch) -> None:
@@ -218,11 +289,30 @@ def test_without_a_library_what_is_recorded_is_printed(command, tmp_path, monkey
     )
 
 
+@pytest.mark.parametrize("inside", ["", "/deeper"])
+def test_a_cache_that_keeps_nothing(refused, liberty, monkeypatch, inside: str) -> None:
+    """A file where a folder has to be, right there or further up."""
+    Path("cache").mkdir()
+    Path("cache/synth").touch()
+    there = Path("cache/synth" if inside else "cache").absolute()
+    monkeypatch.setenv("CDMQTA_CACHE", f"{there}{inside}")
+    refused(PE, f"nothing can be kept in {there}{inside}/synth: "
+            f"{'Not a directory' if inside else 'File exists'}; CDMQTA_CACHE names the folder of "
+            "the cache")  # fmt: skip
+
+
 def test_what_yosys_cannot_map_is_one_line(refused, liberty, monkeypatch) -> None:
     monkeypatch.setattr("sim.synth.flow._SCRIPT", "read_verilog {design}\nfly\n")
     monkeypatch.setattr("sim.synth.flow.kept", unkept)
     refused(PE, "yosys cannot map the design: ERROR: No such command: fly (type 'help' for a "
             "command overview)")  # fmt: skip
+
+
+@pytest.mark.parametrize("options", [PE, ("generate", "-o", "made", *SMALL)])
+def test_a_program_that_is_no_yosys(refused, liberty, monkeypatch, options) -> None:
+    """Told before any hardware is made."""
+    monkeypatch.setenv("YOSYS", "false")
+    refused(options, "false is no Yosys: Yosys 0.40 or newer is needed, and YOSYS names it")
 
 
 def unkept(facts, result, make) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,8 +18,11 @@ from hw.isa.numerics import (
     requantise8,
     requantise32,
 )
+from sim.activity import activity
 from sim.axi import Stalls
+from sim.timing.model import run
 from sw.driver import Device
+from sw.gemm import compile_gemm
 from sw.image import InputError
 from sw.prescaled import compile_prescaled, diagonal, diagonal_columns
 from sw.program import Program
@@ -36,6 +40,7 @@ CONFIGS = {
 }
 SHAPES = [(1, 1), (9, 13), (33, 40), (70, 21)]
 EXPERTS = 3
+PAGE = Path(__file__).parents[2] / "docs" / "training.md"
 
 
 def table(seed: int, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -137,23 +142,65 @@ def test_a_memory_that_is_too_small():
         compile_prescaled(config, 200, 100)
 
 
+@pytest.mark.parametrize("transpose_b", [False, True])
 @pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize("shape", [(1, 1, 1), (9, 13, 11), (20, 33, 70)], ids=str)
-def test_packed_weights_give_the_same_product(name, shape):
+def test_packed_weights_give_the_same_product(name, shape, transpose_b):
     """In half the beats of the bus, where rows are long."""
     config, (m, k, n) = CONFIGS[name], shape
     rng = np.random.default_rng(m)
     a, b = rng.integers(-127, 128, (m, k), np.int8), rng.integers(-8, 8, (k, n), np.int8)
     given = {"A": a, "B": b, "unit_scales": np.full((1, m), encode_scale(1 << 15, 15), np.uint32)}
-    plain, packed = (compile_rescaled(config, *shape, weight_bits=bits) for bits in (8, 4))
-    outputs = [Device(config).run(program, given).outputs for program in (plain, packed)]
+    plain, packed = (
+        compile_rescaled(config, *shape, weight_bits=bits, transpose_b=bits == 4 and transpose_b)
+        for bits in (8, 4)
+    )
+    other = given | {"B": b.T if transpose_b else b}
+    outputs = [Device(config).run(plain, given).outputs, Device(config).run(packed, other).outputs]
     for name, value in outputs[0].items():
         assert np.array_equal(outputs[1][name], value), name
     assert np.array_equal(outputs[1]["C"], a.astype(np.int64) @ b)
-    row = -(-n // 2)
+    row = -(-(k if transpose_b else n) // 2)
     assert packed.layout["B"].pitch == -(-row // config.bus_bytes) * config.bus_bytes
     loads = [each for each in packed.instructions if isinstance(each, Load)]
     assert {each.packed for each in loads if each.memory == Memory.WEIGHT} == {1}
+
+
+def test_the_page_has_what_four_bits_take_on_the_large_array():
+    config = Config.preset("paper")
+    seen = {}
+    for bits, lies in ((8, False), (8, True), (4, False), (4, True)):
+        program = compile_rescaled(config, 77, 768, 320, weight_bits=bits, transpose_b=lies)
+        result = run(config, program.encode(), program_address=program.layout.program_address)
+        seen[bits, lies] = result.counters["cycles"], result.counters["dram_read_bytes"]
+    page = PAGE.read_text(encoding="utf-8")
+    row = "| {} bits{} | {:,} | {:,} |"
+    for (bits, lies), figures in seen.items():
+        assert row.format(bits, ", transposed" if lies else "", *figures) in page
+
+
+@pytest.mark.parametrize(
+    "work, times, program",
+    [
+        ("both scales' dot products, of 12 + 5 arrays of columns", 17,
+         lambda config: compile_gemm(config, 64, 77, 64)[0]),
+        ("for comparison, the gradient of a weight, X^T.dY", 1,
+         lambda config: compile_gemm(config, 768, 77, 320)[0]),
+        ("`X o d_in` by a diagonal, with its row copy", 1,
+         lambda config: compile_prescaled(config, 77, 768)),
+        ("`dY o d_out` by a diagonal, with its row copy", 1,
+         lambda config: compile_prescaled(config, 77, 320)),
+    ],
+)  # fmt: skip
+def test_the_page_has_what_scales_take_on_the_large_array(work, times, program):
+    config = Config.preset("paper")
+    made = program(config)
+    counters = run(config, made.encode(), program_address=made.layout.program_address).counters
+    events = activity(config, made.instructions)
+    folds, waves = events.folds_ws + events.folds_os, counters["array_fed"]
+    figures = [times, *(times * each for each in (folds, waves, counters["cycles"]))]
+    row = " | ".join(f"{each:,}" for each in figures)
+    assert f"| {work} | {row} |" in PAGE.read_text(encoding="utf-8")
 
 
 def test_values_that_four_bits_do_not_hold():

@@ -121,7 +121,9 @@ def test_packed_weights_and_scaled_columns(choice: int) -> None:
     """What a TuneQDM layer runs on a device."""
     config = Config.preset("small")
     dram = timings(config)[choice]
-    assert_program_equal(compile_rescaled(config, 20, 33, 50, weight_bits=4), dram)
+    for transpose_b in (False, True):
+        program = compile_rescaled(config, 20, 33, 50, weight_bits=4, transpose_b=transpose_b)
+        assert_program_equal(program, dram)
     assert_program_equal(compile_prescaled(config, 20, 33, experts=2, expert=1), dram)
 
 

@@ -73,9 +73,10 @@ def mapped(folder: Path, top: str) -> dict[str, Macro]:
     return {memory.macro.name: MACRO for memory in emission.memories}
 
 
-def write_units(folder: Path, units: Iterable[str]) -> None:
-    """Write each module of ``mapped.json``, without hierarchy, as ``unit_N.v``."""
-    commands = ["read_json mapped.json", "design -save all"]
+def write_units(folder: Path, units: Iterable[str], source: str = "mapped.json") -> None:
+    """Write each module of a netlist in JSON or Verilog, without hierarchy, as ``unit_N.v``."""
+    reader = "read_verilog" if source.endswith(".v") else "read_json"
+    commands = [f"{reader} {source}", "design -save all"]
     for number, unit in enumerate(units):
         commands += ["design -load all", f"hierarchy -top {unit}", "flatten -noscopeinfo"]
         # It reads neither names of bits of a port nor concatenations that are assigned to.

@@ -53,6 +53,10 @@ def _gate(name: str, inputs: str, rise: float, fall: float, energy: float, **out
     return f"cell ({name}) {{ area : 1; cell_leakage_power : 7; {leaks}\n    {pins} }}\n"
 
 
+_SETUP = """timing () { related_pin : "CK"; timing_type : setup_rising;
+        rise_constraint (scalar) { values ("0"); } fall_constraint (scalar) { values ("0"); } }"""
+
+
 def _clocked(name: str, head: str, data: str, out: str, related: str) -> str:
     role = {
         "CG": ("clock_gate_clock_pin : true;", "clock_gate_enable_pin : true;"),
@@ -62,7 +66,7 @@ def _clocked(name: str, head: str, data: str, out: str, related: str) -> str:
     return f"""cell ({name}) {{ area : 4; cell_leakage_power : 11; {head}
       pin (CK) {{ direction : input; capacitance : 1; {role[0]}
         {_power("", 10, 20, f"!{stored}")} {_power("", 30, 40, stored)} }}
-      pin ({data}) {{ direction : input; capacitance : 2; {role[1]}
+      pin ({data}) {{ direction : input; capacitance : 2; {role[1]} {_SETUP}
         {_power("", 100, 200, "!CK")} {_power("", 300, 400, "CK")} }}
       {out}
         {_arc("CK", 0.1, 0.15, related)} {_power("CK", 50, 60)} }} }}

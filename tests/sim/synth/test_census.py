@@ -68,6 +68,7 @@ def test_units_are_all_there_is() -> None:
         "feed": 2,
         "operand buffers": 1,
         "controller": 1,
+        "array foot": 0,
     }
     assert units["elements"].registers == 4 and units["elements"].cells == 16
     assert sum(unit.cells for unit in units.values()) == found.cells

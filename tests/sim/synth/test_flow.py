@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from hw.adders import FULL_ADDER_VERILOG
+from hw.isa.config import Config
 from sim.synth import flow
 from sim.synth.census import census
+from sim.synth.design import design_of
 from sim.synth.flow import FAST, MappingError, Recipe, map_design, netlist_verilog
 from sim.synth.liberty_reader import parse_liberty
 from sim.synth.netlist import NetlistError, read_netlist
@@ -69,7 +72,7 @@ def test_what_was_mapped_is_not_mapped_again(mapping, runs, cache) -> None:
 def test_it_is_kept_by_all_it_depends_on(mapping, runs, monkeypatch) -> None:
     larger = TEXT.replace("area : 4", "area : 5")
     folders = {mapping(PLAIN), mapping(OTHER), mapping(PLAIN, FAST), mapping(PLAIN, text=larger)}
-    monkeypatch.setattr(flow, "FLOW_VERSION", flow.FLOW_VERSION + 1)
+    monkeypatch.setattr(flow, "_makers_digest", lambda: "of sources that have changed")
     folders.add(mapping(PLAIN))
     assert len(folders) == len(runs) == 5
 
@@ -136,6 +139,16 @@ def test_what_cannot_be_mapped(mapping, cache, verilog, error, message) -> None:
         mapping(verilog)
     assert re.fullmatch(message, str(raised.value)), raised.value
     assert [each for each in cache.iterdir() if each.is_dir()] == [], "nothing is kept"
+
+
+def test_all_modules_that_recipes_name_are_there() -> None:
+    """A module that is renamed would lose its recipe, and nothing else would say so."""
+    text = design_of(Config.preset("tiny"), "top").verilog
+    names = {name.lstrip("\\") for name in re.findall(r"^module (\S+?) *\(", text, re.MULTILINE)}
+    for recipe in (Recipe(), FAST):
+        patterns = {each for _, modules in recipe.quick for each in modules}
+        patterns |= {*recipe.whole, *(name for name, _ in recipe.periods_ns)}
+        assert [each for each in patterns if not fnmatch.filter(names, each)] == []
 
 
 ADDER = f"""`ifdef CDMQTA_CELLS

@@ -109,6 +109,7 @@ def test_units_add_up(made_up) -> None:
         "elements": Resources(lut=4, dsp=8),
         "operand buffers": Resources(bram=2),
         "load": Resources(lut=14, carry=7, bram=1),
+        "array foot": Resources(),
     }
     assert found.total == Resources(lut=21, carry=7, flip_flops=5, dsp=8, bram=3)
     luts = [part.resources.lut for part in found.parts]

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-
 import pytest
 
-from sim.synth.flat import flatten
-from sim.synth.liberty_reader import read_liberty
-from sim.synth.netlist import Netlist, read_netlist
-from sim.synth.sta import DEFAULT, NONE, Timing, analyse, chosen_wire_load
+from sim.synth.sta import NONE
 
-from .opensta import macro_library, mapped, needs_opensta, period, write_units
+from .compared import CONDITIONS, ELEMENTS, World, of_element, of_script, of_tiny, of_unit
+from .opensta import needs_opensta
 
 pytestmark = needs_opensta
 
@@ -26,55 +21,34 @@ UNITS = (
     "cdmqta.execute",
 )
 """From one element to everything between the engines, memories included."""
+LANES = ("cdmqta_lane", "cdmqta_post_lane")
+"""A column of the accumulator, and one of the store engine."""
 NEAR = 0.005
 """Share by which periods may differ: OpenSTA fits a waveform to each driver; 0.1 % is usual."""
 EXACT = 3e-5
 """The same without wires, where both look the same entries up: in single precision there."""
 
 
-@dataclass(frozen=True)
-class World:
-    """What all tests of a design share."""
-
-    folder: Path
-    netlist: Netlist
-
-    def timing(self, unit: str, wire_load: str) -> Timing:
-        library = self.netlist.library
-        return analyse(flatten(self.netlist, unit), chosen_wire_load(library, wire_load))
-
-
-def world(folder: Path, top: str) -> World:
-    """Map a design, and write what OpenSTA reads."""
-    macros = mapped(folder, top)
-    library = read_liberty(folder / "cells.lib")
-    netlist = read_netlist(folder / "mapped.json", library, macros)
-    (folder / "macros.lib").write_text(macro_library(netlist.kinds))
-    # OpenSTA takes a library's default wire load by itself: without one there is no wire.
-    text = (folder / "cells.lib").read_text()
-    (folder / "bare.lib").write_text(text.replace("default_wire_load", "/* */ comment"))
-    return World(folder, netlist)
+def assert_same(made: World, unit: str) -> None:
+    for condition in CONDITIONS:
+        ours, theirs = made.periods(unit, condition)
+        near = EXACT if condition == "bare" else NEAR
+        assert theirs is not None and ours == pytest.approx(theirs, rel=near), (unit, condition)
 
 
 def test_units(tmp_path):
     """One test, since mapping takes most of its time: with wires, without, and to clock gates."""
-    made = world(tmp_path, UNITS[-1])
-    write_units(tmp_path, UNITS)
+    made = of_script(tmp_path, UNITS[-1], UNITS)
     gated = 0
-    for number, unit in enumerate(UNITS):
-        ours = made.timing(unit, DEFAULT).period_ns
-        for lumped in (False, True):
-            theirs = period(tmp_path, number, "cells.lib", lumped=lumped)
-            assert ours == pytest.approx(theirs, rel=NEAR), unit
-        bare = made.timing(unit, NONE)
-        theirs = period(tmp_path, number, "bare.lib", lumped=True)
-        assert bare.period_ns == pytest.approx(theirs, rel=EXACT), unit
+    for unit in UNITS:
+        assert_same(made, unit)
         # Enables are due before the edge, as data of a register; they are hardly ever the last.
+        bare = made.timing(unit, NONE)
         labels = bare.graph.labels
         ends = zip(bare.ends, bare.check.tolist(), strict=False)  # ports come last
         enables = [end for end, by in ends if by >= 0 and labels[by] == "clock gating setup"]
         if enables:
-            theirs = period(tmp_path, number, "bare.lib", lumped=True, to="[get_pins */E]")
+            theirs = made.theirs(unit, "bare", to="[get_pins */E]")
             assert max(enables) == pytest.approx(theirs, rel=EXACT, abs=1e-5), unit
             gated += 1
     assert gated > 2
@@ -83,13 +57,40 @@ def test_units(tmp_path):
 @pytest.mark.nightly
 def test_every_unit(tmp_path):
     """All modules of the accelerator, and all of it at once."""
-    made = world(tmp_path, "cdmqta")
-    units = [name for name, module in made.netlist.modules.items() if module.names]
-    write_units(tmp_path, units)
-    assert len(units) > 40
-    for number, unit in enumerate(units):
-        theirs = period(tmp_path, number, "cells.lib")
-        ours = made.timing(unit, DEFAULT)
-        assert (theirs is None) == (ours.path is None), unit
+    made = of_script(tmp_path, "cdmqta")
+    assert len(made.units) > 40
+    for unit in made.units:
+        ours, theirs = made.periods(unit, "wires")
+        assert (theirs is None) == (ours is None), unit
         if theirs is not None:
-            assert ours.period_ns == pytest.approx(theirs, rel=NEAR, abs=1e-4), unit
+            assert ours == pytest.approx(theirs, rel=NEAR, abs=1e-4), unit
+
+
+QUICK = ("ws1-os1-overlap0-register0-macs1", "ws0-os1-overlap1-register1-macs1")
+"""The default element, and one with neither its registers nor its mapping."""
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [
+        pytest.param(name, marks=() if name in QUICK else pytest.mark.nightly, id=name)
+        for name in ELEMENTS
+    ],
+)
+def test_our_elements(tmp_path, variant: str):
+    """As they are mapped for users: cells of adders, complements of flip-flops, sizes, buffers."""
+    assert_same(of_element(tmp_path, ELEMENTS[variant]), "cdmqta_pe")
+
+
+@pytest.mark.parametrize("unit", LANES)
+def test_our_lanes(tmp_path, unit: str):
+    assert_same(of_unit(tmp_path, unit), unit)
+
+
+@pytest.mark.nightly
+def test_our_accelerator(tmp_path):
+    """The whole of the smallest preset, and the lanes as they are in it."""
+    units = (*LANES, "cdmqta")
+    made = of_tiny(tmp_path, units)
+    for unit in units:
+        assert_same(made, unit)

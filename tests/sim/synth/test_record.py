@@ -81,10 +81,8 @@ def test_every_variant_and_every_design_is_recorded() -> None:
     found = silicon()
     paper = Config.preset("paper")
     assert found.elements.keys() == {variant(paper.replace(**each)) for each in variants()}
-    made_up = found.element(paper.replace(product_register=1, macs_per_element=4))
-    plain = found.element(paper.replace(macs_per_element=4))
-    assert plain.area_um2 < made_up.area_um2 and made_up.period_ns < plain.period_ns
     assert {name: dict(chip.changes) for name, chip in found.chips.items()} == CHIPS
+    assert len(found.elements) == 30
     for key, each in found.elements.items():
         has = dict(zip(VARIANT, key, strict=True))
         assert (each.mac_ws.timed > 0) == has["weight_stationary"]

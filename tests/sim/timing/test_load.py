@@ -163,7 +163,7 @@ def draw(config: Config, rng: random.Random) -> Load:
     packed = memory <= Memory.WEIGHT and rng.random() < 0.4
     found = Load(
         memory=memory,
-        transpose=0 if packed else rng.randint(0, 1),
+        transpose=rng.randint(0, 1),
         packed=int(packed),
         dram=bus * rng.choice((rng.randint(0, 4096 // bus), 4096 // bus - rng.randint(0, 40))),
         pitch=bus * (row_beats + rng.choice((0, 0, 1, rng.randint(0, 2 * 4096 // bus)))),

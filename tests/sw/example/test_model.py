@@ -5,8 +5,11 @@ import pytest
 import torch
 
 from sw.example.diffusion import TIMES, WEIGHT, even_times, loss_by_range, losses, sample
+from sw.example.runs import ATTENTION, FROZEN
 from sw.example.shapes import draw_scenes, render
 from sw.example.words import MODIFIER_ID, TOKENS, tokenise
+from sw.train.adapt import adapt
+from sw.train.modules import QuantisedLinear
 
 CAPTIONS = ["a small red circle", "a large <new1> circle at the top left", ""]
 
@@ -152,3 +155,40 @@ def test_the_sampler_finds_the_image_that_a_perfect_model_sees(model, monkeypatc
 
 def test_no_captions_give_no_images(model):
     assert sample(model, [], seed=0).shape == (0, 3, 32, 32)
+
+
+SITES = ("down.0", "down.1", "middle", "up.0", "up.1")
+
+
+def test_which_products_are_in_integers(model):
+    """Those of cross-attention, forward and backward; the page and the help say which are not."""
+    torch.nn.init.normal_(model.unet.conv_out.weight)
+    adapted = adapt(model, method="int8", frozen=FROZEN, attention=ATTENTION)
+    for layer in adapted.trained.values():
+        torch.nn.init.normal_(layer.lora_B)
+    # So that every product has the gradients that it can have.
+    model.text.modifier.requires_grad_()
+    images, *others = batch()
+    adapted.context.monitor.listening = True
+    losses(model, images.requires_grad_(), *others).mean().backward()
+    seen = {(m.layer, m.tensor) for m in adapted.context.monitor.take() if m.kind == "snr_db"}
+    expected = {"to_q": "Y dX", "to_out": "Y dX", "to_k": "Y dX dA dB", "to_v": "Y dX dA dB",
+                "QK": "C dA dB", "PV": "C dA dB"}  # fmt: skip
+    assert seen == {
+        (f"unet.{site}.attn2.{layer}", tensor)
+        for site in SITES for layer, tensors in expected.items() for tensor in tensors.split()
+    }  # fmt: skip
+    left = {name for name, m in model.named_modules()
+            if isinstance(m, torch.nn.Linear) and not isinstance(m, QuantisedLinear)}  # fmt: skip
+    assert left and all(name.startswith("text.") or ".time" in name for name in left)
+
+
+def test_attention_in_integers_is_near_that_in_float(model):
+    site = model.unet.middle.attn2
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(2, 4, n, 4, generator=generator) for n in (16, TOKENS, TOKENS))
+    exact = site.attend(q, k, v)
+    assert torch.allclose(exact, (q @ k.mT / 2).softmax(-1) @ v, atol=1e-6)
+    adapt(model, method="int8", attention=ATTENTION)
+    error = (site.attend(q, k, v) - exact).norm() / exact.norm()
+    assert 0 < error < 0.02

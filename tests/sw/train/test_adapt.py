@@ -151,9 +151,29 @@ def test_state_of_another_model_is_refused(options, message):
     "options,message",
     [
         ({"match": "*.to_x"}, r"^no linear layer matches \*.to_x; the model has attn2.to_q, attn2"),
+        (
+            {"match": ("*to_k", "*to_x")},
+            r"^no linear layer matches \*to_x; the model has attn2.to_q",
+        ),
+        ({"match": ()}, "^match is empty: at least one pattern is needed$"),
+        ({"match": (3,)}, "^patterns are strings, not int$"),
+        ({"frozen": "*nope"}, r"^frozen: no linear layer matches \*nope; the model has"),
+        (
+            {"frozen": ("last", "*.x")},
+            r"^frozen: no linear layer matches \*.x; the",
+        ),
+        (
+            {"attention": "*none"},
+            r"^attention: no module matches \*none; the ",
+        ),
+        ({"attention": "*none", "method": "fp32"}, r"^attention: no module matches \*none; the "),
         ({"method": "int3"}, r"^method must be one of fp32\|int8\|.*, not 'int3'$"),
-        ({"rank": 0}, "^rank must be at least 1, not 0$"),
-        ({"alpha": 0}, "^alpha must be above 0, not 0$"),
+        ({"rank": 0}, "^rank must be a whole number of at least 1, not 0$"),
+        ({"rank": 2.5}, "^rank must be a whole number of at least 1, not 2.5$"),
+        ({"alpha": 0}, "^alpha must be a finite number above 0, not 0$"),
+        ({"alpha": float("inf")}, "^alpha must be a finite number above 0, not inf$"),
+        ({"alpha": float("nan")}, "^alpha must be a finite number above 0, not nan$"),
+        ({"alpha": "much"}, "^alpha must be a finite number above 0, not 'much'$"),
     ],
 )
 def test_bad_arguments_leave_the_model_alone(options, message):
@@ -200,3 +220,42 @@ def test_a_weight_of_zeros():
     nn.init.zeros_(model[0].weight)
     with pytest.raises(ValueError, match="^0: the weight is all zero"):
         adapt(model, "0")
+
+
+class Tied(nn.Module):
+    """Layers that are one, that share a weight, and a block that is used twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.c = nn.Linear(5, 5), nn.Linear(5, 5)
+        self.b, self.d = self.a, nn.Linear(5, 5)
+        self.d.weight = self.c.weight
+        self.first = self.second = nn.Sequential(nn.Linear(5, 5))
+
+
+@pytest.mark.parametrize(
+    "options,message",
+    [
+        ({"match": "a"}, "^a and b are one layer: give each a layer of its own, or match neither$"),
+        ({"match": "c", "frozen": "a"}, "^a and b are one layer"),
+        (
+            {"match": ("c", "d"), "method": "fp32-full"},
+            "^c and d share one weight: give each a weight of its own, or ",
+        ),
+        ({"match": "c", "frozen": "d", "method": "int8-full"}, "^c and d share one weight"),
+    ],
+)
+def test_tied_layers_are_refused(options, message):
+    model = Tied()
+    with pytest.raises(ValueError, match=message):
+        adapt(model, **options)
+    assert type(model.a) is type(model.b) is nn.Linear
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_tied_layers_that_are_left_alone():
+    model = Tied()
+    adapted = adapt(model, ("c", "d", "first.*"), rank=2)
+    assert list(adapted.trained) == ["c", "d", "first.0"]
+    assert model.second[0] is adapted.trained["first.0"]
+    assert type(model.a) is type(model.b) is nn.Linear

@@ -173,7 +173,18 @@ def test_rounding_next_to_a_tie():
     below = math.nextafter(0.5, 0)
     x = torch.tensor([0.5, -0.5, below, -below, 1.5, 2.5, math.nextafter(2.5, 0), -0.0],
                      dtype=torch.float64)  # fmt: skip
-    assert arithmetic.round_(x.clone()).tolist() == [1, -1, 0, 0, 2, 3, 2, 0]
+    assert arithmetic.add_half_(x.clone()).int().tolist() == [1, -1, 0, 0, 2, 3, 2, 0]
+
+
+@pytest.mark.parametrize(
+    "acc, value, limited",
+    [(254, 127, 0), (-254, -127, 0), (255, 127, 1), (-255, -127, 1), (9, 5, 0)],
+)
+def test_what_is_limited_is_counted(acc, value, limited):
+    """Halves of sums, at both ends of what an int8 copy holds."""
+    one, shift = torch.tensor(1 << 15), torch.tensor(16)
+    found = arithmetic.requantise8(torch.tensor([[acc, 0]]).int(), one, shift)
+    assert found[0].tolist() == [[value, 0]] and found[1] == limited
 
 
 @pytest.mark.parametrize("group", list(Group))

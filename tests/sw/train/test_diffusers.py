@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
 from sw.train.adapt import adapt
@@ -67,23 +68,29 @@ def test_one_call_wraps_trains_and_peft_loads_what_is_saved(tmp_path, method):
     assert all(layer.lora_B.any() for layer in adapted.trained.values())
     save_adapter(adapted, tmp_path, also=task.also, base="random")
 
-    plain = unet()
-    loaded = peft.PeftModel.from_pretrained(plain, tmp_path)
+    # What peft computes is the same update on a weight in floating point, whatever it trained on.
+    in_float = unet()
+    its = adapt(in_float, method="fp32", rank=3, alpha=6)
+    its.load_state_dict(adapted.state_dict() | {"context": None})
+    loaded = peft.PeftModel.from_pretrained(unet(), tmp_path)
     with torch.no_grad():
-        found, expected = loaded(*INPUTS).sample, model(*INPUTS).sample
-        untrained = unet()(*INPUTS).sample
+        found, expected = loaded(*INPUTS).sample, in_float(*INPUTS).sample
+        trained, untrained = model(*INPUTS).sample, unet()(*INPUTS).sample
     change = (expected - untrained).norm()
-    assert change > 0
-    assert (found - expected).norm() < (1e-4 if method == "fp32" else 0.5) * change
-    names = {name for name, _ in loaded.named_parameters() if "lora_" in name}
-    assert len(names) == 16
+    assert change > 0 and (found - expected).norm() < 1e-4 * change
+    assert (trained - expected).norm() < (1e-4 if method == "fp32" else 0.1) * change
+    peers = {name: value for name, value in loaded.named_parameters() if "lora_" in name}
+    assert len(peers) == 16
+    for name, value in adapted.named_parameters():
+        layer, _, short = name.rpartition(".")
+        assert torch.equal(peers[f"base_model.model.{layer}.{short}.default.weight"], value), name
 
     other, its_token = custom_diffusion(again := unet())
     fresh = adapt(again, method=method, rank=3, alpha=6, seed=1, detach_first=True)
     load_adapter(fresh, tmp_path, also=other.also)
     assert torch.equal(its_token, token)
     with torch.no_grad():
-        assert torch.equal(again(*INPUTS).sample, expected)
+        assert torch.equal(again(*INPUTS).sample, trained)
 
 
 def test_experts_of_a_denoiser():
@@ -145,6 +152,46 @@ def test_adapters_of_other_models_are_refused(saved, options, message):
     with pytest.raises(AdapterError, match=message):
         load_adapter(adapted, saved)
     assert all(map(torch.equal, adapted.parameters(), before))
+
+
+@pytest.mark.parametrize("how", ["bits", "weight"])
+def test_adapters_of_another_base_are_refused(saved, how):
+    model = unet()
+    layer = model.down_blocks[0].attentions[0].transformer_blocks[0].attn2.to_k
+    if how == "weight":
+        with torch.no_grad():
+            layer.weight[0, 0] += 1e-3
+    adapted = adapt(model, method="int8" if how == "weight" else "int8-4bit", rank=2, seed=1)
+    before = [value.clone() for value in adapted.parameters()]
+    there = "as they were and as they were" if how == "weight" else "as they were and of 4 bits"
+    name = r"down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k"
+    with pytest.raises(
+        AdapterError, match=rf"is an adapter of another base: its weight of {name} .*: {there}\);"
+    ):
+        load_adapter(adapted, saved)
+    assert all(map(torch.equal, adapted.parameters(), before))
+    load_adapter(adapted, saved, any_base=True)
+    assert not any(map(torch.equal, adapted.parameters()[::2], before[::2]))
+
+
+@pytest.mark.parametrize("method", ["fp32", "int6"])
+def test_an_adapter_is_of_its_base_and_not_of_the_arithmetic(saved, method):
+    adapted = adapt(unet(), method=method, rank=2, seed=1)
+    load_adapter(adapted, saved)
+    assert all(map(torch.equal, adapted.parameters(), adapt(unet(), rank=2).parameters()))
+
+
+@pytest.mark.parametrize("change", [{"cdmqta.base": "?"}, {"cdmqta.base": "3"}], ids=str)
+def test_metadata_that_are_damaged(saved, change):
+    path = saved / "adapter_model.safetensors"
+    save_file(load_file(path), path, {"format": "pt", "cdmqta.weight_bits": "none"} | change)
+    with pytest.raises(AdapterError, match="is damaged: its metadata tell no base$"):
+        load_adapter(adapt(unet(), rank=2), saved)
+
+
+def test_adapters_of_peft_do_not_tell_their_base(saved, tmp_path):
+    peft.PeftModel.from_pretrained(unet(), saved).save_pretrained(tmp_path / "peft")
+    load_adapter(adapt(unet(), method="int8-4bit", rank=2), tmp_path / "peft")
 
 
 @pytest.mark.parametrize("name", ["adapter_model.safetensors", "adapter_config.json"])

@@ -111,14 +111,18 @@ def test_packed_weights_are_the_same_weights(shape):
     m, k, n = shape
     generator = torch.Generator().manual_seed(m)
     left = torch.randint(-127, 128, (m, k), generator=generator, dtype=torch.int8)
-    right = torch.randint(-8, 8, (n, k), generator=generator, dtype=torch.int8).T
+    right = torch.randint(-8, 8, (k, n), generator=generator, dtype=torch.int8)
     weights = torch.rand(m, 1, generator=generator)
     device, reference = DeviceEngine(Device(SMALL)), TorchEngine()
     units = unit_entries(weights.double())
     sums, copy = reference.rescaled(left, right, units, weight_bits=4)
-    found, found_copy = device.rescaled(left, right, units, weight_bits=4)
-    assert torch.equal(found, sums)
-    assert_equal(found_copy, copy)
+    for transposed in (False, True):
+        found, found_copy = device.rescaled(
+            left, right, units, weight_bits=4, transposed=transposed
+        )
+        assert torch.equal(found, sums)
+        assert_equal(found_copy, copy)
+    assert device.runs == 2
     golden, maxima = column_copy(sums, [Fraction(value) for value in weights.flatten().tolist()])
     assert torch.equal(copy.values, golden) and torch.equal(copy.maxima, maxima)
 

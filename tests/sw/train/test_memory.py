@@ -15,7 +15,7 @@ COUNT, LORA = 10 * 6, 3 * (10 + 6)
 EXPECTED = {
     "fp32": (4 * COUNT, LORA), "int8": (COUNT + 4, LORA), "int8-4bit": (COUNT + 4, LORA),
     "fp32-full": (0, COUNT), "int8-full": (COUNT + 4, COUNT),
-    "int8-tuneqdm": (COUNT + 24, 16), "fp32-tuneqdm": (COUNT // 2 + 24, 16),
+    "int8-tuneqdm": (COUNT // 2 + 24, 16), "fp32-tuneqdm": (COUNT // 2 + 24, 16),
     "int8-tuneqdm-8bit": (COUNT + 24, 16),
 }  # fmt: skip
 

@@ -13,12 +13,13 @@ from sw.train.adapt import adapt
 from sw.train.device import DeviceEngine
 from sw.train.engine import TorchEngine
 from sw.train.one_site import compare, make_task
-from sw.train.precision import METHODS
+from sw.train.precision import METHODS, Method, Precision
 from sw.train.trainer import Settings, Trainer
 
-QUANTISED = [name for name, method in METHODS.items() if method.precision]
-DIFFERENT = ["int8", "int8-tensor", "int8-stochastic", "int8-full", "int8-tuneqdm",
-             "int8-tuneqdm-8bit", "int8-low-noise"]  # fmt: skip
+KNOWN = METHODS | {"int8-rescaled": Method(precision=Precision(column_copies="rescaled"))}
+QUANTISED = [name for name, method in KNOWN.items() if method.precision]
+DIFFERENT = ["int8", "int8-rescaled", "int8-tensor", "int8-stochastic", "int8-full",
+             "int8-tuneqdm", "int8-tuneqdm-8bit", "int8-low-noise"]  # fmt: skip
 """Methods whose programs differ, or that change between them; others differ in operands."""
 
 
@@ -26,7 +27,7 @@ DIFFERENT = ["int8", "int8-tensor", "int8-stochastic", "int8-full", "int8-tuneqd
 def test_functional_model(method):
     engine = DeviceEngine(Device(Config(rows=4, columns=3)))
     task = partial(make_task, 12, 16, 8, 2)
-    found = compare(task, METHODS[method], (engine, TorchEngine()), 4, rank=2, scaling=2)
+    found = compare(task, KNOWN[method], (engine, TorchEngine()), 4, rank=2, scaling=2)
     assert found.exact and found.losses == found.expected
     assert len(found.losses) == 4 and found.losses[-1] < found.losses[0]
 
@@ -35,7 +36,7 @@ def test_functional_model(method):
 def test_rtl(method):
     engine = DeviceEngine(Device(PRESETS["tiny"], "rtl"))
     task = partial(make_task, 9, 13, 11, 2)
-    found = compare(task, METHODS[method], (engine, TorchEngine()), 3, rank=2)
+    found = compare(task, KNOWN[method], (engine, TorchEngine()), 3, rank=2)
     assert found.exact
     assert engine.runs >= 6 and engine.cycles > engine.macs / 16
 

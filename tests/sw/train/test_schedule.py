@@ -10,7 +10,7 @@ from hw.isa.config import Config
 from sw.driver import Device
 from sw.train.adapt import adapt
 from sw.train.device import DeviceEngine
-from sw.train.precision import Method, Precision
+from sw.train.precision import METHODS, Method, Precision
 
 FINE, COARSE = Precision(), Precision(weight_bits=4, activation_bits=4, gradient_bits=6)
 SCHEDULED = Method(precision=COARSE, schedule=((0.3, FINE),))
@@ -86,6 +86,58 @@ def test_attention_has_the_precision_of_its_time():
     assert torch.equal(whole[low], attended(Method(precision=FINE), low))
     assert torch.equal(whole[high], attended(Method(precision=COARSE), high))
     assert not torch.equal(whole[low], attended(Method(precision=COARSE), low))
+
+
+@pytest.mark.parametrize(
+    "times,total,found",
+    [
+        ([0, 999, 1000, 5], 1000, "whole numbers from 0 to 999, not 1000"),
+        ([0, -1, 3, 5], 1000, "whole numbers from 0 to 999, not -1"),
+        ([0.0, 0.7, 1.0, 0.2], 1000, "whole numbers from 0 to 999, not 0.7"),
+        ([0.0, float("nan"), 1.0, 0.2], 1000, "whole numbers from 0 to 999, not nan"),
+        ([0, 3, 4, 1], 4, "whole numbers from 0 to 3, not 4"),
+    ],
+    ids=str,
+)
+def test_times_that_are_none(times, total, found):
+    message = f"^to_k: times must be {found}; `total` says how many there are$"
+    for method in (SCHEDULED, METHODS["int8-tuneqdm"], METHODS["fp32-tuneqdm"]):
+        torch.manual_seed(0)
+        model = Denoiser()
+        adapt(model, "to_k", method, rank=2, total=total)
+        with pytest.raises(ValueError, match=message):
+            model(IMAGES, torch.tensor(times), TEXT)
+
+
+def test_samplers_may_go_through_fractions():
+    model = Denoiser()
+    adapt(model, "to_k", METHODS["int8-tuneqdm"])
+    with torch.no_grad():
+        model(IMAGES, torch.tensor(946.42), TEXT)
+        with pytest.raises(ValueError, match="^to_k: times must be from 0 to 999, not 999.5; "):
+            model(IMAGES, torch.tensor(999.5), TEXT)
+
+
+def test_times_of_another_total():
+    """The same share of the noise has the same precision, and the same expert."""
+    for method in (SCHEDULED, METHODS["int8-tuneqdm"]):
+        outputs = []
+        for total in (1000, 4000):
+            torch.manual_seed(0)
+            model = Denoiser()
+            adapted = adapt(model, "to_k", method, rank=2, total=total)
+            assert adapted.total == total
+            with torch.no_grad():
+                for value in adapted.parameters():
+                    value.copy_(drawn(*value.shape, seed=2))
+            outputs.append(model(IMAGES, TIMES * (total // 1000), TEXT))
+        assert torch.equal(*outputs)
+
+
+@pytest.mark.parametrize("total", [0, 2.5, "many"])
+def test_totals_are_checked(total):
+    with pytest.raises(ValueError, match="^total must be a whole number of at least 1, not "):
+        adapt(Denoiser(), "to_k", SCHEDULED, total=total)
 
 
 @pytest.mark.parametrize("limits", [(0.0,), (1.0,), (0.5, 0.5), (0.6, 0.4), (-1.0,)], ids=str)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import math
+import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +20,7 @@ from sw.train.checkpoint import CheckpointError
 from sw.train.precision import METHODS
 from sw.train.trainer import Settings, StepRefused
 
-from .small_task import make_trainer
+from .small_task import make_task, make_trainer
 
 ROOT = Path(__file__).parents[3]
 
@@ -79,27 +82,49 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", work, tmp_path], cwd=ROOT, timeout=120)
     assert done.returncode == -signal.SIGKILL
-    resumed, whole = make_trainer(tmp_path), make_trainer()
-    assert resumed.resume() and resumed.step == 8
-    resumed.run(13)
-    whole.run(13)
-    assert_same(whole, resumed)
+    assert_goes_on_from(8, tmp_path)
 
 
 def test_a_checkpoint_is_never_half_written(tmp_path, monkeypatch):
     trainer = make_trainer(tmp_path)
     trainer.run(4)
-    before = (tmp_path / "checkpoint.pt").read_bytes()
+    before, rename = (tmp_path / "checkpoint.pt").read_bytes(), os.replace
 
-    def full(*_):
-        raise OSError(28, "No space left on device")
+    def full(source, target):
+        if Path(target).name == "checkpoint.pt":  # the logs are written before it
+            raise OSError(28, "No space left on device")
+        rename(source, target)
 
     monkeypatch.setattr("os.replace", full)
-    with pytest.raises(ValueError, match="No space left on device"):
+    with pytest.raises(
+        ValueError, match=f"^cannot write {tmp_path}/checkpoint.pt: No space left on device$"
+    ):
         trainer.run(8)
     monkeypatch.undo()
+    assert len(table(tmp_path / "losses.csv")) == 8
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
-    assert make_trainer(tmp_path).resume()
+    assert not list(tmp_path.glob(".checkpoint.pt.*"))
+    assert_goes_on_from(4, tmp_path)
+
+
+@pytest.mark.parametrize("place,count,step", [("data", 2, 4), ("rename", 1, None)])
+def test_a_run_that_is_killed_while_it_writes(tmp_path, place, count, step):
+    words = "tests.sw.train.killed_run", tmp_path, place, str(count)
+    done = subprocess.run([sys.executable, "-m", *words], cwd=ROOT, timeout=120)
+    assert done.returncode == -signal.SIGKILL
+    (unfinished,) = tmp_path.glob(".checkpoint.pt.*")
+    assert unfinished.stat().st_size > 0
+    assert (tmp_path / "checkpoint.pt").exists() == (step is not None)
+    assert_goes_on_from(step, tmp_path)
+
+
+def assert_goes_on_from(step, folder):
+    """Check that a run goes on from a step, or starts anew, and ends as one that never stopped."""
+    resumed, whole = make_trainer(folder), make_trainer()
+    assert resumed.resume() == (step is not None) and resumed.step == (step or 0)
+    resumed.run(10)
+    whole.run(10)
+    assert_same(whole, resumed)
 
 
 @pytest.mark.parametrize(
@@ -125,18 +150,20 @@ def test_checkpoints_of_other_runs_are_refused(tmp_path, changes, message):
     assert other.step == 0
 
 
-@pytest.mark.parametrize("what", ["frozen weight", "alpha"])
+@pytest.mark.parametrize("what", ["frozen weight", "alpha", "total"])
 def test_a_checkpoint_of_another_model_is_refused(tmp_path, what):
     """Whatever is frozen belongs to the model, and what an update is scaled by to the run."""
     make_trainer(tmp_path).run(2)
     other = make_trainer(tmp_path)
     if what == "alpha":
         other.adapted.trained["0"].alpha = 64.0
+    elif what == "total":
+        other.adapted.total = 500
     else:
         with torch.no_grad():
             other.task.model[1].weight.mul_(3)
-    named = "its alpha is 2, not 64" if what == "alpha" else "its model is [0-9a-f]{16}, not"
-    with pytest.raises(CheckpointError, match=named):
+    named = {"alpha": "alpha is 2, not 64", "total": "total is 1000, not 500"}
+    with pytest.raises(CheckpointError, match=named.get(what, "its model is [0-9a-f]{16}, not")):
         other.resume()
 
 
@@ -169,6 +196,9 @@ def test_a_checkpoint_whose_parts_do_not_fit(tmp_path, part, value):
         (lambda found: {"half": found["half"]}, "losses must be tensors by name, 'loss' among"),
         (lambda found: found | {"loss": found["loss"].expand(2)}, "loss must be a single number, "),
         (lambda found: found | {"loss": found["loss"].detach()}, "the loss depends on nothing"),
+        (lambda found: found | {"loss": 0.5}, "loss must be a tensor of a real number, not float$"),
+        (lambda found: found | {"half": 0.5}, "half must be a tensor of a real number, not float$"),
+        (lambda found: found | {"half": found["half"] * 1j}, "half must .*, not torch.complex64$"),
         (lambda found: found | {"step": found["loss"]}, "no loss may be called step$"),
     ],
 )
@@ -178,6 +208,15 @@ def test_losses_that_cannot_be_trained_on(change, message):
     trainer.task.losses = lambda draw: change(honest(draw))
     with pytest.raises(ValueError, match=f"^small: {message}"):
         trainer.run(1)
+
+
+def test_steps_that_are_done_are_not_undone():
+    trainer = make_trainer()
+    trainer.run(3)
+    trainer.run(3)
+    assert trainer.step == 3 == len(trainer.history.losses)
+    with pytest.raises(ValueError, match="^3 steps are done already: 2 cannot be had any more$"):
+        trainer.run(2)
 
 
 def test_losses_keep_their_names():
@@ -203,11 +242,32 @@ def test_damaged_checkpoints_are_refused(tmp_path, how):
         make_trainer(tmp_path).resume()
 
 
+def test_a_checkpoint_of_other_attention_is_refused(tmp_path):
+    make_trainer(tmp_path).run(2)
+    other = make_trainer(tmp_path)
+    other.adapted.attention = ("attn1",)
+    with pytest.raises(CheckpointError, match="its model is [0-9a-f]{16}, not"):
+        other.resume()
+
+
+@pytest.mark.parametrize(
+    "changes,message",
+    [
+        ({"model": 3}, "^model must be a torch.nn.Module, not int$"),
+        ({"losses": {}}, "^losses must be a function, not dict$"),
+        ({"also": {"token": torch.zeros(3)}}, "^also: token must be a parameter, not Tensor$"),
+    ],
+)
+def test_tasks_are_checked(changes, message):
+    with pytest.raises(ValueError, match=message):
+        replace(make_task(), **changes)
+
+
 def test_another_version_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "_VERSION", 0)
     make_trainer(tmp_path).run(1)
     monkeypatch.undo()
-    with pytest.raises(CheckpointError, match="is a checkpoint of version 0; accepted: 1$"):
+    with pytest.raises(CheckpointError, match="is a checkpoint of version 0; accepted: 2$"):
         make_trainer(tmp_path).resume()
 
 
@@ -248,6 +308,14 @@ def test_a_product_that_is_not_finite_names_its_tensor(tmp_path):
 
 def table(file: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(file.read_text().splitlines()))
+
+
+def test_logs_need_their_package_from_the_start(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with pytest.raises(ModuleNotFoundError, match="^logs of a run need tensorboardX"):
+        make_trainer(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    make_trainer().run(1)
 
 
 def test_logs(tmp_path):
@@ -294,10 +362,15 @@ def events(file):
 @pytest.mark.parametrize(
     "settings,message",
     [
-        ({"checkpoint_every": 0}, "^checkpoint_every must be at least 1, not 0$"),
-        ({"decay_steps": -1}, "^decay_steps must be at least 0, not -1$"),
-        ({"measure_every": -1}, "^measure_every must be at least 0, not -1$"),
-        ({"learning_rate": 0.0}, "^learning_rate must be above 0, and weight_decay not below$"),
+        ({"checkpoint_every": 0}, "^checkpoint_every must be a whole number of at least 1, "),
+        ({"checkpoint_every": 2.5}, "^checkpoint_every must be a whole .* 1, not 2.5$"),
+        ({"decay_steps": -1}, "^decay_steps must be a whole number of at least 0, not -1$"),
+        ({"measure_every": -1}, "^measure_every must be a whole number of at least 0, not -1$"),
+        ({"learning_rate": 0.0}, "^learning_rate must be a finite number above 0, not 0.0$"),
+        ({"learning_rate": math.inf}, "^learning_rate must be a finite number above 0, not inf$"),
+        ({"learning_rate": math.nan}, "^learning_rate must be a finite number above 0, not nan$"),
+        ({"weight_decay": math.inf}, "^weight_decay must be a finite number of at least 0, not "),
+        ({"weight_decay": -1.0}, "^weight_decay must be a finite number of at least 0, not -1.0$"),
     ],
 )
 def test_settings_are_checked(settings, message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,7 @@ from hw.isa.config import PRESETS, Config
 from sw.driver import Device
 from sw.train.adapt import adapt
 from sw.train.device import DeviceEngine
+from sw.train.engine import TorchEngine
 from sw.train.monitor import snr_db
 from sw.train.operand import NotFinite
 from sw.train.precision import METHODS, Method, Precision
@@ -68,9 +70,14 @@ def layer(site, method, **options) -> TuneLinear:
     adapt(model, "0", method, **options)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
-        for gain in (model[0].gain_in, model[0].gain_out):
+        for gain in gains(model[0]):
             gain.copy_(1 + 0.3 * torch.rand(gain.shape, generator=generator))
     return model[0]
+
+
+def gains(one: TuneLinear) -> list[nn.Parameter]:
+    """Return what trains: gains of inputs, if there are any, and of outputs."""
+    return [gain for gain in (one.gain_in, one.gain_out) if gain is not None]
 
 
 def step(one: TuneLinear, site) -> dict[str, torch.Tensor]:
@@ -79,7 +86,8 @@ def step(one: TuneLinear, site) -> dict[str, torch.Tensor]:
     one.zero_grad()
     y = one(x)
     y.backward(site.real["dy"])
-    return {"y": y.detach(), "dx": x.grad, "in": one.gain_in.grad, "out": one.gain_out.grad}
+    found = {"y": y.detach(), "dx": x.grad, "out": one.gain_out.grad}
+    return found if one.gain_in is None else found | {"in": one.gain_in.grad}
 
 
 FLOAT = Method("tuneqdm", weight_bits=4)
@@ -100,18 +108,23 @@ def test_gradients_are_those_of_the_formula():
 
 
 @pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("inputs", [True, False], ids=["both scales", "outputs only"])
 @pytest.mark.parametrize("shape", [(1, 1, 1), (9, 13, 11), (33, 20, 17)])
-def test_real_values_are_those_of_the_golden_model(shape, bits):
+def test_real_values_are_those_of_the_golden_model(shape, inputs, bits):
     site = make(*shape, 1)
-    one = layer(site, replace(INTEGER, weight_bits=bits))
+    one = layer(site, replace(INTEGER, weight_bits=bits, input_scales=inputs))
     with torch.no_grad():
-        one.gain_in[0, ::3] *= -1  # what a column is scaled by may have either sign
+        if inputs:
+            one.gain_in[0, ::3] *= -1  # what a column is scaled by may have either sign
         one.gain_out[0, ::4] *= -0.01
-    d_in, d_out = one.gain_in[0].detach(), one.gain_out[0].detach() * one.scale
+    d_in = one.gain_in[0].detach() if inputs else None
+    d_out = one.gain_out[0].detach() * one.scale
     golden = tune_site(site.real["x"], one.values.T, d_in, d_out, site.real["dy"])
     found = step(one, site)
-    expected = {"y": golden.y, "dx": golden.dx, "in": golden.d_in[None],
-                "out": golden.d_out[None] * one.scale.double()}  # fmt: skip
+    expected = {"y": golden.y, "dx": golden.dx, "out": golden.d_out[None] * one.scale.double()}
+    if inputs:
+        expected["in"] = golden.d_in[None]
+    assert found.keys() == expected.keys()
     for name, value in expected.items():
         torch.testing.assert_close(found[name].double(), value, rtol=3e-7, atol=1e-30, msg=name)
 
@@ -128,12 +141,14 @@ def test_integers_are_near_float(bits, rounding, least):
 
 
 @pytest.mark.parametrize("backend", ["functional", "rtl"])
-@pytest.mark.parametrize("rounding", ["nearest", "stochastic"])
-def test_a_device_computes_the_same_bits(backend, rounding):
+@pytest.mark.parametrize(
+    "rounding,inputs", [("nearest", True), ("stochastic", True), ("nearest", False)]
+)
+def test_a_device_computes_the_same_bits(backend, rounding, inputs):
     site, config = make(9, 13, 11, 1), PRESETS["tiny"]
     if backend == "functional":
         config = Config(rows=4, columns=3)
-    method = replace(INTEGER, precision=Precision(rounding=rounding))
+    method = replace(INTEGER, precision=Precision(rounding=rounding), input_scales=inputs)
     engine = DeviceEngine(Device(config, backend))
     found, expected = (step(layer(site, method, engine=each), site) for each in (engine, None))
     for name, value in expected.items():
@@ -151,11 +166,33 @@ def test_scales_that_are_not_finite(gain):
         step(one, site)
 
 
-def test_input_scales_may_stay():
+@pytest.mark.parametrize("inputs,prescaled,dots", [(True, 2, 2), (False, 1, 1)])
+def test_without_input_scales_nothing_of_theirs_is_computed(monkeypatch, inputs, prescaled, dots):
+    calls = Counter()
+    for name in ("prescaled", "column_dots"):
+        honest = getattr(TorchEngine, name)
+
+        def counting(self, *arguments, name=name, honest=honest):
+            calls[name] += 1
+            return honest(self, *arguments)
+
+        monkeypatch.setattr(TorchEngine, name, counting)
+    one = layer(make(9, 13, 11, 1), replace(INTEGER, input_scales=inputs))
+    step(one, make(9, 13, 11, 1))
+    assert calls == {"prescaled": prescaled, "column_dots": dots}
+    assert len(list(one.parameters())) == 1 + inputs
+
+
+def test_measures():
+    """Maxima of P and G are those of the chip's integers, near 65536 steps of INT8 each."""
     site = make(9, 13, 11, 1)
-    one = layer(site, replace(INTEGER, input_scales=False))
-    found = step(one, site)
-    assert found["in"] is None and found["out"] is not None
+    one = layer(site, INTEGER)
+    one.context.monitor.listening = True
+    step(one, site)
+    found = {m.tensor: m.value for m in one.context.monitor.take() if m.kind == "absmax"}
+    assert found.keys() == {"X", "P", "U", "dY", "G", "V"}
+    for name in ("P", "G"):
+        assert 127 * 65536 / 8 < found[name] <= 127 * 65536 and found[name].is_integer()
 
 
 class Denoiser(nn.Module):

@@ -131,7 +131,7 @@ class Operand:
     piece: int = 0
     place: Place = Place()
     packed: bool = False
-    """Whether it lies in DRAM with four bits an element; not with `transpose` or `source`."""
+    """Whether it lies in DRAM with four bits an element; not with `source`."""
 
 
 @dataclass(frozen=True)

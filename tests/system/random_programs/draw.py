@@ -214,7 +214,7 @@ class _Draw:
             rng.choice((0, 0, 0, 1, 7)), place=self.place(1 << 12),
         )  # fmt: skip
         # Of the seed, so that whatever is drawn besides is what it was before there were such.
-        operand = replace(operand, packed=not operand.transpose and operand.seed % 3 == 0)
+        operand = replace(operand, packed=operand.seed % 3 == 0)
         if not self.copies or self.chance(0.3):
             return operand, self.most
         source = rng.randint(1, len(self.copies))

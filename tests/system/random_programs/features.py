@@ -56,6 +56,7 @@ LEAST: dict[str, int] = {
     **{
         f"transposed {memory}, {flow}": 100 for memory in ("left", "right") for flow in ("ws", "os")
     },
+    "packed and transposed": 100,
     **{f"packed {memory}, {flow}": 80 for memory in ("left", "right") for flow in ("ws", "os")},
     **{f"copy as {role}": 100 for role in ("left", "right")},
     "copy as transposed operand": 50,
@@ -207,6 +208,8 @@ def _of_product(product: Product) -> Iterator[str]:
             yield f"operand fill {operand.fill}"
             if operand.packed:
                 yield f"packed {role}, {product.dataflow}"
+                if operand.transpose:
+                    yield "packed and transposed"
         if operand.transpose:
             yield f"transposed {role}, {product.dataflow}"
         if operand.place != Place(operand.place.base) and operand.place.by_block:

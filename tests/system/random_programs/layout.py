@@ -182,8 +182,6 @@ class Layout:
         if not operand.source:
             room = round_up(operand.beyond, self.config.bus_bytes) // self.config.bus_bytes
             pad = operand.pad + (0 if operand.transpose else room)
-            if operand.packed and operand.transpose:
-                raise Misfit(f"{spot}: what is packed is not transposed")
             matrix = self._new(spot, sum(rows), lanes, pad=pad, packed=operand.packed)
             if operand.transpose:
                 self._end += operand.beyond * matrix.pitch

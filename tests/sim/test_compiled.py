@@ -39,7 +39,7 @@ def test_a_place_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
     """The code is compiled for the process, and nothing is kept."""
     blocked = tmp_path / "file"
     blocked.write_text("no folder")
-    run(blocked)
+    run(blocked / "within")
 
 
 def test_the_place_changes_with_the_sources(monkeypatch, tmp_path: Path) -> None:

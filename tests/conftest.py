@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 # Tests run side by side, a process a core: threads of torch within each would wait for one another.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS") or "1"
 
 
 def pytest_configure(config: pytest.Config) -> None:

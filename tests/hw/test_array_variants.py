@@ -9,6 +9,7 @@ import pytest
 
 from hw.isa.config import Config
 from hw.isa.instructions import Dataflow
+from tests.marks import nightly
 
 from .execution import World, plain, run, run_with_gaps, small
 from .test_execute import random_chain
@@ -39,7 +40,7 @@ def test_random_chains(name: str, register: int, rows: int, columns: int) -> Non
     run_with_gaps(world, chain, lambda: rng.choice((1, 1, 1, 2, 9)))
 
 
-@pytest.mark.parametrize("streamed", [1, 4, 9])
+@pytest.mark.parametrize("streamed", [1, 9, *nightly(4)])
 @pytest.mark.parametrize("name, register", CASES)
 def test_what_a_fold_costs(name: str, register: int, streamed: int) -> None:
     """A drain that is not overlapped follows its fold; a register costs a cycle in all."""

@@ -12,6 +12,7 @@ import pytest
 
 from hw.isa.config import Config
 from hw.isa.instructions import Dataflow, Execute
+from tests.marks import nightly
 
 from .bench import simulate, unpack
 from .execution import (
@@ -79,7 +80,7 @@ def random_chain(
     return chain
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, 1, *nightly(2, 3)])
 @pytest.mark.parametrize("rows, columns", SHAPES)
 def test_random_chains_of_both_dataflows(array: Array, rows: int, columns: int, seed: int) -> None:
     rng = random.Random(seed)
@@ -89,7 +90,7 @@ def test_random_chains_of_both_dataflows(array: Array, rows: int, columns: int, 
 
 
 @pytest.mark.parametrize("dataflow", list(Dataflow))
-@pytest.mark.parametrize("streamed", [1, 3, 4, 9])
+@pytest.mark.parametrize("streamed", [1, 9, *nightly(3, 4)])
 def test_what_a_fold_costs(array: Array, dataflow: Dataflow, streamed: int) -> None:
     """Fill and tile load are paid once a chain, and so are drains that hide under folds."""
     config, folds = array(4, 3), 5
@@ -104,14 +105,11 @@ def test_what_a_fold_costs(array: Array, dataflow: Dataflow, streamed: int) -> N
     assert world.waves == folds * streamed
 
 
-WIDE = [pytest.param(2, 40, each, marks=pytest.mark.nightly) for each in (1, 3)]
-"""Arrays whose waves take longer to cross than a fold does to stream."""
-
-
 @pytest.mark.parametrize("scale", [0, 1])
 @pytest.mark.parametrize("dataflow", list(Dataflow))
 @pytest.mark.parametrize(
-    "rows, columns, streamed", [(4, 3, 1), (4, 3, 4), (4, 3, 9), (2, 12, 1), *WIDE]
+    "rows, columns, streamed",
+    [(4, 3, 1), (4, 3, 9), *nightly((4, 3, 4), (2, 12, 1), (2, 40, 1), (2, 40, 3))],
 )
 def test_instructions_of_a_fold_cost_no_more_than_folds(
     array: Array, rows: int, columns: int, streamed: int, dataflow: Dataflow, scale: int
@@ -165,7 +163,7 @@ def test_all_minus_128(dataflow: Dataflow) -> None:
 
 
 @pytest.mark.parametrize("scale", [0, 1])
-@pytest.mark.parametrize("high", [1, 2, 3])
+@pytest.mark.parametrize("high", [1, *nightly(2, 3)])
 @pytest.mark.parametrize("rows, columns", SHAPES)
 def test_sums_added_to_one_row_lose_no_write(
     array: Array, rows: int, columns: int, high: int, scale: int

@@ -9,6 +9,7 @@ import pytest
 from hw.isa.config import Config, ConfigError
 from hw.isa.instructions import Dataflow, Execute
 from hw.pe import ProcessingElement
+from tests.marks import nightly
 
 from .bench import simulate
 from .execution import (
@@ -100,7 +101,7 @@ def test_random_chains(shape: tuple[int, int, int], variant: dict[str, int]) -> 
 
 
 @pytest.mark.parametrize("dataflow", list(Dataflow))
-@pytest.mark.parametrize("streamed", [1, 3, 4, 9])
+@pytest.mark.parametrize("streamed", [1, 9, *nightly(3, 4)])
 @pytest.mark.parametrize("products", [2, 4])
 @pytest.mark.parametrize("overlap", [0, 1])
 def test_a_fold_covers_as_much_more_of_the_reduction(

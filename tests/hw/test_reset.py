@@ -16,6 +16,7 @@ from sim import functional
 from sim.axi import Hang, Stalls
 from sim.dram import AxiDram
 from sim.protocol import ProtocolChecker
+from tests.marks import nightly
 
 from .bench import simulate
 from .machine import CODE, OUT, SIZE, Computer, image, mixed_program, serve
@@ -52,8 +53,8 @@ class Rig:
         return len(program)
 
 
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.nightly)])
-@pytest.mark.parametrize("bus, stall", [(8, 0.0), (8, 0.5), (64, 0.0), (64, 0.5)])
+@pytest.mark.parametrize("seed", [0, *nightly(1)])
+@pytest.mark.parametrize("bus, stall", [(8, 0.5), (64, 0.0), *nightly((8, 0.0), (64, 0.5))])
 def test_a_program_after_a_reset_at_any_moment_runs_as_after_power_on(
     bus: int, stall: float, seed: int
 ) -> None:

@@ -13,6 +13,7 @@ from hw.isa.instructions import Absmax, Axis, Execute, Halt, Instruction, Load, 
 from hw.isa.registers import Register, Status
 from hw.top import Accelerator
 from sim.dram import AxiDram
+from tests.marks import nightly
 
 from .bench import simulate
 from .machine import CODE, LEFT, OUT, RIGHT, Computer, image, mixed_program, serve
@@ -52,11 +53,7 @@ def alone(instruction: Instruction) -> Instruction:
 @pytest.mark.parametrize("latency", [1, 60])
 @pytest.mark.parametrize(
     "rows, columns, bus, size",
-    [
-        (4, 4, 8, (5, 7, 6)),
-        pytest.param(2, 40, 4, (3, 5, 60), marks=pytest.mark.nightly),
-        (17, 2, 8, (5, 33, 5)),
-    ],
+    [(4, 4, 8, (5, 7, 6)), *nightly((2, 40, 4, (3, 5, 60)), (17, 2, 8, (5, 33, 5)))],
 )
 def test_no_instruction_is_taken_for_a_deadlock(
     rows: int, columns: int, bus: int, size: tuple[int, int, int], latency: int

@@ -12,14 +12,13 @@ from sw.driver import Device
 from sw.layer import compile_layer
 from sw.layer_run import LayerResult, quantise_site, run_layer
 
+from .random_programs.case import CONFIGS
+
 TENSORS = ("x", "w", "a", "b", "dy")
 TINY = Config.preset("tiny")
 WATCHED = {"stalls": Stalls.everywhere(0.2), "seed": 3, "check_protocol": True}
 """Options of the RTL: every channel stalls at random, every AXI rule is checked."""
-OBLONG = Config(
-    rows=5, columns=8, bus_bytes=16, input_depth=32, weight_depth=32, output_depth=32,
-    drain_overlap=1,
-)  # fmt: skip
+OBLONG = CONFIGS["7x8"]
 
 
 def run(
@@ -71,6 +70,7 @@ def test_both_dataflows_in_one_program() -> None:
     assert {product.dataflow for product in layer.program.products} >= {"ws", "os"}
 
 
+@pytest.mark.nightly
 def test_the_real_site_on_the_64x64_rtl() -> None:
     """What `cdmqta demo` runs: 77x768 -> 320, rank 4, every output of every product."""
     tensors = make_site(**SHAPE, seed=0)

@@ -19,15 +19,13 @@ from sw.graph.tensors import random_tensors
 from sw.graph.timing import time_step
 from sw.models.layers import Model
 
+from ..marks import nightly
 from ..sw.golden_step import GoldenStep, assert_bits, assert_near, loss, modules_model
+from .random_programs.case import CONFIGS
 
 SCALING = 2
-DEPTHS = {"input_depth": 128, "weight_depth": 128, "output_depth": 128}
-TINY = Config(rows=4, columns=4, bus_bytes=4, **DEPTHS)
-MEDIUM = Config(
-    rows=16, columns=16, bus_bytes=16, input_depth=256, weight_depth=256, output_depth=512,
-    drain_overlap=1,
-)  # fmt: skip
+TINY = CONFIGS["4x4"]
+MEDIUM = Config.preset("small")
 WATCHED = {"stalls": Stalls.everywhere(0.1), "seed": 5, "check_protocol": True}
 """Options of the RTL: every channel stalls at random, every AXI rule is checked."""
 COMPARED = tuple(each.name for each in COUNTERS if each.name not in DATA_COUNTERS)
@@ -79,8 +77,15 @@ def test_a_small_module_takes_the_cycles_of_the_timing_model() -> None:
     run(Device(MEDIUM, "rtl"), SMALL, timed=True)
 
 
-@pytest.mark.parametrize("off", ["", *Fusions.names(), "all"])
-@pytest.mark.parametrize("reading", ["kv", "xattn"])
+@pytest.mark.parametrize(
+    ("reading", "off"),
+    [
+        *(("xattn", off) for off in ("", *Fusions.names(), "all")),
+        ("kv", ""),
+        *nightly(*(("kv", off) for off in Fusions.names())),
+        ("kv", "all"),
+    ],
+)
 def test_every_fusion_on_a_tiny_array(reading: str, off: str) -> None:
     """The same program on both: RTL = functional model = golden, with every fusion off in turn."""
     fusions = Fusions.parse({"": "all", "all": "none"}.get(off, f"-{off}"))

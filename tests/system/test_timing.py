@@ -101,8 +101,15 @@ def test_products(shape: tuple[int, int, int], dataflow: str) -> None:
     assert_program_equal(program, choices[sum(shape) % len(choices)])
 
 
-def test_a_wide_bus_with_little_behind_it() -> None:
+def test_a_bus_with_little_behind_it() -> None:
     """Budgets of the DRAM stay exact where a beat takes more than a thousand cycles."""
+    config = Config.preset("small")
+    (program,) = compile_gemm(config, 3, 5, 7)
+    assert_program_equal(program, DramTiming(5, 0.0125))
+
+
+@pytest.mark.nightly
+def test_a_wide_bus_with_little_behind_it() -> None:
     config = Config(bus_bytes=128, burst_beats=32, input_depth=128)
     (program,) = compile_gemm(config, 9, 20, 7)
     assert_program_equal(program, DramTiming(5, 0.1))

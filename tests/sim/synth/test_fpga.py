@@ -15,6 +15,7 @@ from sim.synth import fpga
 from sim.synth.fpga import estimate, map_fpga
 from sim.synth.targets import TARGETS, FpgaTarget, Resources
 from sim.synth.yosys import MappingError
+from tests.marks import nightly
 
 
 def of_module(counts: dict[str, Counter[str]], name: str, target: FpgaTarget) -> Resources:
@@ -57,7 +58,7 @@ def test_memories_become_block_memories(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TARGETS)
-@pytest.mark.parametrize("products, overlap", [(1, 0), (4, 0), (4, 1)])
+@pytest.mark.parametrize("products, overlap", [(1, 0), (4, 1), *nightly((4, 0))])
 def test_a_product_is_a_dsp(name: str, products: int, overlap: int) -> None:
     config = Config(macs_per_element=products, drain_overlap=overlap)
     found = estimate(config, "pe", name)

@@ -30,7 +30,7 @@ def variant(name: str, register: int, rows: int, columns: int) -> Config:
 CASES = list(itertools.product(VARIANTS, (0, 1)))
 
 
-@pytest.mark.parametrize("rows, columns", [(2, 3), (5, 4)])
+@pytest.mark.parametrize("rows, columns", [(5, 4), *nightly((2, 3))])
 @pytest.mark.parametrize("name, register", CASES)
 def test_random_chains(name: str, register: int, rows: int, columns: int) -> None:
     config = variant(name, register, rows, columns)

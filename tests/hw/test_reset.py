@@ -54,7 +54,7 @@ class Rig:
 
 
 @pytest.mark.parametrize("seed", [0, *nightly(1)])
-@pytest.mark.parametrize("bus, stall", [(8, 0.5), (64, 0.0), *nightly((8, 0.0), (64, 0.5))])
+@pytest.mark.parametrize("bus, stall", [(8, 0.5), *nightly((8, 0.0), (64, 0.0), (64, 0.5))])
 def test_a_program_after_a_reset_at_any_moment_runs_as_after_power_on(
     bus: int, stall: float, seed: int
 ) -> None:

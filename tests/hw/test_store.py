@@ -50,7 +50,7 @@ def matrix(config: Config, rows: int, columns: int, base: int = 0) -> dict[str, 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("stochastic", [0, 1], ids=["nearest", "stochastic"])
-@pytest.mark.parametrize("manner", [Manner(), ROUGH], ids=["smooth", "rough"])
+@pytest.mark.parametrize("manner", MANNERS)
 def test_every_format(shape, stochastic, manner) -> None:
     config = small(*shape)
     columns = 2 * config.columns + 1

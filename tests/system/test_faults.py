@@ -29,7 +29,9 @@ from sw.driver import Device
 from sw.gemm import run_gemm
 from tests.sim.tools import needs_icarus
 
-CONFIGS = {bus: Config.preset("tiny").replace(bus_bytes=bus) for bus in (8, 64)}
+from .random_programs.case import CONFIGS as CASES
+
+CONFIGS = {8: Config.preset("tiny"), 64: CASES["8x4"]}
 """Four beats to an instruction, and two instructions to a beat."""
 ROWS, REDUCTION, COLUMNS = 9, 7, 6
 LEFT, RIGHT, OUT, PROGRAM, OTHER = 0x0, 0x400, 0x800, 0x2000, 0xC00

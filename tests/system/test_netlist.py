@@ -115,8 +115,15 @@ def forms(liberty: Path) -> Callable[..., Forms]:
     return forms
 
 
-@pytest.mark.parametrize("simulator", SIMULATORS)
-@pytest.mark.parametrize("unit, cycles", [("pe", 150), ("array", 40)])
+@pytest.mark.parametrize(
+    ("unit", "cycles", "simulator"),
+    [
+        pytest.param("pe", 150, "icarus", marks=needs_icarus),
+        pytest.param("pe", 150, "verilator", marks=[needs_verilator, pytest.mark.nightly]),
+        pytest.param("array", 40, "icarus", marks=needs_icarus),
+        pytest.param("array", 40, "verilator", marks=needs_verilator),
+    ],
+)
 def test_both_forms_follow_the_specification(
     forms: Callable[..., Forms], unit: str, cycles: int, simulator: str, tmp_path: Path
 ) -> None:

@@ -23,7 +23,7 @@ from .random_programs.draw import draw
 from .random_programs.rungs import prepare
 
 SEEDS = range(300)
-DEFAULT = range(30)
+DEFAULT = range(20)
 """Of the random programs, those that every run of the tests takes."""
 
 
@@ -73,7 +73,7 @@ def test_random_programs(seed: int) -> None:
     assert_case_equal(seed, seed)
 
 
-@pytest.mark.parametrize("seed", range(16))
+@pytest.mark.parametrize("seed", range(8))
 def test_random_programs_for_elements_of_several_products(seed: int) -> None:
     assert_case_equal(seed, seed, several=True)
 

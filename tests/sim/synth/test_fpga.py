@@ -39,7 +39,7 @@ def all_memories(config: Config) -> tuple[str, list[Macro]]:
     return "".join(map(verilog, macros)) + top, macros
 
 
-@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize("name", ["xilinx", "ecp5", *nightly("ice40")])
 def test_memories_become_block_memories(name: str) -> None:
     """Small ones may be LUTs; of flip-flops there is the word that is read, and one written."""
     target = TARGETS[name]

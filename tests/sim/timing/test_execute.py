@@ -24,6 +24,7 @@ from sim.timing.folds import FOLD, expand
 from sim.timing.shape import shape_of
 from sim.timing.wires import NONE, WIRES
 from tests.hw.bench import simulate
+from tests.marks import nightly
 
 SHAPES = [(2, 2), (4, 4), (4, 8), (6, 4), (3, 5), (2, 70), (24, 3)]
 SIGNALS = {
@@ -248,7 +249,7 @@ def test_lockstep_with_all_of_the_hardware(overlap: int) -> None:
     lockstep(config, program, lambda: 0, hollow=False)
 
 
-@pytest.mark.parametrize("rows, columns", [(2, 40), (4, 8)])
+@pytest.mark.parametrize("rows, columns", [(4, 8), *nightly((2, 40))])
 @pytest.mark.parametrize("flows, overlap", [("ws", 0), *product(("os", "both"), (0, 1))])
 def test_lockstep_of_instructions_of_one_wave(
     rows: int, columns: int, flows: str, overlap: int

@@ -15,11 +15,12 @@ from sw.train.engine import TorchEngine
 from sw.train.one_site import compare, make_task
 from sw.train.precision import METHODS, Method, Precision
 from sw.train.trainer import Settings, Trainer
+from tests.marks import nightly
 
 KNOWN = METHODS | {"int8-rescaled": Method(precision=Precision(column_copies="rescaled"))}
 QUANTISED = [name for name, method in KNOWN.items() if method.precision]
-DIFFERENT = ["int8", "int8-rescaled", "int8-tensor", "int8-stochastic", "int8-full",
-             "int8-tuneqdm", "int8-tuneqdm-8bit", "int8-low-noise"]  # fmt: skip
+DIFFERENT = ["int8", "int8-stochastic", "int8-full", "int8-tuneqdm", "int8-low-noise",
+             *nightly("int8-rescaled", "int8-tensor", "int8-tuneqdm-8bit")]  # fmt: skip
 """Methods whose programs differ, or that change between them; others differ in operands."""
 
 

@@ -25,7 +25,7 @@ def test_the_table_holds_what_is_said_of_it(table: Any) -> None:
         kbit = TARGETS[row["target"].strip("`")].bram_kbit
         assert row["DSPs"] > config.rows * config.columns, "a DSP an element"
         assert row["BRAMs"] * kbit * 1024 > bits, "operand memories are block memories"
-        elements = 88 * config.rows * config.columns
+        elements = 60 * config.rows * config.columns
         assert elements < row["flip-flops"] < 100_000, "not the memories"
 
 

@@ -1,7 +1,7 @@
 """The table of FPGAs in docs/synthesis.md: ``python docs/fpga_table.py``.
 
-It maps two accelerators to each family, which takes a quarter of an hour. A test holds the table to what is
-said of it, another one, nightly, to the code.
+It maps two accelerators to each family, which takes a quarter of an hour. A test holds the table to
+what is said of it, another one, nightly, to the code.
 """
 
 from __future__ import annotations

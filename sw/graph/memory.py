@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Sequence
@@ -77,31 +78,35 @@ class Operands:
         if key in self._often and self._kept + words <= self._half * 3 // 4:
             self._kept += words
             halves = halves[:1]
-        best = None
+        best: tuple[float, ...] = (math.inf,)
         self._forget()
         for start, end in halves:
             inside = [
-                (h.base, h.end, *self._loss(h))
-                for h in self._held
-                if h.base < end and start < h.end
+                (h.base, h.end, self._loss(h)) for h in self._held if h.base < end and start < h.end
             ]
             edges = {start, end - words}
-            for first, behind, *_ in inside:
+            for first, behind, _ in inside:
                 edges |= {first, behind, first - words}
             reading = int(start // self._half == self._last_half)
             for base in edges:
                 stop = base + words
-                if start <= base and stop <= end:
-                    used = again = recent = last = 0
-                    for first, behind, *loss in inside:
-                        if first < stop and base < behind:
-                            used, again = max(used, loss[0]), max(again, loss[1])
-                            recent, last = max(recent, loss[2]), max(last, loss[3])
-                    # In use, wanted again soon, in the half being read, just used, not long ago.
-                    rank = used, again, reading, recent, last, base
-                    if best is None or rank < best:
-                        best = rank
-        return best[-1]
+                if base < start or stop > end:
+                    continue
+                used = again = recent = last = 0
+                for first, behind, (use, want, near, latest) in inside:
+                    if first < stop and base < behind:
+                        # Written out: this is most of what a place takes to be found.
+                        if use > used:
+                            used = use
+                        if want > again:
+                            again = want
+                        if near > recent:
+                            recent = near
+                        if latest > last:
+                            last = latest
+                # In use, wanted soon, in the half being read, just used, not long ago.
+                best = min(best, (used, again, reading, recent, last, base))
+        return int(best[-1])
 
     def _forget(self) -> None:
         """Give up operands that were used long ago, and never will be again."""

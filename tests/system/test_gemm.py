@@ -15,6 +15,7 @@ from sw.driver import Device
 from sw.gemm import GemmResult, run_gemm
 
 from ..golden import numerics as golden
+from ..marks import nightly
 from .random_programs import case as cases
 
 # Memories of a few words: most sizes below are larger than a half and need tiles.
@@ -47,7 +48,7 @@ def check(result: GemmResult, model: GemmResult, expected: np.ndarray, what: obj
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [*range(4), *nightly(*range(4, 8))])
 def test_random_products(name: str, seed: int) -> None:
     """Any size, transposed or not, with and without stalls on every channel."""
     config, rng = CONFIGS[name], random.Random(f"{name} {seed}")

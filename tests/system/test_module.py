@@ -25,7 +25,11 @@ from .random_programs.case import CONFIGS
 
 SCALING = 2
 TINY = CONFIGS["4x4"]
-MEDIUM = Config.preset("small")
+SMALL_ARRAY = Config.preset("small")
+MEDIUM = Config(
+    rows=16, columns=16, bus_bytes=16, input_depth=256, weight_depth=256, output_depth=512,
+    drain_overlap=1,
+)  # fmt: skip
 WATCHED = {"stalls": Stalls.everywhere(0.1), "seed": 5, "check_protocol": True}
 """Options of the RTL: every channel stalls at random, every AXI rule is checked."""
 COMPARED = tuple(each.name for each in COUNTERS if each.name not in DATA_COUNTERS)
@@ -69,12 +73,17 @@ def run(
 SMALL = module_model(tokens=64, channels=64, heads=4, text_tokens=77, text_width=96)
 
 
-def test_a_small_module_on_16x16() -> None:
-    run(Device(MEDIUM, "rtl", options=WATCHED), SMALL)
+ARRAYS = pytest.mark.parametrize("config", [SMALL_ARRAY, *nightly(MEDIUM)])
 
 
-def test_a_small_module_takes_the_cycles_of_the_timing_model() -> None:
-    run(Device(MEDIUM, "rtl"), SMALL, timed=True)
+@ARRAYS
+def test_a_small_module_on_16x16(config: Config) -> None:
+    run(Device(config, "rtl", options=WATCHED), SMALL)
+
+
+@ARRAYS
+def test_a_small_module_takes_the_cycles_of_the_timing_model(config: Config) -> None:
+    run(Device(config, "rtl"), SMALL, timed=True)
 
 
 @pytest.mark.parametrize(

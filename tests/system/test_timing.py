@@ -18,6 +18,7 @@ from sw.prescaled import compile_prescaled
 from sw.program import Program
 from sw.rescaled import compile_rescaled
 from tests.bench.rates import PRODUCTS
+from tests.marks import nightly
 
 from .random_programs.draw import draw
 from .random_programs.rungs import prepare
@@ -73,7 +74,7 @@ def test_random_programs(seed: int) -> None:
     assert_case_equal(seed, seed)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", [*range(8), *nightly(*range(8, 16))])
 def test_random_programs_for_elements_of_several_products(seed: int) -> None:
     assert_case_equal(seed, seed, several=True)
 

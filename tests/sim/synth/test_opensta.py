@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sim.synth.sta import NONE
+from tests.marks import nightly
 
 from .compared import CONDITIONS, ELEMENTS, World, of_element, of_script, of_tiny, of_unit
 from .opensta import needs_opensta
@@ -71,11 +72,7 @@ QUICK = ("ws1-os1-overlap0-register0-macs1", "ws0-os1-overlap1-register1-macs1")
 
 
 @pytest.mark.parametrize(
-    "variant",
-    [
-        pytest.param(name, marks=() if name in QUICK else pytest.mark.nightly, id=name)
-        for name in ELEMENTS
-    ],
+    "variant", [*QUICK, *nightly(*(name for name in ELEMENTS if name not in QUICK))]
 )
 def test_our_elements(tmp_path, variant: str):
     """As they are mapped for users: cells of adders, complements of flip-flops, sizes, buffers."""

@@ -60,7 +60,7 @@ def compile_rescaled(
     """
     if weight_bits not in (4, 8):
         raise ValueError(f"weight_bits must be 4 or 8, not {weight_bits}")
-    if experts < 0 or (experts and not 0 <= expert < experts) or (not experts and expert):
+    if experts < 0 or not 0 <= expert < max(experts, 1):
         raise ValueError(f"expert {expert} is none of {experts}")
     packed = weight_bits == 4
     gemm = Gemm("C", View("A", m, k), View("B", k, n, transpose_b, packed=packed))
